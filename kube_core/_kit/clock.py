@@ -1,0 +1,196 @@
+"""The one door to time.
+
+Every sleep, deadline, timeout, token time and lease time in the project goes through a `Clock`; ruff's
+banned-api rule keeps `time` and `asyncio.sleep` out of everything else.
+
+What always holds:
+
+* `now()` is wall-clock time in seconds since the epoch (UTC); `monotonic()` never goes back, and only differences of
+  it mean anything. Both are floats in seconds.
+* `sleep`, `timeout` and `call_later` count on the monotonic time of this clock.
+* Work that time must not overtake (a thread, a socket, a process) runs inside `with clock.hold("what"):`. A fake
+  clock does not move past a held moment; a system clock only counts holds, so that `settled()` can ask.
+
+What does not belong here: periods of a particular component, and anything about Kubernetes.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import contextlib
+import heapq
+import itertools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+__all__ = ["Clock", "FakeClock", "SystemClock", "Timer"]
+
+
+class Timer(abc.ABC):
+    """A pending call made by `Clock.call_later`."""
+
+    @abc.abstractmethod
+    def cancel(self) -> None:
+        """Forget the call. Cancelling twice, or after it ran, does nothing."""
+
+
+class Clock(abc.ABC):
+    """Time as the project sees it. Implementations: `SystemClock`, `FakeClock`."""
+
+    def __init__(self) -> None:
+        self._holds: dict[int, str] = {}
+        self._hold_ids = itertools.count()
+
+    @abc.abstractmethod
+    def now(self) -> float:
+        """Seconds since the epoch, UTC."""
+
+    @abc.abstractmethod
+    def monotonic(self) -> float:
+        """Seconds on a scale that never goes back."""
+
+    @abc.abstractmethod
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
+        """Call `callback` from the event loop once, `delay` seconds from now (at once when not positive)."""
+
+    async def sleep(self, delay: float) -> None:
+        """Return after `delay` seconds of this clock; always yields to the loop at least once."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        timer = self.call_later(delay, lambda: None if done.done() else done.set_result(None))
+        try:
+            await done
+        finally:
+            timer.cancel()
+
+    async def sleep_until(self, moment: float) -> None:
+        """Return when `monotonic()` has reached `moment`."""
+        await self.sleep(moment - self.monotonic())
+
+    @contextlib.asynccontextmanager
+    async def timeout(self, delay: float | None) -> AsyncIterator[None]:
+        """Cancel the block and raise `TimeoutError` when it takes longer than `delay` seconds (`None`: no limit)."""
+        if delay is None:
+            yield
+            return
+        scope = asyncio.timeout(None)
+        timer = self.call_later(delay, lambda: scope.reschedule(0.0))
+        try:
+            async with scope:
+                yield
+        finally:
+            timer.cancel()
+
+    @contextlib.contextmanager
+    def hold(self, reason: str) -> Iterator[None]:
+        """Keep virtual time from passing while the block runs. `reason` is shown when a wait gives up."""
+        ticket = next(self._hold_ids)
+        self._holds[ticket] = reason
+        try:
+            yield
+        finally:
+            del self._holds[ticket]
+            self._released()
+
+    @property
+    def holds(self) -> tuple[str, ...]:
+        """The reasons of the holds in force, oldest first."""
+        return tuple(self._holds.values())
+
+    def _released(self) -> None:  # noqa: B027 (a hook for clocks that wait for holds)
+        """Called after each hold ends."""
+
+
+class _LoopTimer(Timer):
+    def __init__(self, handle: asyncio.Handle) -> None:
+        self._handle = handle
+
+    def cancel(self) -> None:
+        self._handle.cancel()
+
+
+class SystemClock(Clock):
+    """The machine's own time, on the running event loop."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
+        return _LoopTimer(asyncio.get_running_loop().call_later(max(delay, 0.0), callback))
+
+
+class _FakeTimer(Timer):
+    __slots__ = ("callback",)
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class FakeClock(Clock):
+    """Time that moves only when a test says so.
+
+    Timers fire in order of their moment, and in order of creation within one moment. `advance` is what moves it.
+    """
+
+    def __init__(self, start: float = 1_767_225_600.0) -> None:  # 2026-01-01T00:00:00Z
+        super().__init__()
+        self._start = start
+        self._elapsed = 0.0
+        self._timers: list[tuple[float, int, _FakeTimer]] = []
+        self._order = itertools.count()
+
+    def now(self) -> float:
+        return self._start + self._elapsed
+
+    def monotonic(self) -> float:
+        return self._elapsed
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
+        timer = _FakeTimer(callback)
+        heapq.heappush(self._timers, (self._elapsed + max(delay, 0.0), next(self._order), timer))
+        return timer
+
+    def next_timer(self) -> float | None:
+        """The monotonic moment of the earliest pending timer, or None."""
+        while self._timers and self._timers[0][2].callback is None:
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
+    def fire_due(self) -> int:
+        """Run every timer that is due at the present moment; returns how many ran."""
+        fired = 0
+        while (moment := self.next_timer()) is not None and moment <= self._elapsed:
+            _, _, timer = heapq.heappop(self._timers)
+            callback, timer.callback = timer.callback, None
+            if callback is not None:
+                callback()
+                fired += 1
+        return fired
+
+    async def advance(self, seconds: float, *, settle: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Move time on by `seconds`, stopping at each timer on the way.
+
+        After every stop `settle()` is awaited (by default a few turns of the loop), so that what a timer woke has
+        run, and has set its next timer, before time goes on.
+        """
+        end = self._elapsed + seconds
+        wait = settle or _some_turns
+        await wait()
+        while (moment := self.next_timer()) is not None and moment <= end:
+            self._elapsed = max(self._elapsed, moment)
+            self.fire_due()
+            await wait()
+        self._elapsed = end
+        await wait()
+
+
+async def _some_turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)

@@ -1,0 +1,42 @@
+"""The one door to chance: unique ids, name suffixes, jitter.
+
+Seeded, so that a test in virtual time gives the same names and the same order twice. Nothing here is a secret:
+keys, serial numbers and tokens come from `secrets` and `cryptography`.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+
+__all__ = ["SUFFIX_ALPHABET", "Random"]
+
+#: Upstream's alphabet for generated names: no vowels and no look-alikes, so no words appear by accident.
+SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+
+
+class Random:
+    """A source of chance. `seed=None` takes one from the operating system."""
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._source = random.Random(seed)
+
+    def uid(self) -> str:
+        """A version 4 UUID in its text form."""
+        return str(uuid.UUID(int=self._source.getrandbits(128), version=4))
+
+    def suffix(self, length: int = 5) -> str:
+        """`length` characters that may stand in a name (what `generateName` appends)."""
+        return "".join(self._source.choices(SUFFIX_ALPHABET, k=length))
+
+    def jitter(self, duration: float, factor: float) -> float:
+        """`duration` lengthened by up to `factor` of itself."""
+        return duration * (1.0 + self._source.random() * factor)
+
+    def uniform(self, low: float, high: float) -> float:
+        """A float between `low` and `high`."""
+        return self._source.uniform(low, high)
+
+    def below(self, bound: int) -> int:
+        """A whole number from 0 up to, and without, `bound`."""
+        return self._source.randrange(bound)

@@ -1,0 +1,126 @@
+"""Request and response: what passes between a client and a server, with or without a socket between.
+
+The server is a `Handler`; the HTTP adapter and the client's local transport both call it. Bodies travel as bytes or
+as documents: whichever the maker had; the other is made at most once, when it is asked for.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import attrs
+import orjson
+
+from kube_core.api.types import ResourceType
+from kube_core.meta.documents import Document
+
+__all__ = ["ByteStream", "EventSource", "Handler", "Request", "Response", "User", "WatchEvent"]
+
+
+@attrs.frozen
+class User:
+    """Who asks: upstream's `user.Info`."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+    extra: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
+
+
+class ByteStream(abc.ABC):
+    """A two-way stream of bytes: what an upgraded connection is once its handshake is done."""
+
+    @abc.abstractmethod
+    async def receive(self) -> bytes:
+        """The next bytes; b"" at the end."""
+
+    @abc.abstractmethod
+    async def send(self, data: bytes) -> None: ...
+
+    @abc.abstractmethod
+    async def close(self) -> None: ...
+
+
+@attrs.define
+class Request:
+    """One request. `path` is decoded; `query` keeps order and repetition; header names are in lower case.
+
+    `user` is set where the caller is known without credentials (the local transport); otherwise the pipeline
+    authenticates by `peer_certificate` (DER) and the Authorization header.
+    """
+
+    method: str
+    path: str
+    query: Sequence[tuple[str, str]] = ()
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    body: bytes = b""
+    document: Any = None
+    """The body as a JSON value, where the caller has it: then `body` may be left empty."""
+    user: User | None = None
+    peer_certificate: bytes | None = None
+    peer_address: str = ""
+
+    def parameter(self, name: str, default: str = "") -> str:
+        """The first value of a query parameter."""
+        return next((value for key, value in self.query if key == name), default)
+
+
+@attrs.define
+class Response:
+    """One response: a body (bytes or document), or a stream of chunks, or an upgrade."""
+
+    status: int = 200
+    headers: dict[str, str] = attrs.field(factory=dict)
+    content_type: str = "application/json"
+    body: bytes | None = None
+    document: Any = None
+    stream: AsyncIterator[bytes] | None = None
+    """Chunks to send as they come. Closed (`aclose`) when the client goes away."""
+    upgrade: Callable[[Any], Awaitable[None]] | None = None
+    """Takes over the connection; the adapter passes its own native request. Only for exec, attach, port-forward."""
+
+    def encoded(self) -> bytes:
+        """The body as bytes."""
+        if self.body is None:
+            self.body = b"" if self.document is None else orjson.dumps(self.document)
+        return self.body
+
+    def decoded(self) -> Any:
+        """The body as a JSON value; read-only where the server shares it."""
+        if self.document is None and self.body:
+            self.document = orjson.loads(self.body)
+        return self.document
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+@attrs.frozen(slots=True)
+class WatchEvent:
+    """`type` is ADDED, MODIFIED, DELETED, BOOKMARK or ERROR (then `object` is a Status)."""
+
+    type: str
+    object: Document
+
+
+class EventSource(Protocol):
+    """Where the local transport gets watch events from without a socket: the server's bus, given by `cluster.py`."""
+
+    def watch(
+        self,
+        resource: ResourceType,
+        *,
+        user: User,
+        namespace: str = "",
+        name: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+        resource_version: str = "",
+    ) -> AsyncIterator[WatchEvent]:
+        """Events after `resource_version`, objects frozen and shared.
+
+        Raises `Expired` (410) where that is too old, and later when this subscriber falls too far behind.
+        """
+        ...

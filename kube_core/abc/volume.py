@@ -1,0 +1,92 @@
+"""The contract of a volume driver (CSI-shaped): provision → publish on a node → unpublish → delete.
+
+Every call is idempotent: made again after a crash, with the same arguments, it answers the same and leaves no more
+behind. A driver names itself (`provisioner`), which is what a StorageClass refers to.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import attrs
+
+from kube_core._kit.clock import Clock
+
+__all__ = ["Published", "VolumeCapabilities", "VolumeDriver", "VolumeError", "VolumeRequest", "VolumeSource"]
+
+
+class VolumeError(Exception):
+    """Why a volume could not be made, published or deleted: one clear line."""
+
+
+@attrs.frozen
+class VolumeCapabilities:
+    persistent: bool
+    """Content outlives the process."""
+    access_modes: tuple[str, ...] = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
+    expansion: bool = False
+
+
+@attrs.frozen
+class VolumeRequest:
+    """A volume to make. `name` is the PersistentVolume's name (`pvc-<uid of the claim>`); `capacity` is in bytes."""
+
+    name: str
+    capacity: int
+    access_modes: Sequence[str]
+    parameters: Mapping[str, str] = attrs.field(factory=dict)
+    claim_namespace: str = ""
+    claim_name: str = ""
+
+
+@attrs.frozen
+class VolumeSource:
+    """What was made: `spec` is the volume source for the PersistentVolume (`{"hostPath": {...}}`, `{"csi": {...}}`)."""
+
+    handle: str
+    capacity: int
+    spec: Mapping[str, object]
+    node_affinity: Mapping[str, object] | None = None
+
+
+@attrs.frozen
+class Published:
+    """Where a pod finds the volume on the node: a directory."""
+
+    path: str
+
+
+class VolumeDriver(abc.ABC):
+    """One kind of storage."""
+
+    capabilities: ClassVar[VolumeCapabilities]
+    provisioner: ClassVar[str]
+
+    def __init__(self, *, clock: Clock, state_directory: str) -> None:
+        """`state_directory`: where the driver may keep content and state; "" keeps nothing on disk."""
+        self.clock = clock
+        self.state_directory = state_directory
+
+    @abc.abstractmethod
+    async def start(self) -> None: ...
+
+    @abc.abstractmethod
+    async def stop(self) -> None: ...
+
+    @abc.abstractmethod
+    async def provision(self, request: VolumeRequest) -> VolumeSource:
+        """Make a volume. Raises `VolumeError`."""
+
+    @abc.abstractmethod
+    async def delete(self, handle: str) -> None:
+        """Delete a volume and its content; an unknown one does nothing. Raises `VolumeError`."""
+
+    @abc.abstractmethod
+    async def publish(self, handle: str, *, pod_uid: str, read_only: bool) -> Published:
+        """Make the volume available to a pod on this node. Raises `VolumeError`."""
+
+    @abc.abstractmethod
+    async def unpublish(self, handle: str, *, pod_uid: str) -> None:
+        """The pod no longer uses it."""

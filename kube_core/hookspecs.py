@@ -1,0 +1,33 @@
+"""The pluggy hooks: what a plugin may add to a cluster.
+
+Each is called once, at start, through one typed method of `PluginHost`; none is called per request, and none is
+awaited. A plugin is a module or object named by an entry point in the group `kube_core.plugins`. Built-ins use these
+same hooks and have no privilege.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    import typer
+
+    from kube_core.control.controller import ControllerSpec
+
+__all__ = ["hookimpl", "hookspec"]
+
+hookspec = pluggy.HookspecMarker("kube_core")
+hookimpl = pluggy.HookimplMarker("kube_core")
+
+
+@hookspec
+def kube_core_controllers() -> Iterable[ControllerSpec]:  # type: ignore[empty-body]
+    """Controllers to run with the cluster (unless `--controllers` leaves them out)."""
+
+
+@hookspec
+def kube_core_cli(app: typer.Typer) -> None:
+    """Add commands to the `kube-core` command line."""

@@ -1,0 +1,96 @@
+"""The contract of a strategy: what is particular to one kind, in small pure functions on documents.
+
+The generic registry calls them in this order; all get mutable documents that they own, none does I/O:
+
+create   decode → `default` → `prepare_for_create` → `validate` → admission … → store
+update   decode → `default` → `prepare_for_update` → `validate_update` → store
+status   like update, with `prepare_for_status_update` and `validate_status_update`
+
+The base class does what upstream does for every kind without a strategy of its own: generation bumped when the spec
+changes, status reset on create and kept on update where there is a status subresource. Built-in strategies live in
+`kube_core/registry/kinds/`, one short module a kind or family, and are listed in its `__init__.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from kube_core.api.types import ResourceDescriptor
+from kube_core.meta.documents import Document, MutableDocument
+from kube_core.meta.fields import FieldError
+
+__all__ = ["Strategy"]
+
+
+class Strategy:
+    """What every kind does unless its own strategy says otherwise."""
+
+    #: A `PUT` of an object that does not exist creates it.
+    allows_create_on_update = False
+    #: An update without a resourceVersion is taken as it is.
+    allows_unconditional_update = True
+    #: Deletion first sets deletionTimestamp, and a node or controller completes it (pods).
+    graceful = False
+
+    def __init__(self, descriptor: ResourceDescriptor) -> None:
+        self.descriptor = descriptor
+        self.has_status = descriptor.subresource("status") is not None
+        #: Whether `metadata.generation` is kept for this kind.
+        self.has_generation = self.has_status
+
+    def default(self, document: MutableDocument) -> None:
+        """Fill in defaults, in place, as upstream does for an object that a client sent or that is read back."""
+
+    def prepare_for_create(self, document: MutableDocument) -> None:
+        """Reset what a client may not set on creation."""
+        if self.has_status:
+            document.pop("status", None)
+        if self.has_generation:
+            document["metadata"]["generation"] = 1
+
+    def prepare_for_update(self, document: MutableDocument, old: Document) -> None:
+        """Keep what a client may not change through the main resource."""
+        if self.has_status:
+            if "status" in old:
+                document["status"] = old["status"]
+            else:
+                document.pop("status", None)
+        if self.has_generation:
+            self.bump_generation(document, old)
+
+    def prepare_for_status_update(self, document: MutableDocument, old: Document) -> None:
+        """Keep everything but the status (and the metadata that upstream lets through)."""
+        for field in list(document):
+            if field not in ("apiVersion", "kind", "metadata", "status"):
+                del document[field]
+        for field, value in old.items():
+            if field not in ("metadata", "status"):
+                document[field] = value
+
+    def bump_generation(self, document: MutableDocument, old: Document) -> None:
+        generation = old["metadata"].get("generation", 0)
+        document["metadata"]["generation"] = generation + (self.desired_state(document) != self.desired_state(old))
+
+    def desired_state(self, document: Document) -> object:
+        """The part of which a change raises the generation."""
+        return {field: value for field, value in document.items() if field not in ("metadata", "status")}
+
+    def validate(self, document: Document) -> Iterable[FieldError]:
+        """What is wrong with a new object (its metadata is checked by the registry)."""
+        return ()
+
+    def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
+        """What is wrong with a changed object, the rules for new ones included."""
+        return self.validate(document)
+
+    def validate_status_update(self, document: Document, old: Document) -> Iterable[FieldError]:
+        """What is wrong with a changed status."""
+        return ()
+
+    def warnings(self, document: Document, old: Document | None = None) -> Sequence[str]:
+        """Texts for the Warning header."""
+        return ()
+
+    def field_labels(self) -> Sequence[str]:
+        """Field selectors that this kind takes besides `metadata.name` and `metadata.namespace`."""
+        return ()
