@@ -76,6 +76,11 @@ class Network(abc.ABC):
         self.pod_cidr = pod_cidr
         self.state_directory = state_directory
 
+    @classmethod
+    def ranges_for(cls, cluster: str) -> NetworkRanges:
+        """The ranges for a cluster of this name, where clusters on one machine must not meet."""
+        return cls.ranges
+
     @abc.abstractmethod
     async def start(self) -> None:
         """Make ready; find earlier attachments again."""

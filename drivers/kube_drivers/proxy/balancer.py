@@ -1,0 +1,73 @@
+"""Which endpoint the next connection of a frontend goes to: round robin, or one for each client address.
+
+What always holds: `candidates` gives each endpoint once, the preferred one first, so a caller that is refused goes on
+to the next; a client that has an endpoint keeps it for `affinity_seconds` after its last connection, and gets another
+one, for good, when its own has left the table or was passed over. The memory for clients is bounded: the client that
+was seen longest ago is forgotten first.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+
+from kube_core._kit.clock import Clock
+from kube_core.abc.proxy import Endpoint
+
+__all__ = ["Balancer"]
+
+_MOST_CLIENTS = 16_384
+
+
+class Balancer:
+    """The choice for one frontend."""
+
+    __slots__ = ("_affinity", "_clients", "_clock", "_next", "endpoints")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.endpoints: Sequence[Endpoint] = ()
+        self._affinity = 0
+        self._next = 0
+        self._clients: OrderedDict[str, tuple[Endpoint, float]] = OrderedDict()
+
+    def update(self, endpoints: Sequence[Endpoint], affinity_seconds: int) -> None:
+        """What to choose from, from now on."""
+        self.endpoints = endpoints
+        self._affinity = affinity_seconds
+        if not affinity_seconds:
+            self._clients.clear()
+
+    def candidates(self, client: str) -> Iterator[Endpoint]:
+        """Endpoints to try in turn for a new connection from an address. Call `chose` with the one that took it."""
+        endpoints = self.endpoints
+        count = len(endpoints)
+        if not count:
+            return
+        first = self._remembered(client) if self._affinity else None
+        if first is not None:
+            yield first
+        start = self._next % count
+        self._next = start + 1
+        for offset in range(count):
+            endpoint = endpoints[(start + offset) % count]
+            if endpoint != first:
+                yield endpoint
+
+    def chose(self, client: str, endpoint: Endpoint) -> None:
+        """The client's connection was taken by this endpoint."""
+        if self._affinity:
+            self._clients[client] = (endpoint, self._clock.monotonic())
+            self._clients.move_to_end(client)
+            if len(self._clients) > _MOST_CLIENTS:
+                self._clients.popitem(last=False)
+
+    def _remembered(self, client: str) -> Endpoint | None:
+        known = self._clients.get(client)
+        if known is None:
+            return None
+        endpoint, seen = known
+        if self._clock.monotonic() - seen >= self._affinity or endpoint not in self.endpoints:
+            del self._clients[client]
+            return None
+        return endpoint
