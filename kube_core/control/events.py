@@ -1,23 +1,201 @@
 """Writing events (`kubectl get events`): who reports, about what, why.
 
 Recording never blocks and never fails the caller: events go through a bounded buffer to a writer task, which
-aggregates repeats into one Event with a count, as upstream's correlator documents it.
+aggregates repeats into one Event with a count, as upstream's correlator documents it (`correlation.py`).
+
+A program has one `EventWriter`, an async context manager around its task, and from it one `EventRecorder` for each
+component that reports. An event that the server refuses (its namespace is being deleted, say) is dropped; one that
+cannot be delivered is tried again a dozen times, ten seconds apart.
 """
 
 from __future__ import annotations
 
-from kube_core.meta.documents import Document
+import asyncio
+from collections import deque
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
 
-__all__ = ["EventRecorder"]
+import attrs
+import structlog
+
+from kube_core._kit.clock import Clock
+from kube_core._kit.random import Random
+from kube_core.api.types import ResourceType
+from kube_core.client.client import ApiClient
+from kube_core.control.correlation import Correlator, Occurrence
+from kube_core.meta.documents import (
+    Document,
+    MutableDocument,
+    api_version_of,
+    kind_of,
+    name_of,
+    namespace_of,
+    resource_version_of,
+    uid_of,
+)
+from kube_core.meta.status import NotFound, StatusError
+from kube_core.meta.times import format_time
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+__all__ = ["EventRecorder", "EventType", "EventWriter"]
+
+EventType = Literal["Normal", "Warning"]
+
+_EVENTS = ResourceType("", "v1", "Event", "events", True)
+_BUFFER = 1000
+_TRIES = 12
+_RETRY_SECONDS = 10.0
 
 
 class EventRecorder:
-    """Records events for one reporting component (`deployment-controller`, `kubelet`)."""
+    """Records events for one reporting component (`deployment-controller`, `kubelet`). Made by an `EventWriter`."""
 
-    def normal(self, regarding: Document, reason: str, message: str) -> None:
-        """Something that was meant to happen did."""
-        raise NotImplementedError
+    def __init__(self, writer: EventWriter, client: ApiClient, component: str, host: str) -> None:
+        self._writer = writer
+        self._client = client
+        self._component = component
+        self._host = host
 
-    def warning(self, regarding: Document, reason: str, message: str) -> None:
+    def normal(self, regarding: Document, reason: str, message: str, *, field_path: str = "") -> None:
+        """Something that was meant to happen did. `field_path` names a part: `spec.containers{web}`."""
+        self._record("Normal", regarding, reason, message, field_path)
+
+    def warning(self, regarding: Document, reason: str, message: str, *, field_path: str = "") -> None:
         """Something went wrong, or may."""
-        raise NotImplementedError
+        self._record("Warning", regarding, reason, message, field_path)
+
+    def _record(self, kind: EventType, regarding: Document, reason: str, message: str, field_path: str) -> None:
+        source = {"component": self._component}
+        if self._host:
+            source["host"] = self._host
+        reference = {
+            "kind": kind_of(regarding),
+            "namespace": namespace_of(regarding),
+            "name": name_of(regarding),
+            "uid": uid_of(regarding),
+            "apiVersion": api_version_of(regarding),
+            "resourceVersion": resource_version_of(regarding),
+            "fieldPath": field_path,
+        }
+        event: MutableDocument = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            # Events about cluster-scoped objects live where upstream puts them.
+            "metadata": {"name": "", "namespace": namespace_of(regarding) or "default"},
+            "involvedObject": {field: value for field, value in reference.items() if value},
+            "type": kind,
+            "reason": reason,
+            "message": message,
+            "source": source,
+            "reportingComponent": self._component,
+            "reportingInstance": self._host,
+        }
+        self._writer.submit(self._client, event)
+
+
+@attrs.frozen
+class _Submitted:
+    client: ApiClient
+    event: MutableDocument
+    moment: float
+
+
+class EventWriter:
+    """The buffer and the task that writes it out. Leaving it gives up what is still in the buffer."""
+
+    def __init__(
+        self, client: ApiClient, *, clock: Clock, random: Random, log: FilteringBoundLogger | None = None
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._random = random
+        self._log: FilteringBoundLogger = log or structlog.get_logger("kube_core.control")
+        self._buffer: deque[_Submitted] = deque()
+        self._wake = asyncio.Event()
+        self._correlator = Correlator()
+        self._last_stamp = 0
+        self._task: asyncio.Task[None] | None = None
+        self._busy = False
+
+    def recorder(self, component: str, *, host: str = "", client: ApiClient | None = None) -> EventRecorder:
+        """For one component; `host` is its node, where it has one; `client` is who writes, if not the writer's own."""
+        return EventRecorder(self, client or self._client, component, host)
+
+    def submit(self, client: ApiClient, event: MutableDocument) -> None:
+        """Take an event for writing; one too many for the buffer is dropped."""
+        if len(self._buffer) >= _BUFFER:
+            self._log.debug("event dropped: the buffer is full", reason=event["reason"])
+            return
+        self._buffer.append(_Submitted(client, event, self._clock.now()))
+        if not self._wake.is_set():
+            self._wake.set()
+            self._busy = True
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that was recorded is written or given up, or waits for its next try."""
+        return not self._busy
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run(), name="event writer")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._busy = True
+            while self._buffer:
+                await self._take(self._buffer.popleft())
+            self._wake.clear()
+            self._busy = False
+
+    async def _take(self, submitted: _Submitted) -> None:
+        event, moment = submitted.event, submitted.moment
+        # Upstream's names: the object's, and the moment in nanoseconds as hexadecimal; never the same one twice.
+        self._last_stamp = max(self._last_stamp + 1, int(moment * 1_000_000_000))
+        event["metadata"]["name"] = f"{event['involvedObject'].get('name', '')}.{self._last_stamp:x}"
+        event["lastTimestamp"] = format_time(moment)
+        occurrence = self._correlator.correlate(event, moment)
+        if occurrence is None:
+            return
+        for attempt in range(_TRIES):
+            if attempt:
+                self._busy = False
+                await self._clock.sleep(self._random.jitter(_RETRY_SECONDS, 0.1))
+                self._busy = True
+            try:
+                await self._write(submitted.client, event, occurrence)
+            except StatusError as error:
+                if error.code < 500 and error.code != 429:
+                    self._log.debug("event refused", reason=event["reason"], error=error.message)
+                    return
+            except Exception:
+                self._log.exception("event not written", reason=event["reason"])
+                return
+            else:
+                return
+        self._log.warning("event given up: the server cannot be reached", reason=event["reason"])
+
+    async def _write(self, client: ApiClient, event: MutableDocument, occurrence: Occurrence) -> None:
+        if occurrence.written:
+            patch = {field: event[field] for field in ("count", "message", "lastTimestamp")}
+            metadata = event["metadata"]
+            try:
+                await client.patch(_EVENTS, metadata["name"], patch, metadata["namespace"])
+            except NotFound:
+                # The server forgets events after an hour; this one starts again.
+                occurrence.written = False
+            else:
+                return
+        await client.create(_EVENTS, event)
+        occurrence.written = True

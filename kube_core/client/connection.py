@@ -1,0 +1,89 @@
+"""How to reach one server, and as whom: what a kubeconfig's context comes to once its files are read.
+
+A `Connection` is plain data, made by `kubeconfig.py` or by hand; `HttpTransport` takes one. Secrets in it are kept out
+of its repr. What belongs to running a credential plugin is in `credentials.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import tempfile
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+__all__ = ["ClientCertificate", "Connection", "ExecPlugin", "Impersonation", "client_ssl_context"]
+
+
+@attrs.frozen
+class ClientCertificate:
+    """A certificate chain and its key, PEM."""
+
+    certificate: bytes
+    key: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class ExecPlugin:
+    """A program that gives credentials (`users[].user.exec`). `command` is absolute, or found in PATH."""
+
+    command: str
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = attrs.field(factory=dict)
+    api_version: str = "client.authentication.k8s.io/v1"
+    provide_cluster_info: bool = False
+    interactive_mode: str = "IfAvailable"
+    install_hint: str = ""
+
+
+@attrs.frozen
+class Impersonation:
+    """Whom to act as (`users[].user.as`); "" acts as oneself."""
+
+    user: str = ""
+    uid: str = ""
+    groups: tuple[str, ...] = ()
+    extra: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Connection:
+    """`server` is a URL with no trailing slash; `namespace` is where requests go that name none."""
+
+    server: str
+    namespace: str = "default"
+    certificate_authority: bytes = b""
+    """PEM; empty: the system's authorities."""
+    skip_tls_verify: bool = False
+    tls_server_name: str = ""
+    proxy_url: str = ""
+    client_certificate: ClientCertificate | None = None
+    token: str = attrs.field(default="", repr=False)
+    token_file: str = ""
+    """Read again every minute, for tokens that are rotated."""
+    username: str = ""
+    password: str = attrs.field(default="", repr=False)
+    exec_plugin: ExecPlugin | None = None
+    impersonate: Impersonation = attrs.field(factory=Impersonation)
+
+
+def client_ssl_context(connection: Connection, certificate: ClientCertificate | None) -> ssl.SSLContext:
+    """The TLS settings for a connection, with the certificate to show, if any. Raises `ssl.SSLError`."""
+    authorities = connection.certificate_authority.decode() or None
+    context = ssl.create_default_context(cadata=authorities)
+    if connection.skip_tls_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if certificate is not None:
+        _load_certificate(context, certificate)
+    return context
+
+
+def _load_certificate(context: ssl.SSLContext, certificate: ClientCertificate) -> None:
+    # OpenSSL, as Python wraps it, takes a certificate and its key only from files.
+    with tempfile.TemporaryDirectory(prefix="kube-core-") as directory:
+        path = os.path.join(directory, "client.pem")
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+            file.write(certificate.certificate.rstrip() + b"\n" + certificate.key)
+        context.load_cert_chain(path)

@@ -1,0 +1,98 @@
+"""The transport without a socket: the client and the server share one event loop and the same frozen documents.
+
+Requests go straight to the server's handler, with the caller's `User` instead of credentials; bodies pass as
+documents, so nothing is encoded that nobody reads as bytes. Watches subscribe to the server's event source. What a
+client sees is what it would see over HTTP, only sooner: `cluster.py` gives every component of an embedded cluster one
+of these. Admission, authorization and validation all apply; it is not a way around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import ClassVar
+
+from kube_core.abc.transport import ByteStream, EventSource, Handler, Request, Response, User, WatchEvent
+from kube_core.api.types import ResourceType
+from kube_core.client.transport import Transport
+from kube_core.meta.status import ServiceUnavailable, StatusError
+
+__all__ = ["Connector", "LocalTransport"]
+
+#: Opens an upgraded connection for a request that has its user, where the server offers it without a socket.
+Connector = Callable[[Request], Awaitable[ByteStream]]
+
+
+class LocalTransport(Transport):
+    """Calls `handle` and subscribes to `source` as `user`. Closing it only refuses further calls."""
+
+    shares_documents: ClassVar[bool] = True
+
+    def __init__(self, handle: Handler, source: EventSource, user: User, *, connector: Connector | None = None) -> None:
+        self.user = user
+        self._handle = handle
+        self._source = source
+        self._connector = connector
+        self._closed = False
+
+    async def request(self, request: Request) -> Response:
+        self._check_open()
+        request.user = self.user
+        response = await self._handle(request)
+        if response.status >= 400:
+            raise await _failure(response)
+        return response
+
+    async def watch(
+        self,
+        resource: ResourceType,
+        *,
+        namespace: str = "",
+        name: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+        resource_version: str = "",
+    ) -> AsyncIterator[WatchEvent]:
+        self._check_open()
+        events = self._source.watch(
+            resource,
+            user=self.user,
+            namespace=namespace,
+            name=name,
+            label_selector=label_selector,
+            field_selector=field_selector,
+            resource_version=resource_version,
+        )
+        try:
+            async for event in events:
+                if event.type == "ERROR":
+                    raise StatusError.from_document(dict(event.object))
+                yield event
+        finally:
+            if (close := getattr(events, "aclose", None)) is not None:
+                await close()
+
+    async def connect(self, request: Request) -> ByteStream:
+        self._check_open()
+        if self._connector is None:
+            raise ServiceUnavailable("this server takes exec, attach and port-forward over HTTP only")
+        request.user = self.user
+        return await self._connector(request)
+
+    async def close(self) -> None:
+        self._closed = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ServiceUnavailable("the client is closed")
+
+
+async def _failure(response: Response) -> StatusError:
+    """The error that a response stands for, whether it carries a Status or only text."""
+    document = response.decoded() if response.content_type.startswith("application/json") else None
+    if isinstance(document, dict) and document.get("kind") == "Status":
+        error = StatusError.from_document(document)
+    else:
+        text = response.encoded().decode("utf-8", "replace").strip()
+        error = StatusError.from_document({"code": response.status, "message": text})
+    error.headers = dict(response.headers)
+    return error

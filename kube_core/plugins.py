@@ -1,0 +1,127 @@
+"""Plugins: what packages add to a cluster through the hooks in `hookspecs.py`.
+
+A plugin is a module or object named by an entry point of the group `kube_core.plugins`; built-ins come the same way
+and first come first. `PluginHost` is the typed face of pluggy, which is neither typed nor asynchronous: each hook is
+called once, at start, through one method here. A plugin that cannot be imported or does not register is named, kept
+in `failures`, and left out; the others work on.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pluggy
+import structlog
+
+from kube_core import hookspecs
+
+if TYPE_CHECKING:
+    import typer
+
+    from kube_core.control.controller import ControllerSpec
+
+__all__ = ["GROUP", "PluginFailure", "PluginHost"]
+
+GROUP = "kube_core.plugins"
+
+_log = structlog.get_logger("kube_core.plugins")
+
+
+@attrs.frozen
+class PluginFailure:
+    """A plugin that was left out, and why, in one line."""
+
+    name: str
+    where: str
+    error: str
+
+    def __str__(self) -> str:
+        return f"plugin {self.name!r} ({self.where}) was left out: {self.error}"
+
+
+class PluginHost:
+    """The plugins of one program, in order."""
+
+    def __init__(self) -> None:
+        self._pluggy = pluggy.PluginManager("kube_core")
+        self._pluggy.add_hookspecs(hookspecs)
+        self._failures: list[PluginFailure] = []
+
+    @classmethod
+    def from_entry_points(cls, points: Iterable[EntryPoint] | None = None) -> PluginHost:
+        """A host with every installed plugin (or those of `points`), in the order of their entry points."""
+        host = cls()
+        for point in _installed() if points is None else points:
+            host._load(point)
+        return host
+
+    def register(self, plugin: object, name: str) -> None:
+        """Add one more plugin, after the others. Raises ValueError for one that is there already."""
+        self._pluggy.register(plugin, name=name)
+        self._pluggy.check_pending()
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The plugins that work, in order."""
+        return [name for name, plugin in self._pluggy.list_name_plugin() if plugin is not None]
+
+    @property
+    def failures(self) -> Sequence[PluginFailure]:
+        return tuple(self._failures)
+
+    def controllers(self) -> list[ControllerSpec]:
+        """The controllers of every plugin, in order. Of two with one name the later is left out."""
+        specs: dict[str, ControllerSpec] = {}
+        for name, implementation in self._implementations("kube_core_controllers"):
+            try:
+                for spec in implementation({}):
+                    if spec.name in specs:
+                        raise ValueError(f"there is a controller {spec.name!r} already")
+                    specs[spec.name] = spec
+            except Exception as error:
+                self._fail(name, "kube_core_controllers", error)
+        return list(specs.values())
+
+    def register_cli(self, app: typer.Typer) -> None:
+        """Let every plugin add its commands to the command line."""
+        for name, implementation in self._implementations("kube_core_cli"):
+            try:
+                implementation({"app": app})
+            except Exception as error:
+                self._fail(name, "kube_core_cli", error)
+
+    def _load(self, point: EntryPoint) -> None:
+        try:
+            self.register(point.load(), point.name)
+        except Exception as error:
+            if (plugin := self._pluggy.get_plugin(point.name)) is not None:
+                self._pluggy.unregister(plugin)
+            self._fail(point.name, point.value, error)
+
+    def _implementations(self, hook: str) -> list[tuple[str, Callable[[dict[str, Any]], Any]]]:
+        """A hook's implementations in order of registration, which pluggy's own call would turn round.
+
+        Each takes the hook's arguments by name, and passes on those that it declares.
+        """
+        implementations = getattr(self._pluggy.hook, hook).get_hookimpls()
+        order = {name: position for position, (name, _) in enumerate(self._pluggy.list_name_plugin())}
+        implementations.sort(key=lambda implementation: order[implementation.plugin_name])
+        return [(item.plugin_name, functools.partial(_call, item)) for item in implementations]
+
+    def _fail(self, name: str, where: str, error: Exception) -> None:
+        failure = PluginFailure(name, where, f"{type(error).__name__}: {error}")
+        self._failures.append(failure)
+        _log.warning("plugin left out", plugin=name, where=where, error=failure.error)
+
+
+def _call(implementation: pluggy.HookImpl, arguments: dict[str, Any]) -> Any:
+    return implementation.function(*(arguments[name] for name in implementation.argnames))
+
+
+def _installed() -> list[EntryPoint]:
+    """Every entry point of the group, the built-in ones first."""
+    return sorted(entry_points(group=GROUP), key=lambda point: point.dist is None or point.dist.name != "kube-core")
