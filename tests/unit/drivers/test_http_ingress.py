@@ -110,9 +110,13 @@ async def test_a_backend_that_does_not_answer_in_time_is_504() -> None:
         await asyncio.Event().wait()
         return web.Response()
 
-    async with backend(never) as endpoint, ingress(endpoint, read_timeout=0.2) as url, client() as session:
-        async with session.get(url) as response:
-            assert response.status == 504
+    async with (
+        backend(never) as endpoint,
+        ingress(endpoint, read_timeout=0.2) as url,
+        client() as session,
+        session.get(url) as response,
+    ):
+        assert response.status == 504
 
 
 async def test_a_broken_connection_is_tried_again_only_where_that_is_safe() -> None:
@@ -125,12 +129,16 @@ async def test_a_broken_connection_is_tried_again_only_where_that_is_safe() -> N
             request.transport.abort()
         return web.Response(text="second time")
 
-    async with backend(break_off_once) as one, backend(break_off_once) as two:
-        async with ingress(one, two) as url, client() as session:
-            async with session.get(url) as response:
-                assert (response.status, await response.text()) == (200, "second time")
-            async with session.post(url, data=b"order") as response:
-                assert response.status == 502
+    async with (
+        backend(break_off_once) as one,
+        backend(break_off_once) as two,
+        ingress(one, two) as url,
+        client() as session,
+    ):
+        async with session.get(url) as response:
+            assert (response.status, await response.text()) == (200, "second time")
+        async with session.post(url, data=b"order") as response:
+            assert response.status == 502
     assert asked == ["GET", "GET", "POST"]
 
 
@@ -149,11 +157,15 @@ async def test_bodies_are_streamed_both_ways() -> None:
         await heard.wait()  # the second piece is not sent before the first has come back
         yield b"second"
 
-    async with backend(echo) as endpoint, ingress(endpoint) as url, client() as session:
-        async with session.post(url, data=conversation()) as response:
-            assert await response.content.readexactly(5) == b"first"
-            heard.set()
-            assert await response.read() == b"second"
+    async with (
+        backend(echo) as endpoint,
+        ingress(endpoint) as url,
+        client() as session,
+        session.post(url, data=conversation()) as response,
+    ):
+        assert await response.content.readexactly(5) == b"first"
+        heard.set()
+        assert await response.read() == b"second"
 
 
 async def test_a_response_that_breaks_off_never_looks_complete() -> None:
@@ -165,10 +177,9 @@ async def test_a_response_that_breaks_off_never_looks_complete() -> None:
         request.transport.abort()
         return response
 
-    async with backend(half) as endpoint, ingress(endpoint) as url, client() as session:
-        async with session.get(url) as response:
-            with pytest.raises(aiohttp.ClientPayloadError):
-                await response.read()
+    async with backend(half) as endpoint, ingress(endpoint) as url, client() as session, session.get(url) as response:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
 
 
 async def test_head_and_bodiless_answers_keep_their_headers() -> None:
@@ -191,10 +202,9 @@ async def test_compressed_content_and_repeated_fields_pass_untouched() -> None:
         response.headers.add("Set-Cookie", "b=2")
         return response
 
-    async with backend(answer) as endpoint, ingress(endpoint) as url, client() as session:
-        async with session.get(url) as response:
-            assert await response.read() == b"not really gzip"
-            assert response.headers.getall("Set-Cookie") == ["a=1", "b=2"]
+    async with backend(answer) as endpoint, ingress(endpoint) as url, client() as session, session.get(url) as response:
+        assert await response.read() == b"not really gzip"
+        assert response.headers.getall("Set-Cookie") == ["a=1", "b=2"]
 
 
 async def test_a_websocket_passes_with_its_subprotocol_and_close_code() -> None:
@@ -210,24 +220,32 @@ async def test_a_websocket_passes_with_its_subprotocol_and_close_code() -> None:
                 await socket.send_bytes(message.data)
         return socket
 
-    async with backend(chat) as endpoint, ingress(DEAD, endpoint) as url, client() as session:
-        async with session.ws_connect(url, protocols=["other", "chat"]) as socket:
-            assert socket.protocol == "chat"
-            await socket.send_str("hello")
-            assert await socket.receive_str() == "HELLO"
-            await socket.send_bytes(b"\0\1")
-            assert await socket.receive_bytes() == b"\0\1"
-            await socket.send_str("bye")
-            message = await socket.receive()
-            assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 4001)
+    async with (
+        backend(chat) as endpoint,
+        ingress(DEAD, endpoint) as url,
+        client() as session,
+        session.ws_connect(url, protocols=["other", "chat"]) as socket,
+    ):
+        assert socket.protocol == "chat"
+        await socket.send_str("hello")
+        assert await socket.receive_str() == "HELLO"
+        await socket.send_bytes(b"\0\1")
+        assert await socket.receive_bytes() == b"\0\1"
+        await socket.send_str("bye")
+        message = await socket.receive()
+        assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 4001)
 
 
 async def test_a_large_body_that_waits_for_continue_is_asked_for() -> None:
-    async with backend(show) as endpoint, ingress(endpoint) as url, client() as session:
-        async with session.post(url, data=b"x" * 1000, expect100=True) as response:
-            seen = await response.json()
-            assert len(seen["body"]) == 1000
-            assert "expect" not in seen["headers"]
+    async with (
+        backend(show) as endpoint,
+        ingress(endpoint) as url,
+        client() as session,
+        session.post(url, data=b"x" * 1000, expect100=True) as response,
+    ):
+        seen = await response.json()
+        assert len(seen["body"]) == 1000
+        assert "expect" not in seen["headers"]
 
 
 async def test_a_port_in_use_is_a_clear_error() -> None:

@@ -53,7 +53,7 @@ async def test_an_address_is_on_disk_before_it_is_given(tmp_path: Path) -> None:
 async def test_a_damaged_state_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "loopback-network.json").write_text("{")
     driver = network(tmp_path)
-    with pytest.raises(NetworkError, match="loopback-network.json"):
+    with pytest.raises(NetworkError, match=r"loopback-network\.json"):
         await driver.start()
     (tmp_path / "loopback-network.json").unlink()
     await driver.start()  # the range was let go again
