@@ -1,0 +1,390 @@
+"""Kubeconfig files: reading them as kubectl does, and adding an entry without losing what is there.
+
+Reading follows upstream's documented rules ("Organizing cluster access using kubeconfig files"): an explicit path, or
+else the list in `$KUBECONFIG`, or else `~/.kube/config`; of several files the first to name something wins; relative
+paths in a file count from its folder; `…-data` wins over a path. Inside a pod without any of that, the service
+account's own token and authority are used.
+
+Writing goes through ruamel.yaml's round trip, so comments, order and unknown fields stay; the new content replaces
+the file in one step, under the same lock file (`<path>.lock`) that kubectl takes. An error leaves the file as it was.
+
+ruamel.yaml takes a while to import, so only the functions that need it do.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import errno
+import io
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import attrs
+
+from kube_core.client.connection import ClientCertificate, Connection, ExecPlugin, Impersonation
+
+if TYPE_CHECKING:
+    from ruamel.yaml import YAML
+
+__all__ = [
+    "Kubeconfig",
+    "KubeconfigError",
+    "default_paths",
+    "in_cluster",
+    "load",
+    "load_connection",
+    "merge_context",
+    "remove_context",
+]
+
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_SECTIONS = ("clusters", "contexts", "users")
+_KINDS = {"clusters": "cluster", "contexts": "context", "users": "user"}
+
+_Entry = Mapping[str, Any]
+
+
+class KubeconfigError(Exception):
+    """A kubeconfig that cannot be read, understood or written; the message is one clear line for a person."""
+
+
+@attrs.frozen
+class Kubeconfig:
+    """One or more files, merged. The entries are as in the files, by name, with their paths made absolute."""
+
+    clusters: Mapping[str, _Entry]
+    contexts: Mapping[str, _Entry]
+    users: Mapping[str, _Entry]
+    current_context: str = ""
+
+    def connection(self, context: str = "") -> Connection:
+        """What a context (the current one, unless named) comes to. Raises `KubeconfigError`."""
+        name = context or self.current_context
+        if not name:
+            raise KubeconfigError("no current context is set in the kubeconfig")
+        chosen = self.contexts.get(name)
+        if chosen is None:
+            raise KubeconfigError(f'context "{name}" does not exist')
+        cluster = self.clusters.get(str(chosen.get("cluster") or ""))
+        if cluster is None:
+            raise KubeconfigError(f'cluster "{chosen.get("cluster")}" of context "{name}" does not exist')
+        user_name = str(chosen.get("user") or "")
+        user = self.users.get(user_name)
+        if user is None:
+            if user_name:
+                raise KubeconfigError(f'user "{user_name}" of context "{name}" does not exist')
+            user = {}
+        return _connection(cluster, user, str(chosen.get("namespace") or "default"))
+
+
+def default_paths() -> Sequence[Path]:
+    """Where a kubeconfig is looked for when no path is given."""
+    listed = [Path(part) for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part]
+    return listed or [Path.home() / ".kube" / "config"]
+
+
+def load(path: str | Path | None = None) -> Kubeconfig:
+    """The kubeconfig at `path`, or from the default places merged (where those that do not exist are left out).
+
+    Raises `KubeconfigError`.
+    """
+    if path is not None:
+        return _merge([_read(Path(path))])
+    return _merge([_read(candidate) for candidate in default_paths() if candidate.exists()])
+
+
+def load_connection(path: str | Path | None = None, context: str = "") -> Connection:
+    """A connection by kubectl's rules: the kubeconfig's context, or inside a pod that has none its service account."""
+    config = load(path)
+    if path is None and not context and not config.contexts and (connection := in_cluster()) is not None:
+        return connection
+    return config.connection(context)
+
+
+def in_cluster(directory: Path = _SERVICE_ACCOUNT) -> Connection | None:
+    """The connection of a program that runs in a pod, as its service account; None elsewhere."""
+    host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT")
+    token_file = directory / "token"
+    if not host or not port or not token_file.exists():
+        return None
+    address = f"[{host}]" if ":" in host else host
+    namespace = directory / "namespace"
+    return Connection(
+        server=f"https://{address}:{port}",
+        namespace=namespace.read_text().strip() if namespace.exists() else "default",
+        certificate_authority=(directory / "ca.crt").read_bytes() if (directory / "ca.crt").exists() else b"",
+        token_file=str(token_file),
+    )
+
+
+def merge_context(
+    path: str | Path,
+    name: str,
+    *,
+    cluster: _Entry,
+    user: _Entry,
+    namespace: str = "",
+    make_current: Literal["where-none-set", "always", "never"] = "where-none-set",
+) -> bool:
+    """Put cluster, user and context `name` into the file, made where there is none; whether it is the current one.
+
+    `cluster` and `user` are in the file's own terms (`{"server": …, "certificate-authority-data": …}`). Entries of
+    that name are replaced, everything else stays. Raises `KubeconfigError`, and then nothing has changed.
+    """
+    path = _target(path)
+    with _locked(path):
+        yaml, document = _read_for_change(path)
+        context: dict[str, Any] = {"cluster": name, "user": name}
+        if namespace:
+            context["namespace"] = namespace
+        for section, content in (("clusters", cluster), ("contexts", context), ("users", user)):
+            _put(document, section, name, content)
+        if make_current == "always" or (make_current == "where-none-set" and not document.get("current-context")):
+            document["current-context"] = name
+        _replace(path, yaml, document)
+        return bool(document.get("current-context") == name)
+
+
+def remove_context(path: str | Path, name: str) -> bool:
+    """Take cluster, user and context `name` out of the file; whether anything was there. Raises `KubeconfigError`."""
+    path = _target(path)
+    if not path.exists():
+        return False
+    with _locked(path):
+        yaml, document = _read_for_change(path)
+        found = False
+        for section in _SECTIONS:
+            entries = document.get(section) or []
+            for position in reversed(range(len(entries))):
+                if entries[position].get("name") == name:
+                    del entries[position]
+                    found = True
+        if document.get("current-context") == name:
+            document["current-context"] = ""
+            found = True
+        if found:
+            _replace(path, yaml, document)
+        return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """One file's content, its entries' relative paths made absolute."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        document = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise KubeconfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    except YAMLError as error:
+        raise KubeconfigError(f"{path} is not a kubeconfig: {_first_line(error)}") from error
+    _check_shape(path, document)
+    directory = path.absolute().parent
+    for cluster in _entries(document, "clusters").values():
+        _make_absolute(cluster, directory, "certificate-authority")
+    for user in _entries(document, "users").values():
+        _make_absolute(user, directory, "client-certificate", "client-key", "tokenFile")
+        plugin = user.get("exec")
+        if isinstance(plugin, dict) and os.sep in str(plugin.get("command") or ""):
+            _make_absolute(plugin, directory, "command")
+    return dict(document)
+
+
+def _check_shape(path: Path, document: Any) -> None:
+    if not isinstance(document, dict):
+        raise KubeconfigError(f"{path} is not a kubeconfig: it holds no mapping")
+    for section in _SECTIONS:
+        entries = document.get(section) or []
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise KubeconfigError(f"{path} is not a kubeconfig: {section} is no list of entries")
+
+
+def _entries(document: Mapping[str, Any], section: str) -> dict[str, dict[str, Any]]:
+    """A section's entries by name; of two with one name the first counts."""
+    found: dict[str, dict[str, Any]] = {}
+    for entry in document.get(section) or []:
+        found.setdefault(str(entry.get("name") or ""), entry.get(_KINDS[section]) or {})
+    return found
+
+
+def _make_absolute(entry: dict[str, Any], directory: Path, *fields: str) -> None:
+    for field in fields:
+        if entry.get(field):
+            entry[field] = str(directory / entry[field])
+
+
+def _merge(documents: Sequence[Mapping[str, Any]]) -> Kubeconfig:
+    sections: dict[str, dict[str, _Entry]] = {section: {} for section in _SECTIONS}
+    for document in documents:
+        for section, merged in sections.items():
+            for name, entry in _entries(document, section).items():
+                merged.setdefault(name, entry)
+    current = next((str(each["current-context"]) for each in documents if each.get("current-context")), "")
+    return Kubeconfig(sections["clusters"], sections["contexts"], sections["users"], current)
+
+
+def _connection(cluster: _Entry, user: _Entry, namespace: str) -> Connection:
+    server = str(cluster.get("server") or "").rstrip("/")
+    if not server:
+        raise KubeconfigError("the cluster names no server")
+    if "://" not in server:
+        server = f"http://{server}"
+    certificate = _material(user, "client-certificate")
+    key = _material(user, "client-key")
+    if bool(certificate) != bool(key):
+        raise KubeconfigError("client-certificate and client-key must be given together")
+    impersonate = Impersonation(
+        user=str(user.get("as") or ""),
+        uid=str(user.get("as-uid") or ""),
+        groups=tuple(user.get("as-groups") or ()),
+        extra=user.get("as-user-extra") or {},
+    )
+    return Connection(
+        server=server,
+        namespace=namespace,
+        certificate_authority=_material(cluster, "certificate-authority"),
+        skip_tls_verify=bool(cluster.get("insecure-skip-tls-verify")),
+        tls_server_name=str(cluster.get("tls-server-name") or ""),
+        proxy_url=str(cluster.get("proxy-url") or ""),
+        client_certificate=ClientCertificate(certificate, key) if certificate else None,
+        token=str(user.get("token") or ""),
+        token_file=str(user.get("tokenFile") or ""),
+        username=str(user.get("username") or ""),
+        password=str(user.get("password") or ""),
+        exec_plugin=_exec_plugin(user.get("exec")),
+        impersonate=impersonate,
+    )
+
+
+def _material(entry: _Entry, field: str) -> bytes:
+    """A certificate or key: inline as base64, or the content of a file."""
+    data, path = entry.get(f"{field}-data"), entry.get(field)
+    if data:
+        try:
+            return base64.b64decode(data, validate=True)
+        except (binascii.Error, ValueError, TypeError) as error:
+            raise KubeconfigError(f"{field}-data is not base64") from error
+    if not path:
+        return b""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise KubeconfigError(f"cannot read {field} {path}: {error.strerror}") from error
+
+
+def _exec_plugin(entry: _Entry | None) -> ExecPlugin | None:
+    if not entry:
+        return None
+    if not entry.get("command"):
+        raise KubeconfigError("the user's exec names no command")
+    return ExecPlugin(
+        command=str(entry["command"]),
+        args=tuple(str(argument) for argument in entry.get("args") or ()),
+        env={str(pair["name"]): str(pair.get("value") or "") for pair in entry.get("env") or ()},
+        api_version=str(entry.get("apiVersion") or "client.authentication.k8s.io/v1"),
+        provide_cluster_info=bool(entry.get("provideClusterInfo")),
+        interactive_mode=str(entry.get("interactiveMode") or "IfAvailable"),
+        install_hint=str(entry.get("installHint") or ""),
+    )
+
+
+def _target(path: str | Path) -> Path:
+    """The file itself, where the path is a link to it, so that a link stays one."""
+    return Path(os.path.realpath(path))
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    lock = path.with_name(path.name + ".lock")
+    try:
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise KubeconfigError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        os.close(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError as error:
+        raise KubeconfigError(f"{path} is being changed by another program ({lock} exists)") from error
+    except OSError as error:
+        raise KubeconfigError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            lock.unlink()
+
+
+def _read_for_change(path: Path) -> tuple[YAML, Any]:
+    """The file for a round trip; a fresh document where there is none."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedMap
+    from ruamel.yaml.error import YAMLError
+
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 1_000_000  # never fold certificates
+    text = ""
+    try:
+        text = path.read_text(encoding="utf-8")
+        document = yaml.load(text)
+    except FileNotFoundError:
+        document = None
+    except (OSError, UnicodeDecodeError) as error:
+        raise KubeconfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    except YAMLError as error:
+        raise KubeconfigError(f"{path} is not a kubeconfig: {_first_line(error)}") from error
+    if document is None:
+        document = CommentedMap({"apiVersion": "v1", "kind": "Config", "preferences": {}})
+    _check_shape(path, document)
+    # Lists that are indented under their key stay so; kubectl itself writes them without indentation.
+    if "\n  - " in text and "\n- " not in text:
+        yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml, document
+
+
+def _put(document: Any, section: str, name: str, content: _Entry) -> None:
+    if document.get(section) is None:
+        document[section] = []
+    entries = document[section]
+    fresh = {"name": name, _KINDS[section]: dict(content)}
+    for position, entry in enumerate(entries):
+        if entry.get("name") == name:
+            entries[position] = fresh
+            return
+    entries.append(fresh)
+
+
+def _replace(path: Path, yaml: YAML, document: Any) -> None:
+    """Write the whole new content beside the file, and put it in the file's place in one step."""
+    buffer = io.StringIO()
+    yaml.dump(document, buffer)
+    try:
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        descriptor, temporary = tempfile.mkstemp(prefix=path.name + ".", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(buffer.getvalue())
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, mode)
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise KubeconfigError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _first_line(error: Exception) -> str:
+    problem = getattr(error, "problem", None)
+    mark = getattr(error, "problem_mark", None)
+    if problem and mark:
+        return f"line {mark.line + 1}: {problem}"
+    return (str(error).splitlines() or ["it does not parse"])[0]
