@@ -15,6 +15,7 @@ import pluggy
 if TYPE_CHECKING:
     import typer
 
+    from kube_core.admission.chain import AdmissionSpec
     from kube_core.control.controller import ControllerSpec
 
 __all__ = ["hookimpl", "hookspec"]
@@ -31,3 +32,8 @@ def kube_core_controllers() -> Iterable[ControllerSpec]:  # type: ignore[empty-b
 @hookspec
 def kube_core_cli(app: typer.Typer) -> None:
     """Add commands to the `kube-core` command line."""
+
+
+@hookspec
+def kube_core_admission() -> Iterable[AdmissionSpec]:  # type: ignore[empty-body]
+    """Admission plugins: what may change or refuse writes on their way to the store."""

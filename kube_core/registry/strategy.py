@@ -13,7 +13,7 @@ changes, status reset on create and kept on update where there is a status subre
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from kube_core.api.types import ResourceDescriptor
 from kube_core.meta.documents import Document, MutableDocument
@@ -31,6 +31,10 @@ class Strategy:
     allows_unconditional_update = True
     #: Deletion first sets deletionTimestamp, and a node or controller completes it (pods).
     graceful = False
+    #: What deletion does with dependents where nobody says so: `Background`, `Orphan` or `Foreground`.
+    default_propagation = "Background"
+    #: Deletion answers the deleted object rather than a Status.
+    returns_deleted = False
 
     def __init__(self, descriptor: ResourceDescriptor) -> None:
         self.descriptor = descriptor
@@ -67,6 +71,26 @@ class Strategy:
             if field not in ("metadata", "status"):
                 document[field] = value
 
+    def grace_period(self, document: Document, asked: int | None) -> int:
+        """For a graceful kind: how many seconds a deletion gives, when `asked` for so many (None: not said)."""
+        return asked or 0
+
+    def holds(self, document: Document) -> bool:
+        """Whether an object that is being deleted must stay for a reason other than its metadata's finalizers."""
+        return False
+
+    def prepare_for_deletion(self, document: MutableDocument) -> None:
+        """Called when an object is marked for deletion (a namespace's phase changes)."""
+
+    def prepare_for_subresource_update(self, subresource: str, document: MutableDocument, old: Document) -> None:
+        """Keep what the subresource (`resize`, `ephemeralcontainers`, `approval`, …) may not change."""
+        if subresource == "scale":
+            self.prepare_for_update(document, old)
+
+    def validate_subresource_update(self, subresource: str, document: Document, old: Document) -> Iterable[FieldError]:
+        """What is wrong with a change made through a subresource other than status."""
+        return self.validate_update(document, old) if subresource == "scale" else ()
+
     def bump_generation(self, document: MutableDocument, old: Document) -> None:
         generation = old["metadata"].get("generation", 0)
         document["metadata"]["generation"] = generation + (self.desired_state(document) != self.desired_state(old))
@@ -93,4 +117,12 @@ class Strategy:
 
     def field_labels(self) -> Sequence[str]:
         """Field selectors that this kind takes besides `metadata.name` and `metadata.namespace`."""
+        return ()
+
+    def fields(self, document: Document) -> Mapping[str, str]:
+        """The values of `field_labels` for an object."""
+        return {}
+
+    def index_fields(self) -> Sequence[str]:
+        """Those of `field_labels` by which watches are indexed (many watchers, each of one value)."""
         return ()

@@ -1,0 +1,120 @@
+"""The admission chain: what every write passes on its way to the store.
+
+An `AdmissionPlugin` says which writes it handles, may change the object in `mutate`, and may refuse in `validate`.
+First every plugin mutates, in order; later, once the object is complete, every plugin validates. Plugins come through
+the `kube_core_admission` hook, the built-in ones too; `ORDER` puts those that are known by name in upstream's order.
+
+Plugins get an `AdmissionContext`: read access to any resource, through the watch cache, never a request of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import ClassVar
+
+import attrs
+
+from kube_core._kit.clock import Clock
+from kube_core._kit.random import Random
+from kube_core.api.types import ResourceType
+from kube_core.meta.documents import Document, Key
+from kube_core.registry.context import Attributes, Operation
+
+__all__ = ["AdmissionContext", "AdmissionPlugin", "AdmissionSpec", "Chain"]
+
+#: Upstream's order of the default plugins; others follow in the order of their registration.
+ORDER = (
+    "NamespaceLifecycle",
+    "LimitRanger",
+    "ServiceAccount",
+    "TaintNodesByCondition",
+    "PodSecurity",
+    "Priority",
+    "DefaultTolerationSeconds",
+    "DefaultStorageClass",
+    "StorageObjectInUseProtection",
+    "PersistentVolumeClaimResize",
+    "RuntimeClass",
+    "DefaultIngressClass",
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionWebhook",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionWebhook",
+    "ResourceQuota",
+)
+
+
+class Reader:
+    """What plugins may read: the present state of any resource."""
+
+    def get(self, resource: ResourceType, key: Key) -> Document | None:
+        raise NotImplementedError
+
+    def list(self, resource: ResourceType, namespace: str = "") -> Iterable[Document]:
+        raise NotImplementedError
+
+
+@attrs.frozen
+class AdmissionContext:
+    """What an admission plugin is given."""
+
+    reader: Reader
+    clock: Clock
+    random: Random
+
+
+class AdmissionPlugin:
+    """One plugin; override either pass or both."""
+
+    name: ClassVar[str]
+    operations: ClassVar[frozenset[Operation]] = frozenset({"CREATE", "UPDATE"})
+    #: Plural names of the resources it handles; empty for all.
+    resources: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, context: AdmissionContext) -> None:
+        self.context = context
+
+    def handles(self, attributes: Attributes) -> bool:
+        return attributes.operation in self.operations and (
+            not self.resources or attributes.resource.plural in self.resources
+        )
+
+    async def mutate(self, attributes: Attributes) -> None:
+        """Change `attributes.object`, or raise the StatusError that refuses the write."""
+
+    async def validate(self, attributes: Attributes) -> None:
+        """Raise the StatusError that refuses the write, or return."""
+
+
+@attrs.frozen
+class AdmissionSpec:
+    """A plugin as the `kube_core_admission` hook returns it."""
+
+    name: str
+    factory: Callable[[AdmissionContext], AdmissionPlugin]
+
+
+class Chain:
+    """The plugins in order. Which of them handle a resource and operation is worked out once."""
+
+    def __init__(self, plugins: Sequence[AdmissionPlugin] = ()) -> None:
+        known = {name: position for position, name in enumerate(ORDER)}
+        self._plugins = sorted(plugins, key=lambda plugin: known.get(plugin.name, len(known)))
+        self._selected: dict[tuple[str, str, Operation], tuple[AdmissionPlugin, ...]] = {}
+
+    async def mutate(self, attributes: Attributes) -> None:
+        for plugin in self._for(attributes):
+            await plugin.mutate(attributes)
+
+    async def validate(self, attributes: Attributes) -> None:
+        for plugin in self._for(attributes):
+            await plugin.validate(attributes)
+
+    def _for(self, attributes: Attributes) -> tuple[AdmissionPlugin, ...]:
+        resource = attributes.resource
+        key = (resource.group, resource.plural, attributes.operation)
+        found = self._selected.get(key)
+        if found is None:
+            found = tuple(plugin for plugin in self._plugins if plugin.handles(attributes))
+            self._selected[key] = found
+        return found

@@ -1,0 +1,162 @@
+"""The HTTP adapter: the only module that knows aiohttp's server. HTTP/1.1 over TLS, on the running event loop.
+
+It turns aiohttp's requests into ours and our responses into bytes; everything else is the pipeline's. Streams are
+written as they come, and closed when the client goes away. Upgrades (exec, port-forward) get the native request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+import structlog
+from aiohttp import web
+from multidict import CIMultiDict
+
+from kube_core.abc.transport import Handler, Request, Response
+from kube_core.auth.certificates import KeyPair
+
+__all__ = ["HttpServer", "server_context"]
+
+_log = structlog.get_logger("kube_core.apiserver.http")
+#: Upstream's limit on the body of a request, in bytes.
+MAXIMUM_BODY = 3 * 1024 * 1024
+
+
+def server_context(pair: KeyPair, authority: bytes) -> ssl.SSLContext:
+    """TLS as the server speaks it: its own certificate; a client's, if it has one, must be of the cluster's CA."""
+    import tempfile
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # The ssl module reads keys from files only; this one is ours alone and gone at once.
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(pair.certificate + pair.key)
+        file.flush()
+        context.load_cert_chain(file.name)
+    context.load_verify_locations(cadata=authority.decode())
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class HttpServer:
+    """Listens, and hands every request to a handler."""
+
+    def __init__(self, handler: Handler, context: ssl.SSLContext | None) -> None:
+        self._handler = handler
+        self._context = context
+        # A watch must end when its client goes away; see `_call` for what that may not do to writes.
+        self._server = web.Server(self._serve, handler_cancellation=True, access_log=None)
+        self._runner = web.ServerRunner(self._server)
+        self._listeners: list[asyncio.Server] = []
+        self._streams: set[asyncio.Task[Any]] = set()
+
+    async def listen(self, host: str, port: int) -> int:
+        """Listen on an address; 0 takes a free port. Returns the port. Raises OSError."""
+        if not self._listeners:
+            await self._runner.setup()
+        loop = asyncio.get_running_loop()
+        listener = await loop.create_server(
+            self._runner.server, host, port, ssl=self._context, backlog=1024, reuse_address=True
+        )
+        self._listeners.append(listener)
+        bound: int = listener.sockets[0].getsockname()[1]
+        return bound
+
+    async def stop(self) -> None:
+        """Stop listening, let requests finish, end streams."""
+        for listener in self._listeners:
+            listener.close()
+        for stream in list(self._streams):
+            stream.cancel()
+        await self._runner.cleanup()
+        self._listeners.clear()
+
+    async def _serve(self, native: web.BaseRequest) -> web.StreamResponse:
+        request = await self._read(native)
+        if isinstance(request, web.StreamResponse):
+            return request
+        response = await self._call(request)
+        if response.upgrade is not None:
+            result: web.StreamResponse = await response.upgrade(native)
+            return result
+        if response.stream is not None:
+            return await self._stream(native, response)
+        headers: CIMultiDict[str] = CIMultiDict(response.headers)
+        headers["Content-Type"] = response.content_type
+        headers["Cache-Control"] = "no-cache, private"
+        return web.Response(status=response.status, body=response.encoded(), headers=headers)
+
+    async def _call(self, request: Request) -> Response:
+        if request.method in ("GET", "HEAD"):
+            return await self._handler(request)
+        # What a write took from shared ranges must not be given back because the client hung up meanwhile.
+        return await asyncio.shield(self._handler(request))
+
+    async def _read(self, native: web.BaseRequest) -> Request | web.StreamResponse:
+        body = b""
+        if native.can_read_body:
+            if (native.content_length or 0) > MAXIMUM_BODY:
+                return _too_large()
+            chunks = []
+            size = 0
+            async for chunk in native.content.iter_any():
+                size += len(chunk)
+                if size > MAXIMUM_BODY:
+                    return _too_large()
+                chunks.append(chunk)
+            body = b"".join(chunks)
+        path, _, query = native.raw_path.partition("?")
+        transport = native.transport
+        tls = transport.get_extra_info("ssl_object") if transport is not None else None
+        return Request(
+            native.method,
+            unquote(path),
+            tuple(parse_qsl(query, keep_blank_values=True)) if query else (),
+            {name.lower(): value for name, value in native.headers.items()},
+            body,
+            peer_certificate=tls.getpeercert(binary_form=True) if tls is not None else None,
+            peer_address=native.remote or "",
+        )
+
+    async def _stream(self, native: web.BaseRequest, response: Response) -> web.StreamResponse:
+        stream = response.stream
+        if stream is None:
+            raise AssertionError("only called for streams")
+        headers = {"Content-Type": response.content_type, "Cache-Control": "no-cache, private", **response.headers}
+        answer = web.StreamResponse(status=response.status, headers=headers)
+        task = asyncio.current_task()
+        if task is not None:
+            self._streams.add(task)
+        try:
+            await answer.prepare(native)
+            async for chunk in stream:
+                await answer.write(chunk)
+            await answer.write_eof()
+        except (ConnectionResetError, ConnectionAbortedError):
+            pass
+        finally:
+            if task is not None:
+                self._streams.discard(task)
+            close = getattr(stream, "aclose", None)
+            if close is not None:
+                await close()
+        return answer
+
+
+def _too_large() -> web.Response:
+    text = f"Request entity too large: limit is {MAXIMUM_BODY}"
+    document = (
+        b'{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"%b",'
+        b'"reason":"RequestEntityTooLarge","code":413}' % text.encode()
+    )
+    return web.Response(status=413, body=document, content_type="application/json", headers={"Connection": "close"})
+
+
+def describe_listen_error(error: OSError, addresses: Sequence[str]) -> str:
+    """One line for a person: why the server cannot listen."""
+    return f"cannot listen on {', '.join(addresses)}: {error.strerror or error}"

@@ -1,0 +1,104 @@
+"""Media types: what the client accepts, and what it sent.
+
+Served are JSON and YAML, and of each the forms `Table` and `PartialObjectMetadata(List)` of `meta.k8s.io/v1`.
+Protobuf is refused (406 and 415), as clients that ask for it fall back to JSON when they list it too.
+
+The order of preference is the header's, as upstream's; parameters that ask for a form that is not there make a clause
+unacceptable, and the next one is tried.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+import orjson
+
+from kube_core.meta.status import BadRequest, NotAcceptable, UnsupportedMediaType
+
+__all__ = ["JSON", "YAML", "Form", "accept", "decode_body", "encode"]
+
+JSON = "application/json"
+YAML = "application/yaml"
+_OBJECT_TYPES = "application/json, application/yaml"
+_STREAM_TYPES = "application/json, application/yaml, application/json;stream=watch"
+_AS_FORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
+
+
+@attrs.frozen
+class Form:
+    """How to answer: the media type and, of the object, which view."""
+
+    media_type: str = JSON
+    view: Literal["", "Table", "PartialObjectMetadata", "PartialObjectMetadataList"] = ""
+    pretty: bool = False
+
+
+@functools.lru_cache(maxsize=256)
+def accept(header: str) -> Form:
+    """The best form for an Accept header ("" takes anything). Raises `NotAcceptable`."""
+    if not header:
+        return Form()
+    refused_view = False
+    for clause in header.split(","):
+        media_type, *parameters = (part.strip() for part in clause.split(";"))
+        given = dict(parameter.partition("=")[::2] for parameter in parameters)
+        if media_type in ("*/*", "application/*"):
+            media_type = JSON
+        if media_type not in (JSON, YAML):
+            continue
+        view = given.get("as", "")
+        if view:
+            if view in _AS_FORMS and given.get("g") == "meta.k8s.io" and given.get("v") == "v1":
+                return Form(media_type, view)  # type: ignore[arg-type]
+            refused_view = True
+            continue
+        return Form(media_type, pretty=given.get("pretty") in ("1", "true"))
+    if refused_view:
+        raise NotAcceptable(f"only the following media types are accepted: {_OBJECT_TYPES}", details={})
+    raise NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {_STREAM_TYPES}", details={})
+
+
+def decode_body(body: bytes, content_type: str) -> Any:
+    """A request body as a JSON value. Raises `UnsupportedMediaType`, `BadRequest`."""
+    media_type = content_type.split(";", 1)[0].strip() or JSON
+    if media_type == JSON:
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise BadRequest(f"the object provided is unrecognized: {error}") from None
+    if media_type in (YAML, "application/apply-patch+yaml", "text/yaml"):
+        return parse_yaml(body)
+    raise UnsupportedMediaType(
+        f"the body of the request was in an unknown format - accepted media types include: {_OBJECT_TYPES}",
+        details={},
+    )
+
+
+def parse_yaml(body: bytes) -> Any:
+    """YAML 1.1 as upstream reads it; JSON is taken as what it is. Raises `BadRequest`."""
+    if body[:1] in (b"{", b"["):
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError:
+            pass
+    # YAML is rare on this path and its parser slow to import.
+    from kube_core.api.yaml import YamlError, load
+
+    try:
+        return load(body)
+    except YamlError as error:
+        raise BadRequest(f"error converting YAML to JSON: yaml: {error}") from None
+
+
+def encode(document: Mapping[str, Any], form: Form) -> bytes:
+    """A document in the media type of `form`."""
+    if form.media_type == YAML:
+        from kube_core.api.yaml import dump
+
+        return dump(document)
+    if form.pretty:
+        return orjson.dumps(document, option=orjson.OPT_INDENT_2)
+    return orjson.dumps(document)

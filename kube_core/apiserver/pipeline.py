@@ -1,0 +1,169 @@
+"""The pipeline: one request in, one response out. Parse, authenticate, authorise, route, answer.
+
+`Pipeline.handle` is the server, as the HTTP adapter and the local transport see it. Whatever goes wrong becomes a
+Status; what nobody foresaw is logged with its trace and answered as 500 InternalError, and nothing more is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import attrs
+import structlog
+
+from kube_core._kit.clock import Clock
+from kube_core._kit.random import Random
+from kube_core.abc.transport import Request, Response, User
+from kube_core.apiserver import responses
+from kube_core.apiserver.requests import RequestInfo, parse
+from kube_core.apiserver.verbs import Verbs
+from kube_core.auth.authentication import Authenticator
+from kube_core.auth.authorization import AccessAttributes, Authorizer, denial
+from kube_core.meta.status import Forbidden, InternalError, MethodNotSupported, NotFound, StatusError
+from kube_core.registry.catalogue import Catalogue
+from kube_core.registry.context import Admission, Context
+from kube_core.registry.generic import Registry
+
+__all__ = ["Pipeline", "Subresource", "not_found_text"]
+
+_log = structlog.get_logger("kube_core.apiserver")
+
+#: Answers a request on a subresource, whatever its verb. Raises StatusErrors.
+Subresource = Callable[[Request, RequestInfo, Registry, Context], Awaitable[Response]]
+#: Answers a path that is no resource, or returns None where it is not its path.
+Route = Callable[[Request], Response | None]
+
+
+@attrs.define
+class Pipeline:
+    """One server's requests."""
+
+    catalogue: Catalogue
+    authenticator: Authenticator
+    authorizer: Authorizer
+    admission: Admission
+    clock: Clock
+    random: Random
+    routes: list[Route] = attrs.field(factory=list)
+    #: By (group, plural, subresource); plural "*" for any. Virtual resources are under the subresource "".
+    subresources: dict[tuple[str, str, str], Subresource] = attrs.field(factory=dict)
+    _verbs: Verbs = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._verbs = Verbs(self.clock, self.random)
+
+    @property
+    def verbs(self) -> Verbs:
+        return self._verbs
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request. Never raises, but for cancellation."""
+        try:
+            user = self.authenticator.authenticate(request)
+            info = parse(request)
+            self._authorize(user, info)
+            context = Context(user, self.admission)
+            response = await self._route(request, info, context)
+        except StatusError as error:
+            return responses.failure(request, error)
+        except Exception as error:
+            _log.exception("request failed", method=request.method, path=request.path)
+            return responses.failure(request, InternalError(f"Internal error occurred: {type(error).__name__}"))
+        if context.warnings:
+            response.headers["Warning"] = ", ".join(f'299 - "{_quoted(text)}"' for text in context.warnings)
+        return response
+
+    def _authorize(self, user: User, info: RequestInfo) -> None:
+        attributes = AccessAttributes(
+            user,
+            info.verb,
+            info.group,
+            info.version,
+            info.resource,
+            info.subresource,
+            info.namespace,
+            info.name,
+            info.path,
+        )
+        if self.authorizer.authorize(attributes) is not None:
+            return
+        why = denial(attributes)
+        if not info.is_resource:
+            raise Forbidden(f"forbidden: {why}", details={})
+        resource = f"{info.resource}.{info.group}" if info.group else info.resource
+        details = {
+            key: value for key, value in (("name", info.name), ("group", info.group), ("kind", info.resource)) if value
+        }
+        subject = f'{resource} "{info.name}" is forbidden: {why}' if info.name else f"{resource} is forbidden: {why}"
+        raise Forbidden(subject, details=details)
+
+    async def _route(self, request: Request, info: RequestInfo, context: Context) -> Response:
+        if not info.is_resource:
+            return self._other(request)
+        registry = self.catalogue.registry(info.group, info.version, info.resource)
+        if registry is None:
+            answer = self._answer(request)
+            if answer is not None:
+                return answer
+            if info.group and not self.catalogue.has_group(info.group):
+                return not_found_text()
+            raise _no_such_resource()
+        if registry.type.namespaced and not info.namespace and info.verb not in ("list", "watch"):
+            raise MethodNotSupported("the server does not allow this method on the requested resource", details={})
+        if info.subresource:
+            return await self._subresource(request, info, registry, context)
+        special = self.subresources.get((info.group, info.resource, ""))
+        if special is not None:
+            return await special(request, info, registry, context)
+        verb: Mapping[str, Subresource] = self._table()
+        if info.verb not in registry.descriptor.verbs or info.verb not in verb or info.rest:
+            raise registry.not_allowed()
+        return await verb[info.verb](request, info, registry, context)
+
+    async def _subresource(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
+        declared = registry.descriptor.subresource(info.subresource)
+        if declared is None or (info.rest and info.subresource != "proxy"):
+            raise _no_such_resource()
+        handler = self.subresources.get((info.group, info.resource, info.subresource)) or self.subresources.get(
+            ("*", "*", info.subresource)
+        )
+        if info.verb not in declared.verbs:
+            raise registry.not_allowed()
+        if handler is None:
+            # Without a handler of its own a subresource reads and writes the whole object by the kind's rules.
+            handler = self._table().get(info.verb)
+        if handler is None:
+            raise registry.not_allowed()
+        return await handler(request, info, registry, context)
+
+    def _table(self) -> Mapping[str, Subresource]:
+        verbs = self._verbs
+        return {
+            "get": verbs.get,
+            "list": verbs.list,
+            "watch": verbs.watch,
+            "create": verbs.create,
+            "update": verbs.update,
+            "patch": verbs.patch,
+            "delete": verbs.delete,
+            "deletecollection": verbs.deletecollection,
+        }
+
+    def _other(self, request: Request) -> Response:
+        return self._answer(request) or not_found_text()
+
+    def _answer(self, request: Request) -> Response | None:
+        return next((response for route in self.routes if (response := route(request)) is not None), None)
+
+
+def not_found_text() -> Response:
+    """What upstream's router answers on a path that it does not know at all."""
+    return Response(404, content_type="text/plain; charset=utf-8", body=b"404 page not found\n")
+
+
+def _no_such_resource() -> NotFound:
+    return NotFound("the server could not find the requested resource", details={})
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")

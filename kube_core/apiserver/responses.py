@@ -1,0 +1,174 @@
+"""From stored objects to responses: as they are, as a Table, as metadata only; singly or in lists.
+
+The common case splices bytes that are made once for each revision. A caller in the same process (`request.user` is
+set) gets frozen documents instead, and nothing is encoded at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kube_core.abc.transport import Request, Response
+from kube_core.apiserver import negotiation
+from kube_core.apiserver.negotiation import Form
+from kube_core.bus.changes import Stored
+from kube_core.meta.documents import Document
+from kube_core.meta.status import BadRequest, NotAcceptable, StatusError
+from kube_core.registry.generic import Registry
+
+__all__ = ["failure", "listing", "partial_metadata", "single", "success", "table"]
+
+_INCLUDES = ("", "Metadata", "Object", "None")
+
+
+def single(request: Request, registry: Registry, stored: Stored, *, status: int = 200, now: float) -> Response:
+    """One object in the form that the client accepts."""
+    if request.user is not None:
+        return Response(status, document=stored.document)
+    form = negotiation.accept(request.headers.get("accept", ""))
+    if form.view == "PartialObjectMetadataList":
+        raise NotAcceptable(
+            f"you requested {form.view}, but the requested object is not a list ({_internal(registry)})", details={}
+        )
+    if form.view == "Table":
+        return encoded(table(request, registry, [stored], {}, now=now), form, status)
+    if form.view:
+        return encoded(partial_metadata(stored.document), form, status)
+    if form.media_type == negotiation.JSON and not form.pretty and stored.revision:
+        return Response(status, body=stored.wire + b"\n")
+    return encoded(stored.document if stored.revision else _unversioned(stored), form, status)
+
+
+def listing(
+    request: Request,
+    registry: Registry,
+    items: Sequence[Stored],
+    *,
+    revision: int,
+    continue_token: str = "",
+    remaining: int = 0,
+    now: float,
+) -> Response:
+    """A list in the form that the client accepts."""
+    metadata: dict[str, Any] = {"resourceVersion": str(revision)}
+    if continue_token:
+        metadata["continue"] = continue_token
+        if remaining:
+            metadata["remainingItemCount"] = remaining
+    resource = registry.type
+    kind = registry.descriptor.list_kind or f"{resource.kind}List"
+    if request.user is not None:
+        documents = [stored.document for stored in items]
+        return Response(
+            document={"kind": kind, "apiVersion": resource.api_version, "metadata": metadata, "items": documents}
+        )
+    form = negotiation.accept(request.headers.get("accept", ""))
+    if form.view == "PartialObjectMetadata":
+        raise NotAcceptable(
+            f"you requested {form.view}, but the requested object is a list ({_internal(registry)}List)", details={}
+        )
+    if form.view == "Table":
+        return encoded(table(request, registry, items, metadata, now=now), form)
+    if form.view:
+        parts = [partial_metadata(stored.document) for stored in items]
+        return encoded(
+            {
+                "kind": "PartialObjectMetadataList",
+                "apiVersion": "meta.k8s.io/v1",
+                "metadata": metadata,
+                "items": parts,
+            },
+            form,
+        )
+    if form.media_type == negotiation.JSON and not form.pretty:
+        head = negotiation.encode({"kind": kind, "apiVersion": resource.api_version, "metadata": metadata}, Form())
+        typed = registry.is_custom
+        body = head[:-1] + b',"items":[' + b",".join(stored.list_item(typed=typed) for stored in items) + b"]}\n"
+        return Response(body=body)
+    documents = [_item(stored.document, typed=registry.is_custom) for stored in items]
+    return encoded({"kind": kind, "apiVersion": resource.api_version, "metadata": metadata, "items": documents}, form)
+
+
+def table(
+    request: Request, registry: Registry, items: Sequence[Stored], metadata: Document, *, now: float
+) -> dict[str, Any]:
+    """`meta.k8s.io/v1` Table of objects. Raises `BadRequest` for an unknown includeObject."""
+    from kube_core.registry.tables import make_table
+
+    include = request.parameter("includeObject")
+    if include not in _INCLUDES:
+        raise BadRequest(
+            f'Unable to convert to Table as requested: includeObject: Invalid value: "{include}": must be '
+            "'Metadata', 'Object', 'None', or empty"
+        )
+    documents = [stored.document for stored in items]
+    if not metadata and documents:
+        metadata = {"resourceVersion": documents[0]["metadata"]["resourceVersion"]}
+    return make_table(
+        registry.descriptor,
+        documents,
+        now=now,
+        include_object=include or "Metadata",  # type: ignore[arg-type]
+        list_metadata=metadata,
+    )
+
+
+def partial_metadata(document: Document) -> dict[str, Any]:
+    return {
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": document["metadata"],
+    }
+
+
+def success(request: Request, document: Document, status: int = 200) -> Response:
+    """A document that is not a stored object (a Status, a review), in JSON or YAML."""
+    if request.user is not None:
+        return Response(status, document=document)
+    return encoded(document, _plain_form(request), status)
+
+
+def failure(request: Request, error: StatusError) -> Response:
+    """The Status of an error."""
+    document = error.to_document()
+    response = success(request, document, error.code)
+    retry = (error.details or {}).get("retryAfterSeconds")
+    if retry:
+        response.headers["Retry-After"] = str(retry)
+    response.headers.update(error.headers)
+    return response
+
+
+def encoded(document: Document, form: Form, status: int = 200) -> Response:
+    body = negotiation.encode(document, form)
+    if form.media_type == negotiation.JSON:
+        body += b"\n"
+    return Response(status, content_type=form.media_type, body=body)
+
+
+def _plain_form(request: Request) -> Form:
+    try:
+        form = negotiation.accept(request.headers.get("accept", ""))
+    except NotAcceptable:
+        return Form()
+    return Form(form.media_type, "", form.pretty)
+
+
+def _unversioned(stored: Stored) -> Document:
+    """A dry run's new object: it has no resourceVersion."""
+    document = dict(stored.document)
+    document["metadata"] = {k: v for k, v in document["metadata"].items() if k != "resourceVersion"}
+    return document
+
+
+def _item(document: Document, *, typed: bool) -> Document:
+    if typed:
+        return document
+    return {name: value for name, value in document.items() if name not in ("kind", "apiVersion")}
+
+
+def _internal(registry: Registry) -> str:
+    """How upstream names the type in this message."""
+    group = registry.type.group.split(".", 1)[0] or "core"
+    return f"*{group}.{registry.type.kind}"

@@ -1,0 +1,241 @@
+"""One API server, assembled: store, watch cache, registries, admission, authentication, pipeline.
+
+Made by the composition root (`kube_core.cluster`), which decides whether it listens on a socket. `start` returns when
+requests can be served; `handle` then serves them, and `watch` is the event source of local transports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import attrs
+import structlog
+
+from kube_core._kit.clock import Clock
+from kube_core._kit.random import Random
+from kube_core.abc.store import Store, StoreError
+from kube_core.abc.transport import Request, Response, User, WatchEvent
+from kube_core.admission.chain import AdmissionContext, AdmissionSpec, Chain, Reader
+from kube_core.api.descriptors import builtin_descriptors
+from kube_core.api.schemas import builtin
+from kube_core.api.types import ResourceDescriptor, ResourceType
+from kube_core.apiserver import bootstrap, watching
+from kube_core.apiserver.discovery import Discovery
+from kube_core.apiserver.health import Health
+from kube_core.apiserver.openapi import OpenApi
+from kube_core.apiserver.pipeline import Pipeline
+from kube_core.apiserver.selecting import select
+from kube_core.apiserver.subresources.namespaces import Finalize
+from kube_core.apiserver.subresources.pods import Binding, Eviction
+from kube_core.apiserver.subresources.reviews import Reviews
+from kube_core.apiserver.subresources.scale import Scale
+from kube_core.apiserver.subresources.tokens import Token, is_current
+from kube_core.auth.authentication import Authenticator
+from kube_core.auth.authorization import Authorizer
+from kube_core.auth.tokens import SigningKey, TokenIssuer
+from kube_core.bus.bus import Bus
+from kube_core.bus.changes import Stored
+from kube_core.meta.documents import Document, Key
+from kube_core.registry.apply import FieldManager
+from kube_core.registry.catalogue import Catalogue
+from kube_core.registry.generic import Registry
+from kube_core.registry.kinds import strategy_for
+from kube_core.registry.kinds.services.allocation import ServiceAllocator
+from kube_core.registry.options import ListOptions
+from kube_core.storage.cache import WatchCache
+from kube_core.storage.objects import ObjectStore
+
+__all__ = ["ApiServer", "ServerConfig"]
+
+_log = structlog.get_logger("kube_core.apiserver")
+#: How long superseded revisions are kept, in seconds (upstream's compaction interval).
+COMPACTION_PERIOD = 300.0
+
+
+@attrs.frozen
+class ServerConfig:
+    """What one server is told. `state_directory` None keeps nothing on disk (but for what the store does)."""
+
+    service_cidr: str = "10.96.0.0/16"
+    node_ports: tuple[int, int] = (30000, 32767)
+    #: Ranges that the network driver declares as its own, exempt from the rule against loopback addresses.
+    exempt_ranges: tuple[str, ...] = ()
+    issuer: str = "https://kubernetes.default.svc"
+    state_directory: Path | None = None
+    client_ca: bytes = b""
+    tokens: Mapping[str, User] = attrs.field(factory=dict)
+
+    @property
+    def kubernetes_ip(self) -> str:
+        """The address of the `kubernetes` Service: the first of the range."""
+        return str(ipaddress.ip_network(self.service_cidr)[1])
+
+
+class ApiServer:
+    """A server on an open store."""
+
+    def __init__(
+        self,
+        store: Store,
+        config: ServerConfig,
+        *,
+        clock: Clock,
+        random: Random,
+        admission: Sequence[AdmissionSpec] = (),
+    ) -> None:
+        self.store = store
+        self.config = config
+        self.clock = clock
+        self.random = random
+        self.bus = Bus()
+        self.cache = WatchCache(store, self.bus)
+        self.objects = ObjectStore(store, self.cache)
+        self.catalogue = Catalogue(self._make_registry)
+        self.services = ServiceAllocator(config.service_cidr, node_ports=config.node_ports)
+        for descriptor in builtin_descriptors():
+            self.catalogue.add(descriptor)
+        reader = _CacheReader(self.catalogue)
+        context = AdmissionContext(reader, clock, random)
+        self.admission = Chain([spec.factory(context) for spec in admission])
+        key_file = config.state_directory / "service-account.key" if config.state_directory is not None else None
+        self.issuer = TokenIssuer(
+            SigningKey(clock, key_file),
+            clock,
+            random,
+            issuer=config.issuer,
+            audiences=(config.issuer,),
+            is_current=lambda claims: is_current(self.catalogue, claims),
+        )
+        self.health = Health()
+        self.discovery = Discovery(self.catalogue)
+        self.openapi = OpenApi(self.catalogue)
+        authorizer = Authorizer()
+        self.pipeline = Pipeline(
+            self.catalogue,
+            Authenticator(config.tokens, [self.issuer.user_of]),
+            authorizer,
+            self.admission,
+            clock,
+            random,
+        )
+        self._route(authorizer)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request: what the HTTP adapter and local transports call."""
+        return await self.pipeline.handle(request)
+
+    async def start(self) -> None:
+        """Read the store, make what must be there, start the server's own loops. Raises `StoreError`."""
+        self._define_topics()
+        await self.cache.start()
+        self._recover_allocations()
+        await bootstrap.bootstrap(
+            self.catalogue, Chain(), service_ip=self.config.kubernetes_ip, client_ca=self.config.client_ca
+        )
+        self._tasks.append(asyncio.create_task(self._compact(), name="compaction"))
+
+    async def stop(self) -> None:
+        """End every watch and loop. The store stays open: it is the caller's."""
+        self.health.shutting_down = True
+        self.bus.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.cache.stop()
+
+    async def publish_address(self, host: str, port: int) -> None:
+        """Tell the cluster where this server listens."""
+        await bootstrap.publish_address(self.catalogue, Chain(), bootstrap.Address(host, port))
+
+    async def watch(
+        self,
+        resource: ResourceType,
+        *,
+        user: User,
+        namespace: str = "",
+        name: str = "",
+        label_selector: str = "",
+        field_selector: str = "",
+        resource_version: str = "",
+    ) -> AsyncIterator[WatchEvent]:
+        """The event source of local transports (`kube_core.abc.transport.EventSource`)."""
+        registry = self.catalogue.of(resource)
+        if name:
+            field_selector = ",".join(filter(None, (field_selector, f"metadata.name={name}")))
+        selection = select(registry, namespace, label_selector, field_selector)
+        options = ListOptions(watch=True, resource_version=resource_version)
+        start = await watching.begin(registry, selection, options, limit=100_000)
+        async for event in watching.document_events(registry, start):
+            yield event
+
+    def _route(self, authorizer: Authorizer) -> None:
+        pipeline = self.pipeline
+        pipeline.routes += [self.health.handle, self.discovery.handle, self.openapi.handle]
+        handlers = pipeline.subresources
+        binding = Binding(self.clock, self.catalogue)
+        handlers[("*", "*", "scale")] = Scale(self.clock)
+        handlers[("", "pods", "binding")] = binding
+        handlers[("", "bindings", "")] = binding
+        handlers[("", "pods", "eviction")] = Eviction(self.catalogue)
+        handlers[("", "namespaces", "finalize")] = Finalize(self.clock, pipeline.verbs)
+        handlers[("", "serviceaccounts", "token")] = Token(self.issuer, self.catalogue)
+        handlers.update(Reviews(pipeline.verbs, authorizer, self.issuer, self.clock).handlers())
+
+    def _make_registry(self, descriptor: ResourceDescriptor) -> Registry:
+        schema = builtin(descriptor.schema) if descriptor.schema else None
+        is_service = descriptor.type.group == "" and descriptor.type.plural == "services"
+        return Registry(
+            descriptor,
+            strategy_for(descriptor),
+            self.objects,
+            schema=schema,
+            owners=FieldManager(schema, descriptor.type.gvk),
+            clock=self.clock,
+            random=self.random,
+            allocator=self.services if is_service else None,
+        )
+
+    def _define_topics(self) -> None:
+        for descriptor in self.catalogue:
+            strategy = strategy_for(descriptor)
+            fields = tuple(strategy.index_fields())
+            if fields:
+
+                def fields_of(document: Document, strategy=strategy):  # type: ignore[no-untyped-def]
+                    return strategy.fields(document)
+
+                self.bus.define(descriptor.type.group_resource, fields, fields_of)
+
+    def _recover_allocations(self) -> None:
+        registry = self.catalogue.registry("", "v1", "services")
+        if registry is not None:
+            for stored in registry.cache.list():
+                self.services.restore(stored.document)
+
+    async def _compact(self) -> None:
+        """Forget what was superseded more than a period ago."""
+        while True:
+            revision = self.store.revision
+            await self.clock.sleep(COMPACTION_PERIOD)
+            try:
+                await self.store.compact(revision)
+            except StoreError as error:
+                _log.warning("compaction failed", error=str(error))
+
+
+class _CacheReader(Reader):
+    """Reads for admission, from the watch cache."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    def get(self, resource: ResourceType, key: Key) -> Document | None:
+        stored: Stored | None = self._catalogue.of(resource).cache.get(key)
+        return stored.document if stored is not None else None
+
+    def list(self, resource: ResourceType, namespace: str = "") -> Iterable[Document]:
+        return [stored.document for stored in self._catalogue.of(resource).cache.list(namespace)]

@@ -1,0 +1,168 @@
+"""Reviews: resources that only answer. Who am I, may I, may they, whose token is this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kube_core._kit.clock import Clock
+from kube_core.abc.transport import Request, Response, User
+from kube_core.apiserver import responses
+from kube_core.apiserver.requests import RequestInfo
+from kube_core.apiserver.verbs import Verbs
+from kube_core.auth.authentication import AUTHENTICATED, MASTERS
+from kube_core.auth.authorization import AccessAttributes, Authorizer
+from kube_core.auth.tokens import TokenIssuer
+from kube_core.meta import fields
+from kube_core.meta.documents import MutableDocument
+from kube_core.meta.fields import FieldError, Path
+from kube_core.meta.gvk import GroupKind
+from kube_core.meta.status import BadRequest, Unauthorized, invalid
+from kube_core.meta.times import format_time
+from kube_core.registry import options as request_options
+from kube_core.registry.context import Context
+from kube_core.registry.generic import Registry
+
+__all__ = ["Reviews"]
+
+_EXACTLY_ONE = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+
+
+class Reviews:
+    """The handlers of the authentication and authorization groups' virtual resources."""
+
+    def __init__(self, verbs: Verbs, authorizer: Authorizer, issuer: TokenIssuer, clock: Clock) -> None:
+        self._verbs = verbs
+        self._authorizer = authorizer
+        self._issuer = issuer
+        self._clock = clock
+
+    def handlers(self) -> Mapping[tuple[str, str, str], Any]:
+        """By group, plural and subresource, as the pipeline routes them."""
+        authorization, authentication = "authorization.k8s.io", "authentication.k8s.io"
+        return {
+            (authorization, "selfsubjectaccessreviews", ""): self.self_access,
+            (authorization, "subjectaccessreviews", ""): self.access,
+            (authorization, "localsubjectaccessreviews", ""): self.access,
+            (authorization, "selfsubjectrulesreviews", ""): self.self_rules,
+            (authentication, "selfsubjectreviews", ""): self.self_subject,
+            (authentication, "tokenreviews", ""): self.token,
+        }
+
+    async def self_access(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
+        document = self._read(request, info, registry, context)
+        return self._access(request, registry, document, context.user, [])
+
+    async def access(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
+        document = self._read(request, info, registry, context)
+        spec = document.get("spec") or {}
+        errors: list[FieldError] = []
+        if not spec.get("user") and not spec.get("groups"):
+            path = Path("spec").child("user")
+            errors.append(fields.invalid(path, "", "at least one of user or group must be specified"))
+        if info.namespace:
+            asked = (spec.get("resourceAttributes") or {}).get("namespace", "")
+            if asked != info.namespace:
+                path = Path("spec").child("resourceAttributes", "namespace")
+                errors.append(fields.invalid(path, asked, "must match metadata.namespace"))
+        user = User(spec.get("user", ""), tuple(spec.get("groups") or ()), spec.get("uid", ""), spec.get("extra") or {})
+        return self._access(request, registry, document, user, errors)
+
+    def _access(
+        self,
+        request: Request,
+        registry: Registry,
+        document: MutableDocument,
+        user: User,
+        errors: list[FieldError],
+    ) -> Response:
+        spec = document.get("spec") or {}
+        resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+        if (resource is None) == (path is None):
+            # Upstream shows the non-resource attributes here, in its own field names.
+            shown = None if path is None else {"Path": path.get("path", ""), "Verb": path.get("verb", "")}
+            errors.insert(0, fields.invalid(Path("spec"), shown, _EXACTLY_ONE))
+        if errors:
+            raise invalid(GroupKind(registry.type.group, ""), "", errors)
+        if resource is not None:
+            attributes = AccessAttributes(
+                user,
+                resource.get("verb", ""),
+                resource.get("group", ""),
+                resource.get("version", ""),
+                resource.get("resource", ""),
+                resource.get("subresource", ""),
+                resource.get("namespace", ""),
+                resource.get("name", ""),
+            )
+        else:
+            attributes = AccessAttributes(user, path.get("verb", ""), path=path.get("path", ""))
+        reason = self._authorizer.authorize(attributes)
+        document["status"] = {"allowed": reason is not None} | ({"reason": reason} if reason else {})
+        return responses.success(request, document, 201)
+
+    async def self_rules(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
+        document = self._read(request, info, registry, context)
+        if not (document.get("spec") or {}).get("namespace"):
+            raise BadRequest("no namespace on request")
+        everything = MASTERS in context.user.groups
+        resource_rules = [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}] if everything else []
+        paths = [{"verbs": ["*"], "nonResourceURLs": ["*"]}] if everything else []
+        if AUTHENTICATED in context.user.groups and not everything:
+            resource_rules.append(
+                {
+                    "verbs": ["create"],
+                    "apiGroups": ["authorization.k8s.io"],
+                    "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
+                }
+            )
+            paths.append({"verbs": ["get"], "nonResourceURLs": ["/api", "/api/*", "/apis", "/apis/*", "/version"]})
+        document["status"] = {"resourceRules": resource_rules, "nonResourceRules": paths, "incomplete": False}
+        return responses.success(request, document, 201)
+
+    async def self_subject(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
+        document = self._read(request, info, registry, context)
+        document["metadata"]["creationTimestamp"] = format_time(self._clock.now())
+        document["status"] = {"userInfo": _user_info(context.user)}
+        return responses.success(request, document, 201)
+
+    async def token(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
+        document = self._read(request, info, registry, context)
+        spec = document.get("spec") or {}
+        if not spec.get("token"):
+            raise BadRequest("token is required for TokenReview in authentication")
+        try:
+            found = self._issuer.verify(spec["token"], spec.get("audiences") or ())
+        except Unauthorized:
+            found = None
+        if found is None:
+            document["status"] = {"user": {}, "error": "invalid bearer token"}
+        else:
+            user, audiences = found
+            document["status"] = {
+                "authenticated": True,
+                "user": _user_info(user, groups=(*user.groups, AUTHENTICATED)),
+                "audiences": list(audiences),
+            }
+        return responses.success(request, document, 201)
+
+    def _read(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> MutableDocument:
+        if info.verb != "create" or info.name:
+            raise registry.not_allowed()
+        options = request_options.write_options(request, "CreateOptions")
+        document = self._verbs.read_object(request, registry, options, context)
+        if not isinstance(document.get("metadata"), dict):
+            document["metadata"] = {}
+        registry.owners.update(None, document, manager=options.field_manager, subresource="", now=self._clock.now())
+        return document
+
+
+def _user_info(user: User, groups: tuple[str, ...] = ()) -> dict[str, Any]:
+    found: dict[str, Any] = {"username": user.name}
+    if user.uid:
+        found["uid"] = user.uid
+    if groups or user.groups:
+        found["groups"] = list(groups or user.groups)
+    if user.extra:
+        found["extra"] = {name: list(values) for name, values in user.extra.items()}
+    return found

@@ -1,0 +1,141 @@
+"""`scale`: the number of replicas of a workload, read and written as `autoscaling/v1` Scale."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kube_core._kit.clock import Clock
+from kube_core.abc.transport import Request, Response
+from kube_core.api.schemas import Schema, builtin
+from kube_core.apiserver import negotiation, responses
+from kube_core.apiserver.requests import RequestInfo
+from kube_core.apiserver.verbs import PATCH_TYPES, read_document
+from kube_core.meta import fields
+from kube_core.meta.documents import Document, MutableDocument, metadata_of, thaw
+from kube_core.meta.fields import Path
+from kube_core.meta.gvk import GroupKind
+from kube_core.meta.selectors import from_document
+from kube_core.meta.status import BadRequest, UnsupportedMediaType, conflict, invalid, not_found
+from kube_core.registry import options as request_options
+from kube_core.registry.context import Context, WriteOptions
+from kube_core.registry.generic import STALE, Registry, Update
+from kube_core.registry.patches import apply_patch
+
+__all__ = ["Scale", "scale_of"]
+
+_SCHEMA = "io.k8s.api.autoscaling.v1.Scale"
+
+
+def scale_of(document: Document) -> dict[str, Any]:
+    """The Scale of a workload: its name, spec.replicas, status.replicas and selector as text."""
+    metadata = metadata_of(document)
+    spec = document.get("spec") or {}
+    status: dict[str, Any] = {"replicas": (document.get("status") or {}).get("replicas", 0)}
+    selector = _selector_text(spec.get("selector"))
+    if selector:
+        status["selector"] = selector
+    kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {name: metadata[name] for name in kept if name in metadata},
+        "spec": {"replicas": spec["replicas"]} if spec.get("replicas") else {},
+        "status": status,
+    }
+
+
+def _selector_text(selector: Any) -> str:
+    if not selector:
+        return ""
+    if "matchLabels" in selector or "matchExpressions" in selector:
+        return str(from_document(selector))
+    return ",".join(f"{name}={value}" for name, value in sorted(selector.items()))
+
+
+class Scale:
+    """The handler of every `scale` subresource."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    async def __call__(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
+        if info.verb == "get":
+            return responses.success(request, scale_of((await registry.find(info.key)).document))
+        if info.verb == "update":
+            return await self._update(request, info, registry, context)
+        return await self._patch(request, info, registry, context)
+
+    async def _update(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
+        wanted = read_document(request)
+        if not isinstance(wanted, dict):
+            raise BadRequest("the object provided is unrecognized (must be of type Scale)")
+        kind = wanted.get("kind") or "Scale"
+        if kind != "Scale":
+            group = str(wanted.get("apiVersion", "")).rpartition("/")[2]
+            raise BadRequest(
+                f'{kind} in version "{group}" cannot be handled as a Scale: converting ({group}.{kind}) to '
+                "(autoscaling.Scale): unknown conversion"
+            )
+        name = metadata_of(wanted).get("name")
+        if name != info.name:
+            raise BadRequest(f"the name of the object ({name or ''}) does not match the name on the URL ({info.name})")
+        options = request_options.write_options(request, "UpdateOptions")
+        return await self._write(request, info, registry, context, options, lambda present: wanted)
+
+    async def _patch(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
+        content_type = request.headers.get("content-type", "").split(";", 1)[0].strip()
+        kind = PATCH_TYPES.get(content_type)
+        if kind is None:
+            raise UnsupportedMediaType(
+                "the body of the request was in an unknown format - accepted media types include: "
+                + ", ".join(PATCH_TYPES),
+                details={},
+            )
+        options = request_options.write_options(request, "PatchOptions")
+        if kind == "apply":
+            patch = request.document if request.document is not None else negotiation.parse_yaml(request.body)
+            kind = "merge"
+        else:
+            patch = (
+                read_document(request) if request.document is not None else negotiation.decode_body(request.body, "")
+            )
+        schema: Schema = builtin(_SCHEMA)
+        return await self._write(
+            request, info, registry, context, options, lambda present: apply_patch(kind, present, patch, schema)
+        )
+
+    async def _write(
+        self,
+        request: Request,
+        info: RequestInfo,
+        registry: Registry,
+        context: Context,
+        options: WriteOptions,
+        change: Any,
+    ) -> Response:
+        async def scaled(current: Document | None) -> MutableDocument:
+            if current is None:
+                raise not_found(registry.resource, info.name)
+            wanted = change(scale_of(current))
+            replicas = (wanted.get("spec") or {}).get("replicas", 0) or 0
+            if not isinstance(replicas, int) or isinstance(replicas, bool):
+                raise BadRequest(
+                    f'Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal '
+                    f"{'string' if isinstance(replicas, str) else 'number'} into Go struct field ScaleSpec.spec.replicas "
+                    "of type int32"
+                )
+            if replicas < 0:
+                path = Path("spec").child("replicas")
+                error = fields.invalid(path, replicas, "must be greater than or equal to 0")
+                raise invalid(GroupKind("autoscaling", "Scale"), info.name, [error])
+            revision = metadata_of(wanted).get("resourceVersion")
+            if revision and revision != current["metadata"]["resourceVersion"]:
+                raise conflict(registry.resource, info.name, STALE)
+            document: MutableDocument = thaw(current)
+            document["spec"]["replicas"] = replicas
+            return document
+
+        # Written through the main resource's rules: a changed spec is a new generation.
+        update = Update(options, subresource="scale")
+        stored, _ = await registry.update(context, info.key, update, scaled)
+        return responses.success(request, scale_of(stored.document))

@@ -1,0 +1,338 @@
+"""Verbs on resources: from a request to the registry, and from what it answers to a response.
+
+Reads come from the watch cache; lists of the past (a continue token, an exact resource version) from the store.
+Writes are decoded against the kind's schema here, so that the registry gets documents of the right shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kube_core._kit.clock import Clock
+from kube_core._kit.random import Random
+from kube_core.abc.transport import Request, Response
+from kube_core.apiserver import negotiation, responses, watching
+from kube_core.apiserver.requests import RequestInfo
+from kube_core.apiserver.selecting import Selection, select
+from kube_core.bus.changes import Stored
+from kube_core.meta import fields
+from kube_core.meta.documents import Document, Key, MutableDocument, thaw
+from kube_core.meta.fields import Path
+from kube_core.meta.gvk import GroupKind
+from kube_core.meta.status import (
+    BadRequest,
+    Expired,
+    StatusError,
+    Timeout,
+    UnsupportedMediaType,
+    invalid,
+    not_found,
+)
+from kube_core.registry import options as request_options
+from kube_core.registry.context import Context, WriteOptions
+from kube_core.registry.decoding import decode
+from kube_core.registry.generic import Registry, Update
+from kube_core.registry.options import ContinueToken, ListOptions
+from kube_core.registry.patches import apply_patch
+
+__all__ = ["PATCH_TYPES", "Verbs", "read_document"]
+
+PATCH_TYPES = {
+    "application/json-patch+json": "json",
+    "application/merge-patch+json": "merge",
+    "application/strategic-merge-patch+json": "strategic",
+    "application/apply-patch+yaml": "apply",
+}
+
+
+class Verbs:
+    """The verbs, for any registry."""
+
+    def __init__(self, clock: Clock, random: Random) -> None:
+        self.clock = clock
+        self.random = random
+
+    # -- reads -------------------------------------------------------------------------------------------------------
+
+    async def get(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
+        if request.query and request.parameter("export"):
+            raise BadRequest("the export parameter, deprecated since v1.14, is no longer supported")
+        stored = await registry.find(info.key)
+        return responses.single(request, registry, stored, now=self.clock.now())
+
+    async def list(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
+        options = request_options.list_options(request)
+        selection = select(registry, info.namespace, options.label_selector, options.field_selector)
+        items, revision, token, remaining = await self._select(registry, selection, options)
+        return responses.listing(
+            request,
+            registry,
+            items,
+            revision=revision,
+            continue_token=token,
+            remaining=remaining,
+            now=self.clock.now(),
+        )
+
+    async def _select(
+        self, registry: Registry, selection: Selection, options: ListOptions
+    ) -> tuple[Sequence[Stored], int, str, int]:
+        """Items, their revision, the continue token and what remains after it."""
+        cache = registry.objects.cache
+        await cache.caught_up()
+        exact = options.resource_version_match == "Exact"
+        asked = options.resource_version
+        if asked and not asked.isdigit():
+            raise BadRequest(f'Invalid value: "{asked}": strconv.ParseUint: parsing "{asked}": invalid syntax')
+        if options.continue_token:
+            token = ContinueToken.decode(options.continue_token)
+            return await self._page(registry, selection, token.revision, options.limit, token.start)
+        # A limited list at a resource version is of exactly that version, as upstream serves it.
+        if exact or (options.limit and asked not in ("", "0") and not options.resource_version_match):
+            return await self._page(registry, selection, int(asked), options.limit, "")
+        if asked and int(asked) > cache.revision:
+            raise Timeout(f"Too large resource version: {asked}, current: {cache.revision}", details={})
+        if selection.name and selection.namespace:
+            found = registry.cache.get(Key(selection.namespace, selection.name))
+            matched: Sequence[Stored] = [found] if found is not None else []
+        else:
+            matched = registry.cache.list(selection.namespace)
+        if not selection.everything:
+            matched = [stored for stored in matched if selection.matches(stored)]
+        if not options.limit or len(matched) <= options.limit or asked == "0":
+            return matched, cache.revision, "", 0
+        page = matched[: options.limit]
+        start = self._after(registry, page[-1].key)
+        token = ContinueToken(cache.revision, start)
+        # Upstream does not know how many remain where a selector is at work.
+        remaining = len(matched) - len(page) if selection.everything else 0
+        return page, cache.revision, token.encode(), remaining
+
+    @staticmethod
+    async def _page(
+        registry: Registry, selection: Selection, revision: int, limit: int, start: str
+    ) -> tuple[Sequence[Stored], int, str, int]:
+        """A page of the list as it was at a revision, read from the store."""
+        found: list[Stored] = []
+        while True:
+            try:
+                page = await registry.objects.page(
+                    registry.resource, selection.namespace, revision=revision, limit=limit, start=start
+                )
+            except Expired as error:
+                raise Expired(
+                    "The provided continue parameter is too old to display a consistent list result. You must start a "
+                    "new list without the continue parameter."
+                    if start
+                    else error.message
+                ) from None
+            found += [stored for stored in page.items if selection.matches(stored)]
+            revision = page.revision
+            if page.next_key is None:
+                return found, revision, "", 0
+            if len(found) >= limit:
+                token = ContinueToken(revision, page.next_key).encode()
+                return found, revision, token, page.remaining if selection.everything else 0
+            start = page.next_key
+
+    @staticmethod
+    def _after(registry: Registry, key: Key) -> str:
+        from kube_core.storage.keys import store_key
+
+        return store_key(registry.resource, key) + "\0"
+
+    async def watch(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
+        options = request_options.list_options(request)
+        selection = select(registry, info.namespace, options.label_selector, options.field_selector)
+        form = negotiation.accept(request.headers.get("accept", ""))
+        try:
+            start = await watching.begin(registry, selection, options)
+        except Expired as error:
+            # The stream has begun as far as clients are concerned: upstream answers 200 with one ERROR event.
+            return Response(stream=_one(watching._error(error)))
+        timeout = options.timeout or self.random.uniform(watching.MINIMUM_TIMEOUT, 2 * watching.MINIMUM_TIMEOUT)
+        stream = watching.json_lines(request, registry, start, options, form, self.clock, timeout)
+        return Response(content_type="application/json", stream=stream)
+
+    # -- writes ------------------------------------------------------------------------------------------------------
+
+    async def create(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
+        options = request_options.write_options(request, "CreateOptions")
+        document = self.read_object(request, registry, options, context)
+        stored = await registry.create(context, info.key, document, options)
+        return responses.single(request, registry, stored, status=201, now=self.clock.now())
+
+    async def update(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
+        options = request_options.write_options(request, "UpdateOptions")
+        document = self.read_object(request, registry, options, context)
+        name = (document.get("metadata") or {}).get("name")
+        if not name:
+            raise BadRequest(
+                "the name of the object ( based on URL) was undeterminable: name must be provided"
+                if not info.name
+                else f"the name of the object () does not match the name on the URL ({info.name})"
+            )
+        revision = document["metadata"].get("resourceVersion")
+        update = Update(
+            options,
+            info.subresource,
+            once=bool(revision),
+            may_create=registry.strategy.allows_create_on_update and not info.subresource,
+        )
+
+        async def replace(current: Document | None) -> MutableDocument:
+            copy: MutableDocument = thaw(document)
+            return copy
+
+        stored, created = await registry.update(context, info.key, update, replace)
+        return responses.single(request, registry, stored, status=201 if created else 200, now=self.clock.now())
+
+    async def patch(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
+        content_type = request.headers.get("content-type", "").split(";", 1)[0].strip()
+        kind = PATCH_TYPES.get(content_type)
+        supported = [name for name in PATCH_TYPES if not (registry.is_custom and "strategic" in name)]
+        if kind is None or content_type not in supported:
+            raise UnsupportedMediaType(
+                "the body of the request was in an unknown format - accepted media types include: "
+                + ", ".join(supported),
+                details={},
+            )
+        options = request_options.write_options(request, "PatchOptions")
+        if kind == "apply":
+            return await self._apply(request, info, registry, context, options)
+        if options.force:
+            raise invalid(
+                GroupKind("meta.k8s.io", "PatchOptions"),
+                "",
+                [fields.forbidden(Path("force"), "may not be specified for non-apply patch")],
+            )
+        patch = request.document if request.document is not None else negotiation.decode_body(request.body, "")
+
+        async def patched(current: Document | None) -> MutableDocument:
+            if current is None:
+                raise not_found(registry.resource, info.name)
+            document = apply_patch(kind, current, patch, registry.schema)
+            return self._decoded(document, registry, options, context)
+
+        update = Update(options, info.subresource)
+        stored, _ = await registry.update(context, info.key, update, patched)
+        return responses.single(request, registry, stored, now=self.clock.now())
+
+    async def _apply(
+        self, request: Request, info: RequestInfo, registry: Registry, context: Context, options: WriteOptions
+    ) -> Response:
+        if not request.parameter("fieldManager"):
+            raise invalid(
+                GroupKind("meta.k8s.io", "PatchOptions"),
+                "",
+                [fields.required(Path("fieldManager"), "is required for apply patch")],
+            )
+        patch = request.document if request.document is not None else negotiation.parse_yaml(request.body)
+        if not isinstance(patch, dict):
+            raise BadRequest("error decoding YAML: the object provided is not an object")
+
+        async def applied(current: Document | None) -> MutableDocument:
+            wanted = self._decoded(thaw(patch), registry, options, context)
+            self._check_apply(wanted, info)
+            return registry.owners.apply(
+                current,
+                wanted,
+                manager=options.field_manager,
+                force=options.force,
+                subresource=info.subresource,
+                now=self.clock.now(),
+            )
+
+        update = Update(options, info.subresource, applies=True, may_create=not info.subresource)
+        stored, created = await registry.update(context, info.key, update, applied)
+        return responses.single(request, registry, stored, status=201 if created else 200, now=self.clock.now())
+
+    @staticmethod
+    def _check_apply(wanted: MutableDocument, info: RequestInfo) -> None:
+        metadata = wanted.setdefault("metadata", {})
+        if metadata.get("managedFields"):
+            raise BadRequest("metadata.managedFields must be nil")
+        metadata.setdefault("name", info.name)
+        if info.namespace:
+            metadata.setdefault("namespace", info.namespace)
+
+    async def delete(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
+        options = request_options.delete_options(request, read_document(request))
+        stored, gone = await registry.delete(context, info.key, options)
+        if gone and not registry.strategy.returns_deleted:
+            return responses.success(request, _deleted(registry, stored))
+        return responses.single(request, registry, stored, now=self.clock.now())
+
+    async def deletecollection(
+        self, request: Request, info: RequestInfo, registry: Registry, context: Context
+    ) -> Response:
+        options = request_options.delete_options(request, read_document(request))
+        listed = request_options.list_options(request)
+        selection = select(registry, info.namespace, listed.label_selector, listed.field_selector)
+        items, revision, _, _ = await self._select(registry, selection, listed)
+        deleted: list[Stored] = []
+        for stored in items:
+            try:
+                deleted.append((await registry.delete(context, stored.key, options))[0])
+            except StatusError as error:
+                if error.code != 404:
+                    raise
+        return responses.listing(request, registry, deleted, revision=revision, now=self.clock.now())
+
+    # -- bodies ------------------------------------------------------------------------------------------------------
+
+    def read_object(
+        self, request: Request, registry: Registry, options: WriteOptions, context: Context
+    ) -> MutableDocument:
+        """The request's body as an object of the registry's kind. Raises `BadRequest`."""
+        document = read_document(request)
+        if request.document is not None:
+            document = thaw(document)
+        if not isinstance(document, dict):
+            raise BadRequest(f"the object provided is unrecognized (must be of type {registry.type.kind})")
+        kind, version = document.get("kind"), document.get("apiVersion")
+        wanted = registry.type
+        if version and version != wanted.api_version:
+            raise BadRequest(
+                f"the API version in the data ({version}) does not match the expected API version "
+                f"({wanted.api_version})"
+            )
+        if kind and kind != wanted.kind:
+            raise BadRequest(
+                f'{kind} in version "{wanted.version}" cannot be handled as a {wanted.kind}: converting '
+                f"({wanted.version}.{kind}) to ({wanted.group or 'core'}.{wanted.kind}): unknown conversion"
+            )
+        return self._decoded(document, registry, options, context)
+
+    @staticmethod
+    def _decoded(
+        document: MutableDocument, registry: Registry, options: WriteOptions, context: Context
+    ) -> MutableDocument:
+        document.setdefault("kind", registry.type.kind)
+        document.setdefault("apiVersion", registry.type.api_version)
+        if registry.schema is None:
+            return document
+        decoded, warnings = decode(document, registry.schema, options.field_validation)
+        context.warn(*warnings)
+        return decoded
+
+
+def read_document(request: Request) -> Any:
+    """The body as a JSON value; None where there is none."""
+    if request.document is not None:
+        return request.document
+    if not request.body:
+        return None
+    return negotiation.decode_body(request.body, request.headers.get("content-type", ""))
+
+
+def _deleted(registry: Registry, stored: Stored) -> dict[str, Any]:
+    details = {"name": stored.key.name, "kind": registry.resource.resource, "uid": stored.metadata["uid"]}
+    if registry.resource.group:
+        details["group"] = registry.resource.group
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+
+
+async def _one(chunk: bytes):  # type: ignore[no-untyped-def]
+    yield chunk

@@ -1,0 +1,190 @@
+"""Watches: what is there, then what happens, until the time is over.
+
+One generator serves HTTP watches, one the local transport; both read a subscription of the bus. A watch without a
+resource version begins with the present state as ADDED events; with one it begins with what came after it; with
+`sendInitialEvents` the state is followed by a bookmark that says so.
+
+A change is encoded once for all plain JSON watchers. Whatever has piled up is sent in one chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import attrs
+import orjson
+
+from kube_core._kit.clock import Clock
+from kube_core.abc.transport import Request, WatchEvent
+from kube_core.apiserver import responses
+from kube_core.apiserver.negotiation import Form
+from kube_core.apiserver.selecting import Selection
+from kube_core.bus.bus import Overrun, Subscription
+from kube_core.bus.changes import Change, Stored
+from kube_core.meta.status import BadRequest, Expired, StatusError, Timeout
+from kube_core.registry.generic import Registry
+from kube_core.registry.options import ListOptions
+
+__all__ = ["Start", "begin", "document_events", "json_lines"]
+
+#: Seconds between bookmarks, and the shortest a watch without timeoutSeconds lasts (upstream's defaults).
+BOOKMARK_PERIOD = 60.0
+MINIMUM_TIMEOUT = 1800.0
+_INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+
+
+@attrs.frozen
+class Start:
+    """A watch that has begun: its subscription, and what it shows first."""
+
+    subscription: Subscription
+    initial: Sequence[Stored]
+    #: The revision that the initial state is of.
+    revision: int
+    marks_end: bool
+
+
+async def begin(registry: Registry, selection: Selection, options: ListOptions, *, limit: int = 1000) -> Start:
+    """Subscribe at the revision that the options ask for. Raises `Expired`, `BadRequest`, `Timeout`."""
+    cache = registry.objects.cache
+    await cache.caught_up()
+    after = _revision(options.resource_version)
+    initial_wanted = after == 0 if options.send_initial_events is None else options.send_initial_events
+    if after > cache.revision:
+        raise Timeout(
+            f"Too large resource version: {after}, current: {cache.revision}",
+            details={
+                "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+                "retryAfterSeconds": 1,
+            },
+        )
+    # From here to the subscription there is no await: nothing is missed, nothing is seen twice.
+    start_after = None if initial_wanted or after == 0 else after
+    subscription = cache.subscribe(registry.resource, selection.interest(), after=start_after, limit=limit)
+    initial: Sequence[Stored] = ()
+    if initial_wanted:
+        initial = [stored for stored in registry.cache.list(selection.namespace) if selection.matches(stored)]
+    marks_end = bool(options.send_initial_events) and options.allow_bookmarks
+    return Start(subscription, initial, cache.revision, marks_end)
+
+
+async def json_lines(
+    request: Request, registry: Registry, start: Start, options: ListOptions, form: Form, clock: Clock, timeout: float
+) -> AsyncIterator[bytes]:
+    """The body of an HTTP watch: a JSON event a line."""
+    subscription = start.subscription
+    encode = _encoder(request, registry, form, clock)
+    timers = [clock.call_later(timeout, subscription.close)]
+    bookmark_due = False
+
+    def remind() -> None:
+        nonlocal bookmark_due
+        bookmark_due = True
+        subscription.poke()
+        timers.append(clock.call_later(BOOKMARK_PERIOD, remind))
+        del timers[1:-1]
+
+    if options.allow_bookmarks:
+        timers.append(clock.call_later(BOOKMARK_PERIOD, remind))
+    try:
+        first = [encode("ADDED", stored) for stored in start.initial]
+        if start.marks_end:
+            first.append(_bookmark(registry, start.revision, form, end=True))
+        if first:
+            yield b"".join(first)
+        while True:
+            await subscription.wait()
+            lines = [
+                _line(encode, kind, change, plain=not form.view)
+                for change in subscription.drain()
+                if (kind := subscription.kind_of(change))
+            ]
+            if bookmark_due:
+                bookmark_due = False
+                lines.append(_bookmark(registry, registry.objects.cache.revision, form))
+            if lines:
+                yield b"".join(lines)
+            elif subscription.closed:
+                return
+    except Overrun as error:
+        yield _error(Expired(f"too old resource version: {error}"))
+    finally:
+        for timer in timers:
+            timer.cancel()
+        subscription.close()
+
+
+async def document_events(registry: Registry, start: Start) -> AsyncIterator[WatchEvent]:
+    """The same for a reader in this process: shared, frozen documents. Raises `Expired` when it is too slow."""
+    subscription = start.subscription
+    try:
+        for stored in start.initial:
+            yield WatchEvent("ADDED", stored.document)
+        while True:
+            await subscription.wait()
+            changes = subscription.drain()
+            for change in changes:
+                kind = subscription.kind_of(change)
+                if kind:
+                    yield WatchEvent(kind, change.latest.document)
+            if not changes and subscription.closed:
+                return
+    except Overrun as error:
+        raise Expired(f"too old resource version: {error}") from error
+    finally:
+        subscription.close()
+
+
+Encoder = Callable[[str, Stored], bytes]
+
+
+def _line(encode: Encoder, kind: str, change: Change, *, plain: bool) -> bytes:
+    if plain:
+        return change.event(kind)
+    return encode(kind, change.latest)
+
+
+def _encoder(request: Request, registry: Registry, form: Form, clock: Clock) -> Encoder:
+    if form.view == "Table":
+        headed = False
+
+        def as_table(kind: str, stored: Stored) -> bytes:
+            nonlocal headed
+            table = responses.table(request, registry, [stored], {}, now=clock.now())
+            if headed:
+                table["columnDefinitions"] = None
+            headed = True
+            return _event(kind, table)
+
+        return as_table
+    if form.view:
+        return lambda kind, stored: _event(kind, responses.partial_metadata(stored.document))
+    return lambda kind, stored: b'{"type":"%b","object":%b}\n' % (kind.encode(), stored.wire)
+
+
+def _event(kind: str, document: Any) -> bytes:
+    return orjson.dumps({"type": kind, "object": document}) + b"\n"
+
+
+def _bookmark(registry: Registry, revision: int, form: Form, *, end: bool = False) -> bytes:
+    metadata: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
+    if end:
+        metadata["annotations"] = {_INITIAL_EVENTS_END: "true"}
+    resource = registry.type
+    document = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
+    if form.view == "PartialObjectMetadata":
+        document.update(kind="PartialObjectMetadata", apiVersion="meta.k8s.io/v1")
+    return _event("BOOKMARK", document)
+
+
+def _error(error: StatusError) -> bytes:
+    return _event("ERROR", error.to_document())
+
+
+def _revision(text: str) -> int:
+    if not text:
+        return 0
+    if not text.isdigit():
+        raise BadRequest(f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax')
+    return int(text)

@@ -1,0 +1,284 @@
+"""The bus: the only fan-out there is. The watch cache publishes; HTTP watches and local reflectors subscribe.
+
+What always holds:
+
+* A subscriber gets every change of its topic that may concern it, in the order of revisions, none twice.
+* A change touches only subscriptions that can match: they are indexed by name, by one index field (a pod's node), by
+  namespace, and only the rest see everything. What an index lets through is still checked by the subscriber.
+* Publishing never waits. A subscriber that has `limit` changes unread is cut off: its next read raises `Overrun`,
+  and the others feel nothing.
+
+Publishing and subscribing happen in the event loop's thread. History is not kept here: who needs changes from before
+the subscription asks the watch cache, which subscribes and replays in one turn of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+import attrs
+
+from kube_core.bus.changes import Change, Stored
+from kube_core.meta.documents import Document, Key
+from kube_core.meta.gvk import GroupResource
+
+__all__ = ["Bus", "Interest", "LabelMatcher", "Overrun", "Subscription", "Topic"]
+
+FieldsOf = Callable[[Document], Mapping[str, str]]
+
+
+class Overrun(Exception):
+    """This subscriber was too slow and was cut off."""
+
+
+class LabelMatcher(Protocol):
+    """A compiled label selector."""
+
+    def matches(self, labels: Mapping[str, str], /) -> bool: ...
+
+
+@attrs.frozen
+class Interest:
+    """What a subscriber wants to hear of. Empty means everything.
+
+    `fields` are requirements of equality on the topic's index fields; whoever has further requirements passes them
+    as `predicate`, which sees a stored object.
+    """
+
+    namespace: str = ""
+    name: str = ""
+    labels: LabelMatcher | None = None
+    fields: Mapping[str, str] = attrs.field(factory=dict)
+    predicate: Callable[[Stored], bool] | None = None
+
+    def matches(self, stored: Stored, topic: Topic) -> bool:
+        """Whether an object, as it stands at one revision, is wanted."""
+        if self.namespace and stored.key.namespace != self.namespace:
+            return False
+        if self.name and stored.key.name != self.name:
+            return False
+        if self.labels is not None and not self.labels.matches(stored.labels):
+            return False
+        if self.fields:
+            fields = topic.fields_of(stored)
+            if any(fields.get(name, "") != value for name, value in self.fields.items()):
+                return False
+        return self.predicate is None or self.predicate(stored)
+
+
+class Subscription:
+    """One subscriber's queue. Iterate over it, or take all there is with `drain`. Close it when done."""
+
+    __slots__ = (
+        "_bus",
+        "_closed",
+        "_limit",
+        "_overrun",
+        "_poked",
+        "_queue",
+        "_waiter",
+        "index_key",
+        "interest",
+        "topic",
+    )
+
+    def __init__(self, topic: Topic, interest: Interest, limit: int) -> None:
+        self.topic = topic
+        self.interest = interest
+        self.index_key: tuple[str, ...] = ()
+        self._limit = limit
+        self._queue: deque[Change] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._overrun = False
+        self._closed = False
+        self._poked = False
+
+    def push(self, change: Change) -> None:
+        """Called by the bus."""
+        if len(self._queue) >= self._limit:
+            self._overrun = True
+            self._queue.clear()
+            self.topic.remove(self)
+        else:
+            self._queue.append(change)
+        self._wake()
+
+    def replay(self, changes: Iterable[Change]) -> None:
+        """Put earlier changes in front of everything, before the first read; they do not count against the limit."""
+        self._queue.extendleft(reversed(list(changes)))
+
+    def drain(self) -> list[Change]:
+        """Everything that is waiting. Raises `Overrun` when this subscriber was cut off."""
+        if self._overrun:
+            raise Overrun("too many changes were left unread")
+        changes = list(self._queue)
+        self._queue.clear()
+        return changes
+
+    def poke(self) -> None:
+        """Make a waiting reader return, with nothing to drain perhaps (time to send a bookmark)."""
+        self._poked = True
+        self._wake()
+
+    async def wait(self) -> None:
+        """Return when there is something to `drain`, after a `poke`, or when the subscription is over."""
+        while not (self._queue or self._overrun or self._closed or self._poked):
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        self._poked = False
+
+    def kind_of(self, change: Change) -> str:
+        """What the change is for this subscriber: ADDED, MODIFIED, DELETED, or "" for nothing."""
+        interest, topic = self.interest, self.topic
+        now = change.after is not None and interest.matches(change.after, topic)
+        was = change.before is not None and interest.matches(change.before, topic)
+        if now:
+            return "MODIFIED" if was else "ADDED"
+        return "DELETED" if was else ""
+
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> Change:
+        """The next change that matters to this subscriber. Raises `Overrun`."""
+        while True:
+            await self.wait()
+            if self._overrun:
+                raise Overrun("too many changes were left unread")
+            if not self._queue:
+                if self._closed:
+                    raise StopAsyncIteration
+                continue
+            change = self._queue.popleft()
+            if self.kind_of(change):
+                return change
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def close(self) -> None:
+        """Hear of nothing more; a waiting reader returns."""
+        self._closed = True
+        self.topic.remove(self)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Topic:
+    """One resource on the bus, with its subscriptions by index."""
+
+    def __init__(self, resource: GroupResource, index_fields: tuple[str, ...] = (), fields_of: FieldsOf | None = None):
+        self.resource = resource
+        self.index_fields = index_fields
+        self._fields_of = fields_of
+        #: Subscriptions under ("name", ns, name), ("field", field, value), ("namespace", ns) or ("all",).
+        self._subscriptions: dict[tuple[str, ...], dict[Subscription, None]] = {}
+
+    def fields_of(self, stored: Stored) -> Mapping[str, str]:
+        """The values of this resource's selectable fields."""
+        return self._fields_of(stored.document) if self._fields_of is not None else {}
+
+    def add(self, subscription: Subscription) -> None:
+        interest = subscription.interest
+        if interest.name:
+            key: tuple[str, ...] = ("name", interest.namespace, interest.name)
+        elif field := next((name for name in self.index_fields if name in interest.fields), ""):
+            key = ("field", field, interest.fields[field])
+        elif interest.namespace:
+            key = ("namespace", interest.namespace)
+        else:
+            key = ("all",)
+        subscription.index_key = key
+        self._subscriptions.setdefault(key, {})[subscription] = None
+
+    def remove(self, subscription: Subscription) -> None:
+        peers = self._subscriptions.get(subscription.index_key)
+        if peers is not None:
+            peers.pop(subscription, None)
+            if not peers:
+                del self._subscriptions[subscription.index_key]
+
+    def publish(self, change: Change) -> None:
+        """Hand a change to every subscription whose index lets it through."""
+        if not self._subscriptions:
+            return
+        for key in self._keys(change):
+            peers = self._subscriptions.get(key)
+            if peers:
+                for subscription in list(peers):
+                    subscription.push(change)
+
+    def _keys(self, change: Change) -> list[tuple[str, ...]]:
+        key: Key = change.key
+        keys: list[tuple[str, ...]] = [("all",), ("namespace", key.namespace), ("name", key.namespace, key.name)]
+        if key.namespace:
+            keys.append(("name", "", key.name))
+        for field in self.index_fields:
+            stored = [each for each in (change.before, change.after) if each is not None]
+            values = dict.fromkeys(self.fields_of(each).get(field, "") for each in stored)
+            keys.extend(("field", field, value) for value in values)
+        return keys
+
+    def __len__(self) -> int:
+        return sum(len(peers) for peers in self._subscriptions.values())
+
+
+class Bus:
+    """All topics of one server."""
+
+    def __init__(self) -> None:
+        self._topics: dict[GroupResource, Topic] = {}
+
+    def topic(self, resource: GroupResource) -> Topic:
+        """The topic of a resource; made on first use."""
+        topic = self._topics.get(resource)
+        if topic is None:
+            topic = self._topics[resource] = Topic(resource)
+        return topic
+
+    def define(self, resource: GroupResource, index_fields: tuple[str, ...], fields_of: FieldsOf) -> Topic:
+        """Make a topic with index fields, before anyone subscribes to it."""
+        topic = self._topics[resource] = Topic(resource, index_fields, fields_of)
+        return topic
+
+    def forget(self, resource: GroupResource) -> None:
+        """End a topic and its subscriptions (a custom resource that is no longer served)."""
+        topic = self._topics.pop(resource, None)
+        if topic is not None:
+            for peers in list(topic._subscriptions.values()):
+                for subscription in list(peers):
+                    subscription.close()
+
+    def subscribe(
+        self, resource: GroupResource, interest: Interest | None = None, *, limit: int = 1000
+    ) -> Subscription:
+        """Hear of every change from now on. `limit`: how many may be unread before the subscriber is cut off."""
+        topic = self.topic(resource)
+        subscription = Subscription(topic, interest or Interest(), limit)
+        topic.add(subscription)
+        return subscription
+
+    def publish(self, resource: GroupResource, change: Change) -> None:
+        """Called by the watch cache only, in the order of revisions."""
+        topic = self._topics.get(resource)
+        if topic is not None:
+            topic.publish(change)
+
+    def close(self) -> None:
+        """End every subscription: the server is going away."""
+        for resource in list(self._topics):
+            self.forget(resource)
+
+    @property
+    def subscribers(self) -> int:
+        return sum(len(topic) for topic in self._topics.values())

@@ -1,0 +1,444 @@
+"""The generic registry: what every verb means, for any resource.
+
+One `Registry` serves one resource in one version. What is particular to a kind comes from its `Strategy`; what
+patches, managed fields and tables do is in the packages beside this module. The order of a write is upstream's:
+
+    decode → default → managed fields → mutating admission → metadata and strategy `prepare_…` → validation →
+    validating admission → store
+
+Every verb answers with `Stored` objects, whose JSON is made at most once, also for dry runs (which end before the
+store). Failures are `StatusError`s. Documents passed in belong to the registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+import attrs
+
+from kube_core._kit.clock import Clock
+from kube_core._kit.random import Random
+from kube_core.api.schemas import Schema
+from kube_core.api.types import ResourceDescriptor
+from kube_core.bus.changes import Stored, encode
+from kube_core.meta import fields as field
+from kube_core.meta.documents import Document, Key, MutableDocument, key_of, thaw
+from kube_core.meta.fields import FieldError, Path
+from kube_core.meta.status import (
+    AlreadyExists,
+    BadRequest,
+    Conflict,
+    Forbidden,
+    MethodNotSupported,
+    already_exists,
+    conflict,
+    invalid,
+    not_found,
+)
+from kube_core.meta.times import format_time
+from kube_core.registry import deletion
+from kube_core.registry.context import Context, DeleteOptions, WriteOptions
+from kube_core.registry.kinds.metadata import validate_metadata, validate_metadata_update
+from kube_core.registry.strategy import Strategy
+from kube_core.storage.objects import ObjectStore, Superseded
+
+__all__ = ["Allocator", "FieldOwners", "Registry", "Update"]
+
+#: Makes the new object from the one there is: None where there is none. Called again after a lost race.
+Transform = Callable[[Document | None], Awaitable[MutableDocument]]
+STALE = "the object has been modified; please apply your changes to the latest version and try again"
+_GENERATE_TRIES = 8
+_LOST_RACES = 100
+
+
+class FieldOwners(Protocol):
+    """Managed fields: who wrote what (`kube_core.registry.apply`)."""
+
+    def update(
+        self, live: Document | None, new: MutableDocument, *, manager: str, subresource: str, now: float
+    ) -> None: ...
+
+    def apply(
+        self, live: Document | None, patch: Document, *, manager: str, force: bool, subresource: str, now: float
+    ) -> MutableDocument: ...
+
+
+class Allocator(Protocol):
+    """What a kind takes from a shared range before it is written (a Service's addresses and ports)."""
+
+    def allocate(self, document: MutableDocument, old: Document | None, *, dry_run: bool) -> Callable[[], None]:
+        """Fill in what is missing; returns what gives it back, if the write fails. Raises `Invalid`."""
+        ...
+
+    def release(self, document: Document) -> None:
+        """The object is gone."""
+        ...
+
+
+@attrs.frozen
+class Update:
+    """One update of an object: through which subresource, by which means."""
+
+    options: WriteOptions
+    subresource: str = ""
+    #: The field manager's part is done by `transform` (server-side apply).
+    applies: bool = False
+    #: A lost race is the caller's conflict rather than a reason to try again (PUT with a resourceVersion).
+    once: bool = False
+    #: An object that does not exist is created (server-side apply; PUT where the kind allows it).
+    may_create: bool = False
+
+
+class Registry:
+    """One resource."""
+
+    def __init__(
+        self,
+        descriptor: ResourceDescriptor,
+        strategy: Strategy,
+        objects: ObjectStore,
+        *,
+        schema: Schema | None,
+        owners: FieldOwners,
+        clock: Clock,
+        random: Random,
+        allocator: Allocator | None = None,
+    ) -> None:
+        self.descriptor = descriptor
+        self.type = descriptor.type
+        self.strategy = strategy
+        self.objects = objects
+        self.schema = schema
+        self.owners = owners
+        self.clock = clock
+        self.random = random
+        self.allocator = allocator
+        #: Items of lists carry their kind (custom resources), or not (built-in kinds).
+        self.is_custom = False
+        self.resource = descriptor.type.group_resource
+        self.cache = objects.cache.resource(self.resource)
+
+    # -- reads -------------------------------------------------------------------------------------------------------
+
+    async def find(self, key: Key) -> Stored:
+        """The object as it is now. Raises `NotFound`."""
+        await self.objects.cache.caught_up()
+        stored = self.cache.get(key)
+        if stored is None:
+            raise not_found(self.resource, key.name)
+        return stored
+
+    # -- create ------------------------------------------------------------------------------------------------------
+
+    async def create(
+        self, context: Context, key: Key, document: MutableDocument, options: WriteOptions, *, owned: bool = False
+    ) -> Stored:
+        """Create the object that `document` (decoded, with its schema checked) describes. `key.name` may be "".
+
+        `owned`: managed fields are already set (an object that server-side apply creates).
+        """
+        self._check_scope(document, key)
+        metadata = document["metadata"]
+        self.strategy.default(document)
+        if not owned:
+            self.owners.update(None, document, manager=options.field_manager, subresource="", now=self.clock.now())
+        attributes = context.attributes(
+            "CREATE", self.type, Key(key.namespace, metadata.get("name") or ""), document, dry_run=options.dry_run
+        )
+        await context.admission.mutate(attributes)
+        generate = "" if metadata.get("name") else metadata.get("generateName") or ""
+        for attempt in range(_GENERATE_TRIES):
+            if generate:
+                # Upstream leaves room for the suffix in the longest name there may be.
+                metadata["name"] = generate[: 253 - 5] + self.random.suffix(5)
+            try:
+                return await self._create(context, key.namespace, document, options)
+            except AlreadyExists:
+                if not generate or attempt == _GENERATE_TRIES - 1:
+                    raise
+        raise AssertionError("the loop returns or raises")
+
+    async def _create(
+        self, context: Context, namespace: str, document: MutableDocument, options: WriteOptions
+    ) -> Stored:
+        metadata = document["metadata"]
+        metadata["uid"] = self.random.uid()
+        metadata["creationTimestamp"] = format_time(self.clock.now())
+        for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "generation"):
+            metadata.pop(name, None)
+        self.strategy.prepare_for_create(document)
+        key = Key(namespace, metadata.get("name") or "")
+        release = self._allocate(document, None, options)
+        try:
+            errors = [*validate_metadata(document, self.descriptor, self.strategy), *self.strategy.validate(document)]
+            if errors:
+                raise invalid(self.type.group_kind, key.name, errors)
+            context.warn(*self.strategy.warnings(document))
+            await context.admission.validate(
+                context.attributes("CREATE", self.type, key, document, dry_run=options.dry_run)
+            )
+            return await self._insert(key, document, options)
+        except BaseException:
+            release()
+            raise
+
+    async def _insert(self, key: Key, document: MutableDocument, options: WriteOptions) -> Stored:
+        if options.dry_run:
+            await self.objects.cache.caught_up()
+            current = self.cache.get(key)
+            if current is not None:
+                raise self._exists(current)
+            return Stored(key, 0, encode(document), document)
+        try:
+            return await self.objects.create(self.resource, key, document)
+        except Superseded as race:
+            if race.current is None:
+                raise conflict(self.resource, key.name, STALE) from None
+            raise self._exists(race.current) from None
+
+    def _exists(self, current: Stored) -> AlreadyExists:
+        error = already_exists(self.resource, current.key.name)
+        if "deletionTimestamp" in current.metadata:
+            return AlreadyExists(f"object is being deleted: {error.message}", details=error.details)
+        return error
+
+    def _check_scope(self, document: MutableDocument, key: Key) -> None:
+        """The name and namespace of the URL hold; the document may repeat them, not contradict them."""
+        metadata = document.get("metadata")
+        if not isinstance(metadata, dict):
+            metadata = document["metadata"] = {}
+        if self.type.namespaced:
+            if metadata.get("namespace") and metadata["namespace"] != key.namespace:
+                raise BadRequest(
+                    "the namespace of the provided object does not match the namespace sent on the request"
+                )
+            metadata["namespace"] = key.namespace
+        else:
+            metadata.pop("namespace", None)
+        if key.name and metadata.get("name") and metadata["name"] != key.name:
+            raise BadRequest(
+                f"the name of the object ({metadata['name']}) does not match the name on the URL ({key.name})"
+            )
+        if key.name and not metadata.get("name"):
+            metadata["name"] = key.name
+
+    # -- update ------------------------------------------------------------------------------------------------------
+
+    async def update(self, context: Context, key: Key, update: Update, transform: Transform) -> tuple[Stored, bool]:
+        """Write what `transform` makes of the present object; tells also whether it was created.
+
+        Raises `NotFound`, `Conflict`, `Invalid` and whatever `transform` raises.
+        """
+        await self.objects.cache.caught_up()
+        current = self.cache.get(key)
+        for _ in range(_LOST_RACES):
+            if current is None and not update.may_create:
+                raise not_found(self.resource, key.name)
+            document = await transform(current.document if current is not None else None)
+            if current is None:
+                if document.get("metadata", {}).get("uid"):
+                    raise conflict(self.resource, key.name, self._uid_mismatch(document["metadata"]["uid"], ""))
+                created = await self.create(context, key, document, update.options, owned=update.applies)
+                return created, True
+            try:
+                return await self._replace(context, current, document, update), False
+            except Superseded as race:
+                if update.once:
+                    raise conflict(self.resource, key.name, STALE) from None
+                current = race.current
+        raise conflict(self.resource, key.name, STALE)
+
+    async def _replace(self, context: Context, current: Stored, document: MutableDocument, update: Update) -> Stored:
+        old, key, options = current.document, current.key, update.options
+        self._check_scope(document, key)
+        metadata, old_metadata = document["metadata"], old["metadata"]
+        if metadata.get("uid") and metadata["uid"] != old_metadata["uid"]:
+            raise conflict(self.resource, key.name, self._uid_mismatch(metadata["uid"], old_metadata["uid"]))
+        self._check_revision(metadata.get("resourceVersion") or "", current)
+        self._keep_system_metadata(metadata, old_metadata)
+        self.strategy.default(document)
+        if not update.applies:
+            self.owners.update(
+                old,
+                document,
+                manager=options.field_manager,
+                subresource=update.subresource,
+                now=self.clock.now(),
+            )
+        attributes = context.attributes(
+            "UPDATE", self.type, key, document, old, subresource=update.subresource, dry_run=options.dry_run
+        )
+        await context.admission.mutate(attributes)
+        self._prepare(document, old, update.subresource)
+        release = self._allocate(document, old, options)
+        try:
+            errors = [
+                *validate_metadata_update(document, old, self.descriptor, self.strategy),
+                *self._validate(document, old, update.subresource),
+            ]
+            if errors:
+                raise invalid(self.type.group_kind, key.name, errors)
+            context.warn(*self.strategy.warnings(document, old))
+            await context.admission.validate(attributes)
+            return await self._write(current, document, options)
+        except BaseException:
+            release()
+            raise
+
+    def _prepare(self, document: MutableDocument, old: Document, subresource: str) -> None:
+        if subresource == "status":
+            self.strategy.prepare_for_status_update(document, old)
+        elif subresource:
+            self.strategy.prepare_for_subresource_update(subresource, document, old)
+        else:
+            self.strategy.prepare_for_update(document, old)
+
+    def _validate(self, document: Document, old: Document, subresource: str) -> Sequence[FieldError]:
+        if subresource == "status":
+            return list(self.strategy.validate_status_update(document, old))
+        if subresource:
+            return list(self.strategy.validate_subresource_update(subresource, document, old))
+        return list(self.strategy.validate_update(document, old))
+
+    async def _write(self, current: Stored, document: MutableDocument, options: WriteOptions) -> Stored:
+        """Store it, unless nothing changed; remove it, if this took the last thing that held it."""
+        document["metadata"].pop("resourceVersion", None)
+        if deletion.is_gone(document, self.strategy):
+            if not options.dry_run:
+                revision = await self.objects.delete(self.resource, current.key, current.revision)
+                self._released(current.document)
+                return Stored(current.key, revision, encode(document), document)
+            return Stored(current.key, current.revision, encode(document), document)
+        if unchanged(document, current.document):
+            return current
+        if options.dry_run:
+            return Stored(current.key, current.revision, encode(document), document)
+        return await self.objects.replace(self.resource, current.key, document, current.revision)
+
+    def _check_revision(self, text: str, current: Stored) -> None:
+        if not text or text == "0":
+            if text == "" and not self.strategy.allows_unconditional_update:
+                path = Path("metadata").child("resourceVersion")
+                raise invalid(
+                    self.type.group_kind,
+                    current.key.name,
+                    [field.invalid(path, 0, "must be specified for an update")],
+                )
+            return
+        if not text.isdigit():
+            path = Path("metadata").child("resourceVersion")
+            raise invalid(
+                self.type.group_kind, current.key.name, [field.invalid(path, text, "must be an unsigned number")]
+            )
+        if int(text) != current.revision:
+            raise conflict(self.resource, current.key.name, STALE)
+
+    def _keep_system_metadata(self, metadata: dict[str, Any], old: Document) -> None:
+        for name in ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"):
+            if name in old:
+                metadata[name] = old[name]
+            else:
+                metadata.pop(name, None)
+        metadata.pop("selfLink", None)
+        if "managedFields" not in metadata and "managedFields" in old:
+            metadata["managedFields"] = thaw(old["managedFields"])
+
+    @staticmethod
+    def _uid_mismatch(wanted: str, actual: str) -> str:
+        return f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {actual}"
+
+    # -- delete ------------------------------------------------------------------------------------------------------
+
+    async def delete(self, context: Context, key: Key, options: DeleteOptions) -> tuple[Stored, bool]:
+        """Delete an object, or mark it; tells whether it is gone. Raises `NotFound`, `Conflict`."""
+        await self.objects.cache.caught_up()
+        current = self.cache.get(key)
+        for _ in range(_LOST_RACES):
+            if current is None:
+                raise not_found(self.resource, key.name)
+            self._check_preconditions(current, options)
+            attributes = context.attributes("DELETE", self.type, key, None, current.document, dry_run=options.dry_run)
+            await context.admission.mutate(attributes)
+            await context.admission.validate(attributes)
+            plan = deletion.plan(current.document, options, self.strategy, self.clock.now())
+            try:
+                return await self._carry_out(current, plan, options), plan.remove
+            except Superseded as race:
+                current = race.current
+        raise conflict(self.resource, key.name, STALE)
+
+    async def _carry_out(self, current: Stored, plan: deletion.Plan, options: DeleteOptions) -> Stored:
+        plan.document["metadata"].pop("resourceVersion", None)
+        if options.dry_run or not (plan.remove or plan.changed):
+            if not plan.changed:
+                return current
+            return Stored(current.key, current.revision, encode(plan.document), plan.document)
+        if plan.remove:
+            revision = await self.objects.delete(self.resource, current.key, current.revision)
+            self._released(current.document)
+            return Stored(current.key, revision, encode(plan.document), plan.document)
+        return await self.objects.replace(self.resource, current.key, plan.document, current.revision)
+
+    def _check_preconditions(self, current: Stored, options: DeleteOptions) -> None:
+        uid = current.metadata["uid"]
+        if options.uid is not None and options.uid != uid:
+            raise Conflict(
+                f'Operation cannot be fulfilled on {self.type.kind} "{current.key.name}": the UID in the precondition '
+                f"({options.uid}) does not match the UID in record ({uid}). The object might have been deleted and "
+                "then recreated",
+                details={"name": current.key.name, "group": self.type.group, "kind": self.type.kind},
+            )
+        if options.resource_version is not None and options.resource_version != str(current.revision):
+            raise Conflict(
+                f'Operation cannot be fulfilled on {self.type.kind} "{current.key.name}": the ResourceVersion in the '
+                f"precondition ({options.resource_version}) does not match the ResourceVersion in record "
+                f"({current.revision}). The object might have been modified",
+                details={"name": current.key.name, "group": self.type.group, "kind": self.type.kind},
+            )
+
+    # -- allocation --------------------------------------------------------------------------------------------------
+
+    def _allocate(self, document: MutableDocument, old: Document | None, options: WriteOptions) -> Callable[[], None]:
+        if self.allocator is None:
+            return _nothing
+        return self.allocator.allocate(document, old, dry_run=options.dry_run)
+
+    def _released(self, document: Document) -> None:
+        if self.allocator is not None:
+            self.allocator.release(document)
+
+    def not_allowed(self) -> MethodNotSupported:
+        return MethodNotSupported("the server does not allow this method on the requested resource", details={})
+
+    def refuse(self, name: str, why: str) -> Forbidden:
+        return Forbidden(f'{self.resource} "{name}" is forbidden: {why}', details={"name": name})
+
+
+def _nothing() -> None:
+    """There was nothing to give back."""
+
+
+def unchanged(document: Document, old: Document) -> bool:
+    """Whether a write would change nothing that counts: times in managedFields alone do not."""
+    for name, value in document.items():
+        if name != "metadata" and old.get(name) != value:
+            return False
+    if any(name not in document for name in old):
+        return False
+    ignored = ("resourceVersion", "managedFields")
+    metadata = {name: value for name, value in document["metadata"].items() if name not in ignored}
+    old_metadata = {name: value for name, value in old["metadata"].items() if name not in ignored}
+    return metadata == old_metadata and _untimed(document["metadata"]) == _untimed(old["metadata"])
+
+
+def _untimed(metadata: Document) -> list[dict[str, Any]]:
+    return [
+        {name: value for name, value in entry.items() if name != "time"}
+        for entry in metadata.get("managedFields") or ()
+    ]
+
+
+def key_in(document: Document, namespace: str) -> Key:
+    """The key that a document names, in the namespace of the URL."""
+    return Key(namespace, key_of(document).name)

@@ -1,0 +1,40 @@
+"""Where objects live in the store: `/registry/<group>/<resource>/[<namespace>/]<name>`.
+
+The core group is written `core`. Keys order as lists are ordered: by namespace, then by name.
+"""
+
+from __future__ import annotations
+
+from kube_core.abc.store import KeyRange
+from kube_core.meta.documents import Key
+from kube_core.meta.gvk import GroupResource
+
+__all__ = ["REGISTRY", "object_range", "parse", "resource_prefix", "store_key"]
+
+REGISTRY = "/registry/"
+
+
+def resource_prefix(resource: GroupResource) -> str:
+    return f"{REGISTRY}{resource.group or 'core'}/{resource.resource}/"
+
+
+def store_key(resource: GroupResource, key: Key) -> str:
+    prefix = resource_prefix(resource)
+    return f"{prefix}{key.namespace}/{key.name}" if key.namespace else prefix + key.name
+
+
+def object_range(resource: GroupResource, namespace: str = "") -> KeyRange:
+    """All objects of a resource, or those of one namespace."""
+    prefix = resource_prefix(resource)
+    return KeyRange.prefix(f"{prefix}{namespace}/" if namespace else prefix)
+
+
+def parse(text: str) -> tuple[GroupResource, Key]:
+    """The way back. Raises ValueError for a key that is not one of an object."""
+    if not text.startswith(REGISTRY):
+        raise ValueError(f"{text!r} is not below {REGISTRY}")
+    group, resource, *rest = text[len(REGISTRY) :].split("/")
+    if len(rest) not in (1, 2):
+        raise ValueError(f"{text!r} does not name an object")
+    namespace, name = rest if len(rest) == 2 else ("", rest[0])
+    return GroupResource("" if group == "core" else group, resource), Key(namespace, name)

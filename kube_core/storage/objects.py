@@ -1,0 +1,111 @@
+"""Objects in the store: create, compare-and-swap update, delete, read at a revision.
+
+This is the level at which revisions become resource versions. It knows nothing of verbs, validation or users: the
+registry does. Every write waits until it is durable, and until the watch cache has seen it.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from kube_core.abc.store import (
+    Compacted,
+    Compare,
+    Delete,
+    FutureRevision,
+    Put,
+    Store,
+    Transaction,
+    TransactionResult,
+)
+from kube_core.bus.changes import Stored, encode
+from kube_core.meta.documents import Key, MutableDocument
+from kube_core.meta.gvk import GroupResource
+from kube_core.meta.status import Expired, InternalError
+from kube_core.storage import keys
+from kube_core.storage.cache import WatchCache
+
+__all__ = ["ObjectStore", "Page", "Superseded"]
+
+
+class Superseded(Exception):
+    """The object was changed (or created, or deleted) since it was read. `current` is what is there now."""
+
+    def __init__(self, current: Stored | None) -> None:
+        super().__init__("the object has been modified")
+        self.current = current
+
+
+@attrs.frozen
+class Page:
+    """Part of a list as of `revision`. `next_key` is where the next page begins, None at the end."""
+
+    items: list[Stored]
+    revision: int
+    next_key: str | None
+    remaining: int
+
+
+class ObjectStore:
+    """Objects of every resource in one store."""
+
+    def __init__(self, store: Store, cache: WatchCache) -> None:
+        self.store = store
+        self.cache = cache
+
+    async def create(self, resource: GroupResource, key: Key, document: MutableDocument) -> Stored:
+        """Write a new object. `document` belongs to the store from here on. Raises `Superseded`."""
+        return await self._put(resource, key, document, 0)
+
+    async def replace(self, resource: GroupResource, key: Key, document: MutableDocument, revision: int) -> Stored:
+        """Write an object over the one of `revision`. Raises `Superseded`."""
+        return await self._put(resource, key, document, revision)
+
+    async def delete(self, resource: GroupResource, key: Key, revision: int) -> int:
+        """Delete the object of `revision`; returns the revision of the deletion. Raises `Superseded`."""
+        name = keys.store_key(resource, key)
+        result = await self.store.transact(Transaction([Compare(name, revision)], [Delete(name)]))
+        await self.cache.caught_up(result.revision)
+        if not result.succeeded:
+            raise Superseded(self._current(name, key, result))
+        return result.revision
+
+    async def page(
+        self, resource: GroupResource, namespace: str, *, revision: int, limit: int = 0, start: str = ""
+    ) -> Page:
+        """Objects as of a revision (0: now) read from the store itself. Raises `Expired`."""
+        found = keys.object_range(resource, namespace)
+        if start:
+            found = attrs.evolve(found, start=max(start, found.start))
+        try:
+            answer = await self.store.range(found, revision=revision, limit=limit)
+        except Compacted as error:
+            raise Expired(
+                f"The resourceVersion for the provided list is too old. ({error.revision} < {error.oldest})"
+            ) from error
+        except FutureRevision as error:
+            raise InternalError(f"the resource version {revision} is in the future") from error
+        items = [Stored(keys.parse(entry.key)[1], entry.mod_revision, entry.value) for entry in answer.entries]
+        next_key = answer.entries[-1].key + "\0" if answer.more and answer.entries else None
+        return Page(items, revision or answer.revision, next_key, max(answer.count - len(items), 0))
+
+    async def _put(self, resource: GroupResource, key: Key, document: MutableDocument, revision: int) -> Stored:
+        name = keys.store_key(resource, key)
+        data = encode(document)
+        self.cache.expect(data, document)
+        try:
+            result = await self.store.transact(Transaction([Compare(name, revision)], [Put(name, data)]))
+            await self.cache.caught_up(result.revision)
+        finally:
+            self.cache.forget(data)
+        if not result.succeeded:
+            raise Superseded(self._current(name, key, result))
+        stored = self.cache.resource(resource).get(key)
+        if stored is None or stored.revision != result.revision:
+            # Somebody else's later write was already seen by the cache: answer with our own all the same.
+            return Stored(key, result.revision, data)
+        return stored
+
+    def _current(self, name: str, key: Key, result: TransactionResult) -> Stored | None:
+        entry = result.current.get(name)
+        return Stored(key, entry.mod_revision, entry.value) if entry is not None else None

@@ -1,0 +1,34 @@
+"""The built-in admission plugins, one module each; `admission_specs` lists them in upstream's order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kube_core.admission.chain import AdmissionSpec
+from kube_core.hookspecs import hookimpl
+from kube_plugins.admission.default_ingress_class import DefaultIngressClass
+from kube_plugins.admission.default_storage_class import DefaultStorageClass
+from kube_plugins.admission.default_tolerations import DefaultTolerationSeconds
+from kube_plugins.admission.namespace_lifecycle import NamespaceLifecycle
+from kube_plugins.admission.priority import Priority
+from kube_plugins.admission.service_account import ServiceAccount
+from kube_plugins.admission.storage_protection import StorageObjectInUseProtection
+from kube_plugins.admission.taint_nodes import TaintNodesByCondition
+
+__all__ = ["kube_core_admission"]
+
+_PLUGINS = (
+    NamespaceLifecycle,
+    ServiceAccount,
+    TaintNodesByCondition,
+    Priority,
+    DefaultTolerationSeconds,
+    DefaultStorageClass,
+    StorageObjectInUseProtection,
+    DefaultIngressClass,
+)
+
+
+@hookimpl
+def kube_core_admission() -> Iterable[AdmissionSpec]:
+    return [AdmissionSpec(plugin.name, plugin) for plugin in _PLUGINS]
