@@ -101,4 +101,5 @@ def test_canonical_form_keeps_the_exact_value_and_is_stable(nano: int, notation:
 def test_binary_form_keeps_whole_bytes(value: int) -> None:
     amount = Quantity(value * 10**9, "binary")
     assert parse(str(amount)).value == value
-    assert canonical(str(amount)) == str(amount)
+    if str(amount).endswith("i"):  # without a suffix nothing tells the notation
+        assert canonical(str(amount)) == str(amount)
