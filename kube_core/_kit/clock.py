@@ -24,7 +24,7 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-__all__ = ["Clock", "FakeClock", "SystemClock", "Timer"]
+__all__ = ["Clock", "FakeClock", "SystemClock", "Timer", "turn"]
 
 
 class Timer(abc.ABC):
@@ -189,6 +189,11 @@ class FakeClock(Clock):
             await wait()
         self._elapsed = end
         await wait()
+
+
+async def turn() -> None:
+    """Let the loop run what is ready, while no time passes: for long work that must give way."""
+    await asyncio.sleep(0)
 
 
 async def _some_turns() -> None:

@@ -3,6 +3,7 @@
 Ordering and atomicity
     Every transaction that writes gets the next revision, one higher than the last; all its writes share it.
     A transaction is atomic, and transactions are serialisable. A store that was never written is at revision 1.
+    Reads see only what was acknowledged, and all of it.
 Durability
     `transact` returns only when its writes would survive a power loss (as far as the driver's capabilities say
     `durable`). Nothing that was acknowledged is lost; nothing unacknowledged is seen half.
@@ -10,9 +11,11 @@ Watching
     A watch delivers every revision of its range, in order, none twice, none skipped, each as one batch with all the
     changes of that revision. It sees a revision no later than the `transact` that made it returns. Asked for a
     revision that was compacted, it raises `Compacted`. A watch that falls further behind than the driver's bound
-    is ended with `WatchOverrun`; others feel nothing.
+    is ended with `WatchOverrun`; others feel nothing. A watch begins when `watch` is called, not when it is first
+    read; it ends when it is let go of, or when the store is closed.
 Leases
-    A key put with a lease is deleted (with a revision of its own) once the lease's time is over.
+    The keys put with a lease are deleted, all in one revision of their own, once the lease's time is over. A key that
+    is put again belongs to the lease that it was put with last, or to none.
 Cancellation
     A cancelled `transact` may or may not have been carried out; a cancelled read or watch has no effect.
 One owner
@@ -84,7 +87,10 @@ class Entry:
 
 @attrs.frozen(slots=True)
 class KeyRange:
-    """Keys from `start` up to, and without, `end`. `KeyRange.prefix("/registry/pods/")` is everything below it."""
+    """Keys from `start` up to, and without, `end`, in the order of their code points.
+
+    `KeyRange.prefix("/registry/pods/")` is everything below it.
+    """
 
     start: str
     end: str
@@ -246,6 +252,9 @@ class Store(abc.ABC):
     async def revoke_lease(self, lease: int) -> None:
         """End a lease now; its keys are deleted. An unknown lease does nothing."""
 
-    async def fork(self) -> Store:
-        """An open, independent store with the same content and revision, where `capabilities.snapshot` says so."""
+    async def fork(self, *, clock: Clock | None = None) -> Store:
+        """An open, independent store with the same content, revision and history, where `capabilities.snapshot` says so.
+
+        `clock`: the new store's, where it is to have one of its own; leases keep the time that remains of them.
+        """
         raise StoreError(f"the {type(self).__name__} store cannot be forked")
