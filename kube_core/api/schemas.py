@@ -10,7 +10,7 @@ nothing is paid for the hundreds of schemas that a program never touches.
 from __future__ import annotations
 
 import functools
-import importlib.resources
+import pkgutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -131,7 +131,7 @@ class Schema:
 @functools.cache
 def builtin_documents() -> Mapping[str, Mapping[str, Any]]:
     """The generated schemas of every served built-in kind, by name."""
-    data = importlib.resources.files("kube_core.api.generated").joinpath("schemas.json").read_bytes()
+    data = pkgutil.get_data("kube_core.api.generated", "schemas.json") or b""
     documents: Mapping[str, Mapping[str, Any]] = orjson.loads(data)
     return documents
 

@@ -95,6 +95,9 @@ class ResourceDescriptor:
     #: The version that is written to the store; all served versions of a resource share one stored form.
     storage_version: str = ""
     list_kind: str = ""
+    #: The group whose resource of the same plural keeps these objects, where that is another one (`events.k8s.io`'s
+    #: events are kept as the core group's); None where it is its own.
+    storage_group: str | None = None
     #: What discovery publishes as `storageVersionHash`; "" where upstream has none (resources that are not stored).
     storage_version_hash: str = ""
 
