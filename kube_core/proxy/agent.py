@@ -146,7 +146,7 @@ class ServiceProxyAgent(_Agent):
 
     async def _start(self) -> None:
         await self.driver.start()
-        slices = self._watch(resources.ENDPOINTSLICES, self._slice_changed)
+        slices = self._watch(resources.ENDPOINT_SLICES, self._slice_changed)
         slices.add_index(_BY_SERVICE, _service_keys)
         self._slices = slices.lister
         self._services = self._watch(resources.SERVICES, self._service_changed).lister
@@ -213,11 +213,11 @@ class IngressAgent(_Agent):
 
     async def _start(self) -> None:
         await self.driver.start()
-        slices = self._watch(resources.ENDPOINTSLICES, self._anything_changed)
+        slices = self._watch(resources.ENDPOINT_SLICES, self._anything_changed)
         slices.add_index(_BY_SERVICE, _service_keys)
         self._slices = slices.lister
         self._services = self._watch(resources.SERVICES, self._anything_changed).lister
-        self._classes = self._watch(resources.INGRESSCLASSES, self._anything_changed).lister
+        self._classes = self._watch(resources.INGRESS_CLASSES, self._anything_changed).lister
         self._ingresses = self._watch(resources.INGRESSES, self._anything_changed).lister
 
     async def _stop(self) -> None:
