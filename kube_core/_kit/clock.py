@@ -10,6 +10,7 @@ What always holds:
 * `sleep`, `timeout` and `call_later` count on the monotonic time of this clock.
 * Work that time must not overtake (a thread, a socket, a process) runs inside `with clock.hold("what"):`. A fake
   clock does not move past a held moment; a system clock only counts holds, so that `settled()` can ask.
+* A call that is due at once is made in the next turn of the loop, by a fake clock too: no time passes for it.
 
 What does not belong here: periods of a particular component, and anything about Kubernetes.
 """
@@ -145,6 +146,7 @@ class FakeClock(Clock):
         self._elapsed = 0.0
         self._timers: list[tuple[float, int, _FakeTimer]] = []
         self._order = itertools.count()
+        self._unheld: asyncio.Future[None] | None = None
 
     def now(self) -> float:
         return self._start + self._elapsed
@@ -155,6 +157,8 @@ class FakeClock(Clock):
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         timer = _FakeTimer(callback)
         heapq.heappush(self._timers, (self._elapsed + max(delay, 0.0), next(self._order), timer))
+        if delay <= 0:
+            asyncio.get_running_loop().call_soon(self.fire_due)
         return timer
 
     def next_timer(self) -> float | None:
@@ -177,18 +181,29 @@ class FakeClock(Clock):
     async def advance(self, seconds: float, *, settle: Callable[[], Awaitable[None]] | None = None) -> None:
         """Move time on by `seconds`, stopping at each timer on the way.
 
-        After every stop `settle()` is awaited (by default a few turns of the loop), so that what a timer woke has
-        run, and has set its next timer, before time goes on.
+        Before the first move and after every stop `settle()` is awaited (by default a few turns of the loop), so that
+        what a timer woke has run, and has set its next timer, before time goes on; and time waits for every hold.
         """
         end = self._elapsed + seconds
-        wait = settle or _some_turns
-        await wait()
+        await self._settle(settle or _some_turns)
         while (moment := self.next_timer()) is not None and moment <= end:
             self._elapsed = max(self._elapsed, moment)
             self.fire_due()
-            await wait()
-        self._elapsed = end
-        await wait()
+            await self._settle(settle or _some_turns)
+        if end > self._elapsed:
+            self._elapsed = end
+            await self._settle(settle or _some_turns)
+
+    async def _settle(self, settle: Callable[[], Awaitable[None]]) -> None:
+        await settle()
+        while self._holds:
+            self._unheld = asyncio.get_running_loop().create_future()
+            await self._unheld
+            await settle()
+
+    def _released(self) -> None:
+        if not self._holds and self._unheld is not None and not self._unheld.done():
+            self._unheld.set_result(None)
 
 
 async def turn() -> None:

@@ -253,7 +253,7 @@ class Store(abc.ABC):
         """End a lease now; its keys are deleted. An unknown lease does nothing."""
 
     async def fork(self, *, clock: Clock | None = None) -> Store:
-        """An open, independent store with the same content, revision and history, where `capabilities.snapshot` says so.
+        """An open, independent store of the same content and past, where `capabilities.snapshot` says so.
 
         `clock`: the new store's, where it is to have one of its own; leases keep the time that remains of them.
         """

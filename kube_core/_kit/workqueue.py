@@ -1,0 +1,158 @@
+"""A queue of keys that need work: fair, deduplicating, and never two workers on one key.
+
+What always holds:
+
+* A key is at most once in the queue, however often it is added; a key that is added while a worker has it is queued
+  again when the worker is done with it, so no addition is ever lost.
+* No two workers hold the same key.
+* Keys come out in the order in which they went in: a key that is added all the time holds up no other.
+* A key that is added with a delay comes at its time; of several delays of one key the earliest counts.
+* Delays count on the clock that was given; what happens at one moment comes in the order in which it was asked for.
+
+This is the queue of every controller, and mirrors the promises of upstream's client-go work queue. It belongs to one
+event loop. What is done with a key, and what a failure means, is the worker's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from kube_core._kit.backoff import Backoff
+from kube_core._kit.clock import Clock, Timer
+
+__all__ = ["WorkQueue"]
+
+K = TypeVar("K", bound=Hashable)
+
+
+class WorkQueue(Generic[K]):
+    """Keys for workers, each of which does:
+
+        while (key := await queue.get()) is not None:
+            try: ...                    # and queue.forget(key), or queue.add_rate_limited(key) to try again
+            finally: queue.done(key)
+    """  # fmt: skip
+
+    def __init__(self, clock: Clock, backoff: Backoff[K]) -> None:
+        self._clock = clock
+        self._backoff = backoff
+        self._ready: deque[K] = deque()
+        #: Keys that need work: those in `_ready`, and those that are to go there when their worker is done.
+        self._dirty: set[K] = set()
+        self._processing: set[K] = set()
+        #: Keys that are to be added later, each with its moment.
+        self._delayed: dict[K, tuple[float, Timer]] = {}
+        self._getters: deque[asyncio.Future[None]] = deque()
+        self._shut_down = False
+
+    def __len__(self) -> int:
+        """How many keys a worker could take, now."""
+        return len(self._ready)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is queued, nothing is being worked on and nothing that was delayed is due."""
+        if self._dirty or self._processing:
+            return False
+        now = self._clock.monotonic()
+        return all(moment > now for moment, _ in self._delayed.values())
+
+    @property
+    def processing(self) -> int:
+        """How many keys workers have, now."""
+        return len(self._processing)
+
+    @property
+    def delayed(self) -> int:
+        """How many keys wait for their time."""
+        return len(self._delayed)
+
+    def add(self, key: K) -> None:
+        """The key needs work. Does nothing once the queue is shut down."""
+        if self._shut_down or key in self._dirty:
+            return
+        self._dirty.add(key)
+        if key not in self._processing:
+            self._ready.append(key)
+            self._wake()
+
+    def add_after(self, key: K, delay: float) -> None:
+        """The key needs work in `delay` seconds (now, when that is not positive)."""
+        if self._shut_down:
+            return
+        if delay <= 0:
+            self.add(key)
+            return
+        moment = self._clock.monotonic() + delay
+        waiting = self._delayed.get(key)
+        if waiting is not None:
+            if waiting[0] <= moment:
+                return
+            waiting[1].cancel()
+        self._delayed[key] = moment, self._clock.call_later(delay, lambda: self._due(key))
+
+    def add_rate_limited(self, key: K) -> None:
+        """The work failed: the key needs it again after its backoff."""
+        if not self._shut_down:
+            self.add_after(key, self._backoff.next(key))
+
+    def forget(self, key: K) -> None:
+        """The work went well: the key's next failure counts as its first."""
+        self._backoff.reset(key)
+
+    def failures(self, key: K) -> int:
+        """How often the key was added rate-limited since it was last forgotten."""
+        return self._backoff.failures(key)
+
+    async def get(self) -> K | None:
+        """Wait for a key and take it; it is the caller's until `done`. None once the queue is shut down."""
+        while not self._ready:
+            if self._shut_down:
+                return None
+            getter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._getters.append(getter)
+            try:
+                await getter
+            except asyncio.CancelledError:
+                # Woken and cancelled in one turn: the key is another worker's.
+                if getter in self._getters:
+                    self._getters.remove(getter)
+                elif self._ready:
+                    self._wake()
+                raise
+        key = self._ready.popleft()
+        self._dirty.discard(key)
+        self._processing.add(key)
+        return key
+
+    def done(self, key: K) -> None:
+        """The worker lets go of the key. A key that nobody has is a mistake: `KeyError`."""
+        self._processing.remove(key)
+        if key in self._dirty and not self._shut_down:
+            self._ready.append(key)
+            self._wake()
+
+    def shut_down(self) -> None:
+        """Give out no more keys, take no more, and wake every worker that waits. Twice is once."""
+        self._shut_down = True
+        self._ready.clear()
+        self._dirty.clear()
+        for _, timer in self._delayed.values():
+            timer.cancel()
+        self._delayed.clear()
+        while self._getters:
+            self._wake()
+
+    def _due(self, key: K) -> None:
+        del self._delayed[key]
+        self.add(key)
+
+    def _wake(self) -> None:
+        while self._getters:
+            getter = self._getters.popleft()
+            if not getter.done():
+                getter.set_result(None)
+                return
