@@ -211,7 +211,7 @@ def test_file_that_another_program_changes_is_left_alone(config: Path) -> None:
 
 def test_directory_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(KubeconfigError, match="cannot write .*config"):
+    with pytest.raises(KubeconfigError, match=r"cannot write .*config"):
         add(tmp_path / "file" / "config")
 
 
