@@ -189,7 +189,7 @@ class FakeApi:
         if parts == ["api"]:
             return {"kind": "APIVersions", "versions": ["v1"]}
         if parts == ["apis"]:
-            listed = [
+            listed: list[dict[str, Any]] = [
                 {
                     "name": group,
                     "versions": [{"groupVersion": f"{group}/{version}", "version": version}],

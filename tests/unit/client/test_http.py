@@ -52,7 +52,7 @@ class Server:
         return await self.answer(request)  # type: ignore[arg-type]
 
     async def start(self, context: ssl.SSLContext | None = None) -> None:
-        self.runner = web.ServerRunner(web.Server(self.handle), shutdown_timeout=0.1)  # type: ignore[arg-type]
+        self.runner = web.ServerRunner(web.Server(self.handle), shutdown_timeout=0.1)
         await self.runner.setup()
         site = web.TCPSite(self.runner, "127.0.0.1", self.port, ssl_context=context)
         await site.start()

@@ -235,4 +235,4 @@ async def test_informers_asked_for_before_entering_start_with_it(api: FakeApi) -
     assert informers.unsynced == ("pods",)
     async with informers:
         await informer.synced()
-        assert informers.unsynced == ()
+        assert not informers.unsynced

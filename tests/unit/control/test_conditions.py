@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from kube_core.control.conditions import condition_of, is_condition_true, set_condition, without_condition
+from kube_core.meta.documents import Document
 
 EARLIER, LATER = 1_767_225_600.0, 1_767_229_200.0
 
@@ -28,7 +29,7 @@ def test_transition_time_moves_only_with_the_status() -> None:
 
 
 def test_order_is_kept_and_others_are_left_alone() -> None:
-    conditions = [{"type": "A", "status": "True", "x": 1}, {"type": "B", "status": "True"}]
+    conditions: list[Document] = [{"type": "A", "status": "True", "x": 1}, {"type": "B", "status": "True"}]
     assert [c["type"] for c in set_condition(conditions, "A", "False", now=EARLIER)] == ["A", "B"]
     assert without_condition(conditions, "B") == [{"type": "A", "status": "True", "x": 1}]
 
