@@ -1,0 +1,21 @@
+"""Persistent volumes: the binder with dynamic provisioning, and the two protection controllers, as a plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kube_core.control.controller import ControllerSpec
+from kube_core.hookspecs import hookimpl
+from kube_plugins.controllers.persistentvolume.controller import PersistentVolumeBinder
+from kube_plugins.controllers.persistentvolume.protection import ClaimProtection, VolumeProtection
+
+__all__ = ["kube_core_controllers"]
+
+
+@hookimpl
+def kube_core_controllers() -> Iterable[ControllerSpec]:
+    return [
+        ControllerSpec("persistentvolume-binder-controller", PersistentVolumeBinder, needs=("volume",)),
+        ControllerSpec("persistentvolumeclaim-protection-controller", ClaimProtection),
+        ControllerSpec("persistentvolume-protection-controller", VolumeProtection),
+    ]
