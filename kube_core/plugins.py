@@ -22,6 +22,7 @@ from kube_core import hookspecs
 if TYPE_CHECKING:
     import typer
 
+    from kube_core.admission.chain import AdmissionSpec
     from kube_core.control.controller import ControllerSpec
 
 __all__ = ["GROUP", "PluginFailure", "PluginHost"]
@@ -84,6 +85,19 @@ class PluginHost:
                     specs[spec.name] = spec
             except Exception as error:
                 self._fail(name, "kube_core_controllers", error)
+        return list(specs.values())
+
+    def admission(self) -> list[AdmissionSpec]:
+        """The admission plugins of every plugin, in order. Of two with one name the later is left out."""
+        specs: dict[str, AdmissionSpec] = {}
+        for name, implementation in self._implementations("kube_core_admission"):
+            try:
+                for spec in implementation({}):
+                    if spec.name in specs:
+                        raise ValueError(f"there is an admission plugin {spec.name!r} already")
+                    specs[spec.name] = spec
+            except Exception as error:
+                self._fail(name, "kube_core_admission", error)
         return list(specs.values())
 
     def register_cli(self, app: typer.Typer) -> None:

@@ -123,6 +123,10 @@ class SystemClock(Clock):
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         return _LoopTimer(asyncio.get_running_loop().call_later(max(delay, 0.0), callback))
 
+    def block(self, delay: float) -> None:
+        """Sleep in a program without an event loop. Never call it from a coroutine."""
+        time.sleep(delay)
+
 
 class _FakeTimer(Timer):
     __slots__ = ("callback",)

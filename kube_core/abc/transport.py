@@ -78,8 +78,8 @@ class Response:
     document: Any = None
     stream: AsyncIterator[bytes] | None = None
     """Chunks to send as they come. Closed (`aclose`) when the client goes away."""
-    upgrade: Callable[[Any], Awaitable[None]] | None = None
-    """Takes over the connection; the adapter passes its own native request. Only for exec, attach, port-forward."""
+    upgrade: Callable[[Any], Awaitable[Any]] | None = None
+    """Takes over the connection; the adapter passes its own native request, and sends what is returned. Only for exec, attach, port-forward."""
 
     def encoded(self) -> bytes:
         """The body as bytes."""

@@ -61,7 +61,7 @@ class HttpServer:
             await self._runner.setup()
         loop = asyncio.get_running_loop()
         listener = await loop.create_server(
-            self._runner.server, host, port, ssl=self._context, backlog=1024, reuse_address=True
+            self._server, host, port, ssl=self._context, backlog=1024, reuse_address=True
         )
         self._listeners.append(listener)
         bound: int = listener.sockets[0].getsockname()[1]
@@ -82,8 +82,7 @@ class HttpServer:
             return request
         response = await self._call(request)
         if response.upgrade is not None:
-            result: web.StreamResponse = await response.upgrade(native)
-            return result
+            return await response.upgrade(native)
         if response.stream is not None:
             return await self._stream(native, response)
         headers: CIMultiDict[str] = CIMultiDict(response.headers)

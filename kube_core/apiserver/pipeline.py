@@ -112,13 +112,10 @@ class Pipeline:
             raise MethodNotSupported("the server does not allow this method on the requested resource", details={})
         if info.subresource:
             return await self._subresource(request, info, registry, context)
-        special = self.subresources.get((info.group, info.resource, ""))
-        if special is not None:
-            return await special(request, info, registry, context)
-        verb: Mapping[str, Subresource] = self._table()
-        if info.verb not in registry.descriptor.verbs or info.verb not in verb or info.rest:
+        handler = self.subresources.get((info.group, info.resource, "")) or self._table().get(info.verb)
+        if info.verb not in registry.descriptor.verbs or handler is None or info.rest:
             raise registry.not_allowed()
-        return await verb[info.verb](request, info, registry, context)
+        return await handler(request, info, registry, context)
 
     async def _subresource(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
         declared = registry.descriptor.subresource(info.subresource)

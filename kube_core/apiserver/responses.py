@@ -105,13 +105,14 @@ def table(
     documents = [stored.document for stored in items]
     if not metadata and documents:
         metadata = {"resourceVersion": documents[0]["metadata"]["resourceVersion"]}
-    return make_table(
+    made: dict[str, Any] = make_table(
         registry.descriptor,
         documents,
         now=now,
-        include_object=include or "Metadata",  # type: ignore[arg-type]
+        include_object=include or "Metadata",
         list_metadata=metadata,
     )
+    return made
 
 
 def partial_metadata(document: Document) -> dict[str, Any]:

@@ -30,20 +30,15 @@ from kube_core.meta.status import (
     not_found,
 )
 from kube_core.registry import options as request_options
+from kube_core.registry import patches
 from kube_core.registry.context import Context, WriteOptions
 from kube_core.registry.decoding import decode
 from kube_core.registry.generic import Registry, Update
 from kube_core.registry.options import ContinueToken, ListOptions
-from kube_core.registry.patches import apply_patch
 
 __all__ = ["PATCH_TYPES", "Verbs", "read_document"]
 
-PATCH_TYPES = {
-    "application/json-patch+json": "json",
-    "application/merge-patch+json": "merge",
-    "application/strategic-merge-patch+json": "strategic",
-    "application/apply-patch+yaml": "apply",
-}
+PATCH_TYPES = (patches.JSON, patches.MERGE, patches.STRATEGIC, patches.APPLY)
 
 
 class Verbs:
@@ -189,17 +184,9 @@ class Verbs:
         return responses.single(request, registry, stored, status=201 if created else 200, now=self.clock.now())
 
     async def patch(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
-        content_type = request.headers.get("content-type", "").split(";", 1)[0].strip()
-        kind = PATCH_TYPES.get(content_type)
-        supported = [name for name in PATCH_TYPES if not (registry.is_custom and "strategic" in name)]
-        if kind is None or content_type not in supported:
-            raise UnsupportedMediaType(
-                "the body of the request was in an unknown format - accepted media types include: "
-                + ", ".join(supported),
-                details={},
-            )
+        kind = patch_type(request, registry)
         options = request_options.write_options(request, "PatchOptions")
-        if kind == "apply":
+        if kind == patches.APPLY:
             return await self._apply(request, info, registry, context, options)
         if options.force:
             raise invalid(
@@ -207,13 +194,14 @@ class Verbs:
                 "",
                 [fields.forbidden(Path("force"), "may not be specified for non-apply patch")],
             )
-        patch = request.document if request.document is not None else negotiation.decode_body(request.body, "")
+        patch = request.document if request.document is not None else patches.parse_patch(kind, request.body)
+        problems = patches.strict_errors(kind, patch) if options.field_validation != "Ignore" else []
 
         async def patched(current: Document | None) -> MutableDocument:
             if current is None:
                 raise not_found(registry.resource, info.name)
-            document = apply_patch(kind, current, patch, registry.schema)
-            return self._decoded(document, registry, options, context)
+            document = patches.apply_patch(kind, current, patch, registry.schema)
+            return self._decoded_patch(kind, patch, problems, document, registry, options, context)
 
         update = Update(options, info.subresource)
         stored, _ = await registry.update(context, info.key, update, patched)
@@ -270,7 +258,7 @@ class Verbs:
         options = request_options.delete_options(request, read_document(request))
         listed = request_options.list_options(request)
         selection = select(registry, info.namespace, listed.label_selector, listed.field_selector)
-        items, revision, _, _ = await self._select(registry, selection, listed)
+        items, revision, token, remaining = await self._select(registry, selection, listed)
         deleted: list[Stored] = []
         for stored in items:
             try:
@@ -278,7 +266,15 @@ class Verbs:
             except StatusError as error:
                 if error.code != 404:
                     raise
-        return responses.listing(request, registry, deleted, revision=revision, now=self.clock.now())
+        return responses.listing(
+            request,
+            registry,
+            deleted,
+            revision=revision,
+            continue_token=token,
+            remaining=remaining,
+            now=self.clock.now(),
+        )
 
     # -- bodies ------------------------------------------------------------------------------------------------------
 
@@ -305,6 +301,30 @@ class Verbs:
             )
         return self._decoded(document, registry, options, context)
 
+    def _decoded_patch(
+        self,
+        kind: str,
+        patch: Any,
+        problems: Sequence[str],
+        document: MutableDocument,
+        registry: Registry,
+        options: WriteOptions,
+        context: Context,
+    ) -> MutableDocument:
+        """What a patch made, decoded; a result of the wrong shape is the patch's fault (422)."""
+        before = thaw(document)
+        try:
+            decoded = self._decoded(document, registry, options, context)
+        except BadRequest as error:
+            if "strict decoding error" in error.message:
+                raise
+            detail = error.message.partition(": ")[2] or error.message
+            raise patches.refuse(kind, patch, before, detail) from None
+        if problems and options.field_validation == "Strict":
+            raise BadRequest(f"strict decoding error: {', '.join(problems)}")
+        context.warn(*problems)
+        return decoded
+
     @staticmethod
     def _decoded(
         document: MutableDocument, registry: Registry, options: WriteOptions, context: Context
@@ -316,6 +336,18 @@ class Verbs:
         decoded, warnings = decode(document, registry.schema, options.field_validation)
         context.warn(*warnings)
         return decoded
+
+
+def patch_type(request: Request, registry: Registry) -> str:
+    """The media type of a patch. Raises `UnsupportedMediaType`."""
+    content_type = request.headers.get("content-type", "").split(";", 1)[0].strip()
+    supported = [name for name in PATCH_TYPES if not (registry.is_custom and name == patches.STRATEGIC)]
+    if content_type not in supported:
+        raise UnsupportedMediaType(
+            "the body of the request was in an unknown format - accepted media types include: " + ", ".join(supported),
+            details={},
+        )
+    return content_type
 
 
 def read_document(request: Request) -> Any:

@@ -168,7 +168,7 @@ def _event(kind: str, document: Any) -> bytes:
 
 
 def _bookmark(registry: Registry, revision: int, form: Form, *, end: bool = False) -> bytes:
-    metadata: dict[str, Any] = {"resourceVersion": str(revision), "creationTimestamp": None}
+    metadata: dict[str, Any] = {"resourceVersion": str(revision)}
     if end:
         metadata["annotations"] = {_INITIAL_EVENTS_END: "true"}
     resource = registry.type

@@ -53,6 +53,9 @@ def plan(current: Document, options: DeleteOptions, strategy: Strategy, now: flo
         pending = bool(finalizers) or (strategy.graceful and metadata.get("deletionGracePeriodSeconds", 0) > 0)
         return Plan(document, remove=not pending and not strategy.holds(document), changed=changed)
 
+    if not (strategy.graceful or finalizers or strategy.holds(document)):
+        # It is gone at once: nobody ever sees it marked.
+        return Plan(document, remove=True, changed=True)
     mark(document, grace, strategy, now)
     pending = bool(finalizers) or (strategy.graceful and grace > 0) or strategy.holds(document)
     return Plan(document, remove=not pending, changed=True)

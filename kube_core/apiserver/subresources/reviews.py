@@ -96,7 +96,8 @@ class Reviews:
                 resource.get("name", ""),
             )
         else:
-            attributes = AccessAttributes(user, path.get("verb", ""), path=path.get("path", ""))
+            asked = path or {}
+            attributes = AccessAttributes(user, asked.get("verb", ""), path=asked.get("path", ""))
         reason = self._authorizer.authorize(attributes)
         document["status"] = {"allowed": reason is not None} | ({"reason": reason} if reason else {})
         return responses.success(request, document, 201)

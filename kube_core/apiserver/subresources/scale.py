@@ -9,17 +9,17 @@ from kube_core.abc.transport import Request, Response
 from kube_core.api.schemas import Schema, builtin
 from kube_core.apiserver import negotiation, responses
 from kube_core.apiserver.requests import RequestInfo
-from kube_core.apiserver.verbs import PATCH_TYPES, read_document
+from kube_core.apiserver.verbs import patch_type, read_document
 from kube_core.meta import fields
 from kube_core.meta.documents import Document, MutableDocument, metadata_of, thaw
 from kube_core.meta.fields import Path
 from kube_core.meta.gvk import GroupKind
 from kube_core.meta.selectors import from_document
-from kube_core.meta.status import BadRequest, UnsupportedMediaType, conflict, invalid, not_found
+from kube_core.meta.status import BadRequest, conflict, invalid, not_found
 from kube_core.registry import options as request_options
+from kube_core.registry import patches
 from kube_core.registry.context import Context, WriteOptions
 from kube_core.registry.generic import STALE, Registry, Update
-from kube_core.registry.patches import apply_patch
 
 __all__ = ["Scale", "scale_of"]
 
@@ -83,14 +83,7 @@ class Scale:
         return await self._write(request, info, registry, context, options, lambda present: wanted)
 
     async def _patch(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
-        content_type = request.headers.get("content-type", "").split(";", 1)[0].strip()
-        kind = PATCH_TYPES.get(content_type)
-        if kind is None:
-            raise UnsupportedMediaType(
-                "the body of the request was in an unknown format - accepted media types include: "
-                + ", ".join(PATCH_TYPES),
-                details={},
-            )
+        kind = patch_type(request, registry)
         options = request_options.write_options(request, "PatchOptions")
         if kind == "apply":
             patch = request.document if request.document is not None else negotiation.parse_yaml(request.body)
@@ -101,7 +94,7 @@ class Scale:
             )
         schema: Schema = builtin(_SCHEMA)
         return await self._write(
-            request, info, registry, context, options, lambda present: apply_patch(kind, present, patch, schema)
+            request, info, registry, context, options, lambda present: patches.apply_patch(kind, present, patch, schema)
         )
 
     async def _write(

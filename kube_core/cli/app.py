@@ -1,0 +1,125 @@
+"""The command line: `kube-core up | down | status | plugins | drivers | version`, and what plugins add.
+
+A failure that a person can do something about is one line on standard error and exit code 1. Every command imports
+what it needs when it runs, so that the light ones stay light.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="kube-core",
+    help="A real Kubernetes, control plane and node, as one program.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Name = Annotated[str, typer.Option("--name", help="Which cluster.")]
+
+
+@app.command()
+def up(  # noqa: PLR0913, PLR0917 (each is an option that a person may give)
+    name: Name = "default",
+    nodes: Annotated[int | None, typer.Option(help="How many nodes; 0 for a control plane alone.", min=0)] = None,
+    runtime: Annotated[str | None, typer.Option(help="Runtime driver of the nodes.")] = None,
+    network: Annotated[str | None, typer.Option(help="Network driver.")] = None,
+    store: Annotated[str | None, typer.Option(help="Store: a driver's name or URL.")] = None,
+    in_memory: Annotated[bool, typer.Option("--in-memory", help="Memory store, no state on disk.")] = False,
+    bind: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    kubeconfig: Annotated[str | None, typer.Option(help="Kubeconfig file to merge the cluster into.")] = None,
+    use_context: Annotated[bool, typer.Option("--use-context", help="Make it the current context.")] = False,
+    controllers: Annotated[str | None, typer.Option(help="all, none, or names separated by commas.")] = None,
+    pod_cidr: Annotated[str | None, typer.Option(help="Range of pod addresses.")] = None,
+    service_cidr: Annotated[str | None, typer.Option(help="Range of service addresses.")] = None,
+    images: Annotated[list[str] | None, typer.Option(help="Folder of images for the process runtime.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Return when the cluster is ready.")] = False,
+) -> None:
+    """Start a cluster, or resume the one of this name."""
+    from kube_core.cli import up as command
+
+    given = {
+        "nodes": nodes,
+        "runtime": runtime,
+        "network": network,
+        "store": store,
+        "bind": bind,
+        "port": port,
+        "controllers": controllers,
+        "pod_cidr": pod_cidr,
+        "service_cidr": service_cidr,
+        "images": images or None,
+    }
+    options = command.UpOptions(
+        name=name,
+        given={option: value for option, value in given.items() if value is not None},
+        in_memory=in_memory,
+        kubeconfig=kubeconfig,
+        use_context=use_context,
+    )
+    _exit(command.detached(options) if detach else command.run(options))
+
+
+@app.command()
+def down(name: Name = "default") -> None:
+    """Stop a cluster; its state stays, and `up` resumes it."""
+    from kube_core.cli import down as command
+
+    _exit(command.run(name))
+
+
+@app.command()
+def status(name: Annotated[str | None, typer.Option("--name", help="Only this cluster.")] = None) -> None:
+    """Show the clusters that there are."""
+    from kube_core.cli import status as command
+
+    _exit(command.run(name))
+
+
+@app.command()
+def plugins() -> None:
+    """List the plugins, and those that were left out."""
+    from kube_core.cli import inspect
+
+    _exit(inspect.plugins())
+
+
+@app.command()
+def drivers() -> None:
+    """List the drivers of every seam."""
+    from kube_core.cli import inspect
+
+    _exit(inspect.drivers())
+
+
+@app.command()
+def version() -> None:
+    """Show the version, and that of the API."""
+    from kube_core.cli import inspect
+
+    _exit(inspect.version())
+
+
+def _exit(error: str | None) -> None:
+    if error is not None:
+        typer.echo(f"kube-core: {error}", err=True)
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """The `kube-core` program."""
+    known = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    if (len(sys.argv) > 1 and sys.argv[1] not in known) or sys.argv[1:] in ([], ["--help"]):
+        # Plugins' commands are looked up only when somebody asks for one, or for help.
+        from kube_core.plugins import PluginHost
+
+        PluginHost.from_entry_points().register_cli(app)
+    app()

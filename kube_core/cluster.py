@@ -1,0 +1,268 @@
+"""The composition root: the only place where server, components and drivers meet.
+
+    async with Cluster(nodes=3) as cluster:
+        await cluster.client.create(resources.NAMESPACES, {"metadata": {"name": "demo"}})
+
+Entering starts everything in dependence order and returns when the cluster is ready: requests are served, informers
+are synced, nodes are Ready. Leaving stops it in reverse and leaves nothing behind: no task, no socket, no process and,
+unless a state directory was given, no file. Many clusters may live in one program.
+
+Components get a client, never the server. What each part does is elsewhere; here is only who is given what.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import attrs
+import structlog
+
+from kube_core._kit.clock import Clock, SystemClock
+from kube_core._kit.random import Random
+from kube_core.abc.network import Network, NetworkRanges
+from kube_core.abc.store import Store
+from kube_core.abc.transport import User
+from kube_core.apiserver.server import ApiServer, ServerConfig
+from kube_core.auth.certificates import Authority, KeyPair, load_or_create
+from kube_core.bus.bus import Bus
+from kube_core.client.client import ApiClient
+from kube_core.client.informer import Informers
+from kube_core.client.local import LocalTransport
+from kube_core.config import ClusterConfig, ConfigError
+from kube_core.control.runtime import ControllerRuntime
+from kube_core.drivers import load_driver
+from kube_core.plugins import PluginHost
+
+__all__ = ["Cluster", "ClusterConfig"]
+
+_log = structlog.get_logger("kube_core.cluster")
+_ADMIN = User("kubernetes-admin", ("system:masters", "system:authenticated"))
+_SERVER_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
+
+
+class Cluster:
+    """A whole cluster in this program. Options are those of `ClusterConfig`."""
+
+    def __init__(
+        self,
+        config: ClusterConfig | None = None,
+        *,
+        clock: Clock | None = None,
+        plugins: PluginHost | None = None,
+        **options: Any,
+    ) -> None:
+        """`plugins`: instead of all that are installed. Raises `ConfigError` for options that cannot be."""
+        try:
+            self.config = attrs.evolve(config, **options) if config is not None else ClusterConfig(**options)
+        except TypeError as error:
+            raise ConfigError(str(error)) from None
+        self.clock = clock or SystemClock()
+        self.random = Random(self.config.seed)
+        self.plugins = plugins
+        self._stack = contextlib.AsyncExitStack()
+        self._server: ApiServer | None = None
+        self._client: ApiClient | None = None
+        self._informers: Informers | None = None
+        self._authority: Authority | None = None
+        self._admin: KeyPair | None = None
+        self.controllers: ControllerRuntime | None = None
+        self.port = 0
+
+    # -- what users reach for ----------------------------------------------------------------------------------------
+
+    @property
+    def client(self) -> ApiClient:
+        """A client that may do everything, without a socket between."""
+        if self._client is None:
+            raise RuntimeError("the cluster has not been started: use `async with Cluster(...) as cluster`")
+        return self._client
+
+    @property
+    def server(self) -> ApiServer:
+        if self._server is None:
+            raise RuntimeError("the cluster has not been started: use `async with Cluster(...) as cluster`")
+        return self._server
+
+    @property
+    def bus(self) -> Bus:
+        """Every change as it happens: `cluster.bus.subscribe(kind, selector)`."""
+        return self.server.bus
+
+    @property
+    def informers(self) -> Informers:
+        if self._informers is None:
+            raise RuntimeError("the cluster has not been started: use `async with Cluster(...) as cluster`")
+        return self._informers
+
+    @property
+    def url(self) -> str:
+        """Where the server listens; "" when it does not."""
+        host = f"[{self.config.bind}]" if ":" in self.config.bind else self.config.bind
+        return f"https://{host}:{self.port}" if self.port else ""
+
+    def client_for(self, user: User, *, field_manager: str = "kube-core") -> ApiClient:
+        """A client that asks as `user`, without a socket between."""
+        server = self.server
+        return ApiClient(LocalTransport(server.handle, server, user), field_manager=field_manager)
+
+    def kubeconfig(self) -> Mapping[str, Any]:
+        """A kubeconfig for the cluster's administrator."""
+        return kubeconfig(self.config.name, self.url, self.authority.certificate, self.admin)
+
+    @property
+    def authority(self) -> Authority:
+        if self._authority is None:
+            raise RuntimeError("the cluster has not been started: use `async with Cluster(...) as cluster`")
+        return self._authority
+
+    @property
+    def admin(self) -> KeyPair:
+        """The administrator's client certificate."""
+        if self._admin is None:
+            self._admin = self.authority.issue_client("kubernetes-admin", ["system:masters"], now=self.clock.now())
+        return self._admin
+
+    # -- start and stop ----------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as stack:
+            await self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> None:
+        host = self.plugins if self.plugins is not None else PluginHost.from_entry_points()
+        self.plugins = host
+        state = self._state_directory(stack)
+        network = load_driver("network", self.config.driver("network"))
+        ranges = self._ranges(network)
+        self._authority = self._load_authority()
+        self._server = await self._start_server(stack, host, ranges)
+        self._client = self.client_for(_ADMIN)
+        await self._listen(stack)
+        self._informers = await stack.enter_async_context(
+            Informers(
+                self.client_for(User("system:kube-controller-manager", ("system:authenticated",))),
+                clock=self.clock,
+                random=self.random,
+            )
+        )
+        await self._start_controllers(stack, host)
+
+    def _state_directory(self, stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> Path | None:
+        """Where state is kept, made if need be; None for a cluster that keeps nothing."""
+        if self.config.state_directory is not None:
+            self.config.state_directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return self.config.state_directory
+        if self.config.simulated:
+            return None
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kube-core-")))
+
+    def _ranges(self, network: type[Network]) -> NetworkRanges:
+        """Pod and service ranges: what was asked for, what the driver declares, or upstream's usual ones."""
+        declared = network.ranges if self.config.nodes else NetworkRanges()
+        return NetworkRanges(
+            pod_cidr=self.config.pod_cidr or declared.pod_cidr,
+            service_cidr=self.config.service_cidr or declared.service_cidr,
+        )
+
+    def _load_authority(self) -> Authority:
+        now = self.clock.now()
+        if self.config.state_directory is None:
+            return Authority.create("kube-core", now=now)
+        return load_or_create(self.config.state_directory, "kube-core", now=now)
+
+    async def _start_server(
+        self, stack: contextlib.AsyncExitStack, host: PluginHost, ranges: NetworkRanges
+    ) -> ApiServer:
+        store: Store = load_driver("store", self.config.store)(clock=self.clock, url=self.config.store)
+        await store.open()
+        stack.push_async_callback(store.close)
+        loopback = [each for each in (ranges.pod_cidr, ranges.service_cidr) if ipaddress.ip_network(each).is_loopback]
+        server = ApiServer(
+            store,
+            ServerConfig(
+                service_cidr=ranges.service_cidr,
+                exempt_ranges=tuple(loopback),
+                state_directory=self.config.state_directory,
+                client_ca=self.authority.certificate,
+            ),
+            clock=self.clock,
+            random=self.random,
+            admission=host.admission(),
+        )
+        await server.start()
+        stack.push_async_callback(server.stop)
+        return server
+
+    async def _listen(self, stack: contextlib.AsyncExitStack) -> None:
+        if not self.config.listen:
+            return
+        # aiohttp takes a while to import, and a cluster without a socket does without it.
+        from kube_core.apiserver.http import HttpServer, describe_listen_error, server_context
+
+        names = [*_SERVER_NAMES, "localhost", "127.0.0.1", self.config.bind, self.server.config.kubernetes_ip]
+        pair = self.authority.issue_server("kube-apiserver", names, now=self.clock.now())
+        http = HttpServer(self.server.handle, server_context(pair, self.authority.certificate))
+        try:
+            self.port = await http.listen(self.config.bind, self.config.port)
+        except OSError as error:
+            await http.stop()
+            raise ConfigError(describe_listen_error(error, [f"{self.config.bind}:{self.config.port}"])) from error
+        stack.push_async_callback(http.stop)
+        await self.server.publish_address(self.config.bind, self.port)
+
+    async def _start_controllers(self, stack: contextlib.AsyncExitStack, host: PluginHost) -> None:
+        wanted = self.config.controllers
+        specs = [spec for spec in host.controllers() if "all" in wanted or spec.name in wanted]
+        unknown = set(wanted) - {"all"} - {spec.name for spec in host.controllers()}
+        if unknown:
+            raise ConfigError(f"unknown controller {', '.join(sorted(unknown))}")
+        if not specs:
+            return
+        runtime = ControllerRuntime(
+            specs, self._controller_client, clock=self.clock, random=self.random, informers=self.informers
+        )
+        self.controllers = await stack.enter_async_context(runtime)
+        await runtime.started()
+
+    def _controller_client(self, name: str) -> ApiClient:
+        account = name if name.startswith("kube-") else f"serviceaccount:kube-system:{name}"
+        return self.client_for(User(f"system:{account}", ("system:authenticated",)), field_manager=name)
+
+
+def kubeconfig(name: str, url: str, authority: bytes, user: KeyPair) -> Mapping[str, Any]:
+    """Upstream's kubeconfig with one context, everything inline."""
+    import base64
+
+    def inline(data: bytes) -> str:
+        return base64.b64encode(data).decode()
+
+    context = f"kube-core-{name}"
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": context, "cluster": {"server": url, "certificate-authority-data": inline(authority)}}],
+        "users": [
+            {
+                "name": context,
+                "user": {
+                    "client-certificate-data": inline(user.certificate),
+                    "client-key-data": inline(user.key),
+                },
+            }
+        ],
+        "contexts": [{"name": context, "context": {"cluster": context, "user": context}}],
+        "current-context": context,
+    }

@@ -1,0 +1,80 @@
+"""What a cluster is made of: the options of `Cluster(...)` and `kube-core up`, checked when they are given."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+import attrs
+
+__all__ = ["ClusterConfig", "ConfigError"]
+
+
+class ConfigError(ValueError):
+    """An option that cannot be; the message is one clear line for a person."""
+
+
+def _cidr(instance: ClusterConfig, attribute: attrs.Attribute[str], value: str) -> None:
+    if not value:
+        return
+    try:
+        ipaddress.ip_network(value)
+    except ValueError as error:
+        raise ConfigError(f"{attribute.name}: {error}") from None
+
+
+def _positive(instance: ClusterConfig, attribute: attrs.Attribute[int], value: int) -> None:
+    if value < 0:
+        raise ConfigError(f"{attribute.name}: {value} is less than 0")
+
+
+def _port(instance: ClusterConfig, attribute: attrs.Attribute[int], value: int) -> None:
+    if not 0 <= value <= 65535:
+        raise ConfigError(f"{attribute.name}: {value} is not a port")
+
+
+@attrs.frozen(kw_only=True)
+class ClusterConfig:
+    """One cluster. Drivers are named as their entry points are, or by URL; "" takes what goes with the runtime.
+
+    `runtime="fake"` goes with the fake network, volumes and proxy, so that a cluster needs nothing of its machine;
+    any other runtime goes with `loopback`, `hostdir`, `userspace` and `http`.
+    """
+
+    name: str = "embedded"
+    nodes: int = attrs.field(default=1, validator=_positive)
+    store: str = "memory:"
+    runtime: str = "fake"
+    network: str = ""
+    volume: str = ""
+    proxy: str = ""
+    ingress: str = ""
+    bind: str = "127.0.0.1"
+    port: int = attrs.field(default=0, validator=_port)
+    #: Listen with HTTPS; without it only clients in the same program reach the cluster.
+    listen: bool = True
+    #: Names of controllers; `("all",)` runs every one, `()` none.
+    controllers: tuple[str, ...] = ("all",)
+    pod_cidr: str = attrs.field(default="", validator=_cidr)
+    service_cidr: str = attrs.field(default="", validator=_cidr)
+    #: Where the ingress listens; 0 takes a free port.
+    ingress_port: int = attrs.field(default=0, validator=_port)
+    #: Where everything that outlives the program is kept; None: a temporary directory, removed at the end.
+    state_directory: Path | None = None
+    #: Folders in which the process runtime finds images by name.
+    images: tuple[Path, ...] = ()
+    #: Of chance; None takes one from the operating system.
+    seed: int | None = None
+
+    @property
+    def simulated(self) -> bool:
+        """Whether pods only seem to run."""
+        return self.runtime.partition(":")[0] == "fake"
+
+    def driver(self, seam: str) -> str:
+        """The driver chosen for a seam, or the one that goes with the runtime."""
+        chosen: str = getattr(self, seam)
+        if chosen:
+            return chosen
+        real = {"network": "loopback", "volume": "hostdir", "proxy": "userspace", "ingress": "http"}
+        return "fake" if self.simulated else real[seam]

@@ -1,0 +1,16 @@
+"""node-lifecycle-controller: taints follow a node's conditions, and a node that is silent too long is Unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kube_core.control.controller import ControllerSpec
+from kube_core.hookspecs import hookimpl
+from kube_plugins.controllers.nodelifecycle.controller import NodeLifecycle
+
+__all__ = ["kube_core_controllers"]
+
+
+@hookimpl
+def kube_core_controllers() -> Iterable[ControllerSpec]:
+    return [ControllerSpec("node-lifecycle-controller", NodeLifecycle)]
