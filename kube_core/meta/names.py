@@ -136,7 +136,9 @@ def dns1123_label(text: str) -> Messages:
     if len(text) <= 63 and _is_label(text):
         return _OK
     messages = [_at_most(63)] if len(text) > 63 else []
-    return (*messages, *([] if _is_label(text) else [_BAD_LABEL]))
+    if not _is_label(text):
+        messages.append("must not contain dots" if _is_subdomain(text) else _BAD_LABEL)
+    return tuple(messages)
 
 
 @functools.lru_cache(maxsize=8192)

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from kube_core.api.types import ResourceDescriptor
+from kube_core.meta import names
 from kube_core.meta.documents import Document, MutableDocument
 from kube_core.meta.fields import FieldError
 
@@ -41,6 +42,10 @@ class Strategy:
         self.has_status = descriptor.subresource("status") is not None
         #: Whether `metadata.generation` is kept for this kind.
         self.has_generation = self.has_status
+
+    def name_problems(self, name: str, *, prefix: bool = False) -> Sequence[str]:
+        """What is wrong with an object's name; `prefix`: with the beginning of a name to be generated."""
+        return names.dns1123_subdomain_prefix(name) if prefix else names.dns1123_subdomain(name)
 
     def default(self, document: MutableDocument) -> None:
         """Fill in defaults, in place, as upstream does for an object that a client sent or that is read back."""
