@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from kube_core.admission.chain import AdmissionSpec
     from kube_core.control.controller import ControllerSpec
+    from kube_core.scheduler.framework import PluginSpec
 
 __all__ = ["hookimpl", "hookspec"]
 
@@ -37,3 +38,8 @@ def kube_core_cli(app: typer.Typer) -> None:
 @hookspec
 def kube_core_admission() -> Iterable[AdmissionSpec]:  # type: ignore[empty-body]
     """Admission plugins: what may change or refuse writes on their way to the store."""
+
+
+@hookspec
+def kube_core_scheduler_plugins() -> Iterable[PluginSpec]:  # type: ignore[empty-body]
+    """Scheduler plugins, in the order in which they are asked."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from kube_core.admission.chain import AdmissionSpec
     from kube_core.control.controller import ControllerSpec
+    from kube_core.scheduler.framework import PluginSpec
 
 __all__ = ["GROUP", "PluginFailure", "PluginHost"]
 
@@ -98,6 +99,19 @@ class PluginHost:
                     specs[spec.name] = spec
             except Exception as error:
                 self._fail(name, "kube_core_admission", error)
+        return list(specs.values())
+
+    def scheduler_plugins(self) -> list[PluginSpec]:
+        """The scheduler plugins of every plugin, in order. Of two with one name the later is left out."""
+        specs: dict[str, PluginSpec] = {}
+        for name, implementation in self._implementations("kube_core_scheduler_plugins"):
+            try:
+                for spec in implementation({}):
+                    if spec.name in specs:
+                        raise ValueError(f"there is a scheduler plugin {spec.name!r} already")
+                    specs[spec.name] = spec
+            except Exception as error:
+                self._fail(name, "kube_core_scheduler_plugins", error)
         return list(specs.values())
 
     def register_cli(self, app: typer.Typer) -> None:
