@@ -219,9 +219,9 @@ class ApiClient:
             resource_version=resource_version,
         )
 
-    async def get_path(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Document:
+    async def get_path(self, path: str, query: Sequence[tuple[str, str]] = (), *, accept: str = "") -> Document:
         """`GET` of any path that answers JSON: discovery, `/version`, OpenAPI. Raises `NotFound`."""
-        return await self._send("GET", path, list(query))
+        return await self._send("GET", path, list(query), headers={"accept": accept} if accept else None)
 
     def stream(self, path: str, query: Sequence[tuple[str, str]] = ()) -> AsyncIterator[bytes]:
         """`GET` of any path as chunks of bytes as they come: a pod's logs, with `follow`."""

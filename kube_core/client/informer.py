@@ -92,6 +92,11 @@ class Informer:
         if handler in self._handlers:
             self._handlers.remove(handler)
 
+    @property
+    def has_handlers(self) -> bool:
+        """Whether anyone is told of changes."""
+        return bool(self._handlers)
+
     def add_index(self, name: str, function: IndexFunction) -> None:
         """Index objects by the values that `function` gives. The index `owner` (uids of owners) is always there."""
         self._cache.add_index(name, function)

@@ -84,6 +84,8 @@ class ControllerContext:
     log: FilteringBoundLogger
     drivers: Mapping[str, Any] = attrs.field(factory=dict)
     """Drivers that this process runs, by seam (`volume`, `cloud`)."""
+    enqueue: Callable[[Key], None] = lambda key: None
+    """Puts a key in the controller's own queue, for the few that learn of work otherwise than by their watches."""
 
 
 class Controller(abc.ABC):

@@ -20,7 +20,7 @@ import structlog
 
 from kube_core._kit.clock import Clock
 from kube_core._kit.random import Random
-from kube_core.api.types import ResourceType
+from kube_core.api.resources import EVENTS
 from kube_core.client.client import ApiClient
 from kube_core.control.correlation import Correlator, Occurrence
 from kube_core.meta.documents import (
@@ -43,7 +43,6 @@ __all__ = ["EventRecorder", "EventType", "EventWriter"]
 
 EventType = Literal["Normal", "Warning"]
 
-_EVENTS = ResourceType("", "v1", "Event", "events", True)
 _BUFFER = 1000
 _TRIES = 12
 _RETRY_SECONDS = 10.0
@@ -191,11 +190,11 @@ class EventWriter:
             patch = {field: event[field] for field in ("count", "message", "lastTimestamp")}
             metadata = event["metadata"]
             try:
-                await client.patch(_EVENTS, metadata["name"], patch, metadata["namespace"])
+                await client.patch(EVENTS, metadata["name"], patch, metadata["namespace"])
             except NotFound:
                 # The server forgets events after an hour; this one starts again.
                 occurrence.written = False
             else:
                 return
-        await client.create(_EVENTS, event)
+        await client.create(EVENTS, event)
         occurrence.written = True

@@ -135,6 +135,7 @@ class ControllerRuntime:
             self._leave_out(spec.name, f"it needs a driver for {', '.join(missing)}")
             return
         client = self._client_factory(spec.name)
+        queue: WorkQueue[Key] = WorkQueue(self._clock, Backoff(_FIRST_RETRY, _LAST_RETRY))
         context = ControllerContext(
             name=spec.name,
             client=client,
@@ -144,10 +145,11 @@ class ControllerRuntime:
             events=writer.recorder(spec.name, client=client),
             log=self._log.bind(controller=spec.name),
             drivers=self._drivers,
+            enqueue=queue.add,
         )
         try:
             controller = spec.factory(context)
-            loop = _Loop(spec.name, controller, context, self._make_queue())
+            loop = _Loop(spec.name, controller, context, queue)
             for watch in controller.watches():
                 loop.watch(watch)
             loop.informers += [informers.informer(resource) for resource in controller.reads()]
@@ -156,10 +158,6 @@ class ControllerRuntime:
             self._leave_out(spec.name, f"{type(error).__name__}: {error}")
             return
         self._loops[spec.name] = loop
-
-    def _make_queue(self) -> WorkQueue[Key]:
-        backoff: Backoff[Key] = Backoff(_FIRST_RETRY, _LAST_RETRY, random=self._random)
-        return WorkQueue(self._clock, backoff)
 
     def _leave_out(self, name: str, reason: str) -> None:
         self._left_out.append(LeftOut(name, reason))

@@ -317,3 +317,14 @@ async def until(condition: Callable[[], Any], turns: int = 2000) -> None:
 
 def names(documents: Iterable[Document]) -> list[str]:
     return sorted(document["metadata"]["name"] for document in documents)
+
+
+async def quiet(condition: Callable[[], Any], turns: int = 30) -> None:
+    """Let the loop turn until `condition()` has been true for `turns` turns: nothing is on its way any more."""
+    calm = 0
+    for _ in range(20_000):
+        calm = calm + 1 if condition() else 0
+        if calm >= turns:
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never came to rest")

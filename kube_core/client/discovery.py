@@ -1,0 +1,120 @@
+"""What a server serves: every resource with its verbs, in the version that the server prefers.
+
+One request each for the core group and for all others where the server speaks aggregated discovery, one for each
+group version where it does not. A group that does not answer (an aggregated API whose server is away) is named in
+`failures`, and the others are there all the same; who deletes things by discovery must look at both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import attrs
+
+from kube_core.api.types import ResourceType
+from kube_core.client.client import ApiClient
+from kube_core.meta.documents import Document
+from kube_core.meta.status import StatusError
+
+__all__ = ["Discovered", "ServedResource", "discover"]
+
+_AGGREGATED = (
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,"
+    "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json"
+)
+
+
+@attrs.frozen
+class ServedResource:
+    """A resource and what can be done with it (subresources are left out)."""
+
+    type: ResourceType
+    verbs: frozenset[str]
+
+
+@attrs.frozen
+class Discovered:
+    """`resources` holds each resource once, in its preferred version; `failures`: group version → what went wrong."""
+
+    resources: Sequence[ServedResource]
+    failures: Mapping[str, str]
+
+    def supporting(self, *verbs: str) -> list[ResourceType]:
+        """The resources that know all of these verbs."""
+        return [resource.type for resource in self.resources if resource.verbs.issuperset(verbs)]
+
+
+async def discover(client: ApiClient) -> Discovered:
+    """Ask the server. Raises the `StatusError` of a server that does not answer at all."""
+    found: dict[tuple[str, str], ServedResource] = {}
+    failures: dict[str, str] = {}
+    for root in ("/api", "/apis"):
+        document = await client.get_path(root, accept=_AGGREGATED)
+        if document.get("kind") == "APIGroupDiscoveryList":
+            resources = _from_aggregated(document, failures)
+        elif root == "/api":
+            resources = await _from_versions(client, "", document.get("versions") or (), failures)
+        else:
+            resources = await _from_groups(client, document, failures)
+        for resource in resources:
+            found.setdefault((resource.type.group, resource.type.plural), resource)
+    return Discovered(list(found.values()), failures)
+
+
+def _from_aggregated(document: Document, failures: dict[str, str]) -> Iterable[ServedResource]:
+    for group in document.get("items") or ():
+        name = str((group.get("metadata") or {}).get("name") or "")
+        for version in group.get("versions") or ():
+            api_version = f"{name}/{version['version']}" if name else str(version["version"])
+            if version.get("freshness") == "Stale":
+                failures[api_version] = f"stale GroupVersion discovery: {api_version}"
+            for resource in version.get("resources") or ():
+                kind = resource.get("responseKind") or {}
+                yield ServedResource(
+                    ResourceType(
+                        group=name,
+                        version=str(version["version"]),
+                        kind=str(kind.get("kind") or ""),
+                        plural=str(resource["resource"]),
+                        namespaced=resource.get("scope") == "Namespaced",
+                    ),
+                    frozenset(resource.get("verbs") or ()),
+                )
+
+
+async def _from_groups(client: ApiClient, document: Document, failures: dict[str, str]) -> list[ServedResource]:
+    resources: list[ServedResource] = []
+    for group in document.get("groups") or ():
+        preferred = str((group.get("preferredVersion") or {}).get("version") or "")
+        versions = [str(version["version"]) for version in group.get("versions") or ()]
+        versions.sort(key=lambda version: version != preferred)
+        resources += await _from_versions(client, str(group["name"]), versions, failures)
+    return resources
+
+
+async def _from_versions(
+    client: ApiClient, group: str, versions: Iterable[str], failures: dict[str, str]
+) -> list[ServedResource]:
+    resources: list[ServedResource] = []
+    for version in versions:
+        api_version = f"{group}/{version}" if group else version
+        try:
+            document = await client.get_path(f"/apis/{api_version}" if group else f"/api/{version}")
+        except StatusError as error:
+            failures[api_version] = error.message
+            continue
+        resources += [
+            ServedResource(
+                ResourceType(
+                    group=group,
+                    version=version,
+                    kind=str(entry.get("kind") or ""),
+                    plural=str(entry["name"]),
+                    namespaced=bool(entry.get("namespaced")),
+                ),
+                frozenset(entry.get("verbs") or ()),
+            )
+            for entry in document.get("resources") or ()
+            if "/" not in entry["name"]
+        ]
+    return resources
