@@ -43,6 +43,7 @@ from kube_core.registry.apply import FieldManager
 from kube_core.registry.catalogue import Catalogue
 from kube_core.registry.generic import Registry
 from kube_core.registry.kinds import strategy_for
+from kube_core.registry.kinds.rules import ValidationContext
 from kube_core.registry.kinds.services.allocation import ServiceAllocator
 from kube_core.registry.options import ListOptions
 from kube_core.storage.cache import WatchCache
@@ -60,7 +61,7 @@ class ServerConfig:
     """What one server is told. `state_directory` None keeps nothing on disk (but for what the store does)."""
 
     service_cidr: str = "10.96.0.0/16"
-    node_ports: tuple[int, int] = (30000, 32767)
+    node_ports: range = range(30000, 32768)
     #: Ranges that the network driver declares as its own, exempt from the rule against loopback addresses.
     exempt_ranges: tuple[str, ...] = ()
     issuer: str = "https://kubernetes.default.svc"
@@ -95,6 +96,7 @@ class ApiServer:
         self.objects = ObjectStore(store, self.cache)
         self.catalogue = Catalogue(self._make_registry)
         self.services = ServiceAllocator(config.service_cidr, node_ports=config.node_ports)
+        self._rules = ValidationContext(config.exempt_ranges)
         for descriptor in builtin_descriptors():
             self.catalogue.add(descriptor)
         reader = _CacheReader(self.catalogue)
@@ -190,7 +192,7 @@ class ApiServer:
         is_service = descriptor.type.group == "" and descriptor.type.plural == "services"
         return Registry(
             descriptor,
-            strategy_for(descriptor),
+            strategy_for(descriptor, self._rules),
             self.objects,
             schema=schema,
             owners=FieldManager(schema, descriptor.type.gvk),
@@ -213,8 +215,7 @@ class ApiServer:
     def _recover_allocations(self) -> None:
         registry = self.catalogue.registry("", "v1", "services")
         if registry is not None:
-            for stored in registry.cache.list():
-                self.services.restore(stored.document)
+            self.services.load(stored.document for stored in registry.cache.list())
 
     async def _compact(self) -> None:
         """Forget what was superseded more than a period ago."""

@@ -29,10 +29,10 @@ from kube_core.meta.status import (
     invalid,
     not_found,
 )
+from kube_core.registry import decoding, patches
 from kube_core.registry import options as request_options
-from kube_core.registry import patches
 from kube_core.registry.context import Context, WriteOptions
-from kube_core.registry.decoding import decode
+from kube_core.registry.decoding import DecodingError
 from kube_core.registry.generic import Registry, Update
 from kube_core.registry.options import ContinueToken, ListOptions
 
@@ -221,7 +221,10 @@ class Verbs:
             raise BadRequest("error decoding YAML: the object provided is not an object")
 
         async def applied(current: Document | None) -> MutableDocument:
-            wanted = self._decoded(thaw(patch), registry, options, context)
+            wanted: MutableDocument = thaw(patch)
+            self._check_kind(wanted, registry)
+            if registry.schema is not None:
+                context.warn(*self._checked(wanted, registry, options))
             self._check_apply(wanted, info)
             return registry.owners.apply(
                 current,
@@ -287,6 +290,11 @@ class Verbs:
             document = thaw(document)
         if not isinstance(document, dict):
             raise BadRequest(f"the object provided is unrecognized (must be of type {registry.type.kind})")
+        self._check_kind(document, registry)
+        return self._decoded(document, registry, options, context)
+
+    @staticmethod
+    def _check_kind(document: Document, registry: Registry) -> None:
         kind, version = document.get("kind"), document.get("apiVersion")
         wanted = registry.type
         if version and version != wanted.api_version:
@@ -299,7 +307,6 @@ class Verbs:
                 f'{kind} in version "{wanted.version}" cannot be handled as a {wanted.kind}: converting '
                 f"({wanted.version}.{kind}) to ({wanted.group or 'core'}.{wanted.kind}): unknown conversion"
             )
-        return self._decoded(document, registry, options, context)
 
     def _decoded_patch(
         self,
@@ -313,17 +320,27 @@ class Verbs:
     ) -> MutableDocument:
         """What a patch made, decoded; a result of the wrong shape is the patch's fault (422)."""
         before = thaw(document)
+        if registry.schema is None:
+            return document
         try:
-            decoded = self._decoded(document, registry, options, context)
-        except BadRequest as error:
-            if "strict decoding error" in error.message:
-                raise
-            detail = error.message.partition(": ")[2] or error.message
-            raise patches.refuse(kind, patch, before, detail) from None
-        if problems and options.field_validation == "Strict":
-            raise BadRequest(f"strict decoding error: {', '.join(problems)}")
-        context.warn(*problems)
+            decoded, warnings = decoding.read(document, registry.schema, options.field_validation, duplicates=problems)
+        except DecodingError as error:
+            if error.strict:
+                raise BadRequest(str(error)) from None
+            raise patches.refuse(kind, patch, before, str(error)) from None
+        context.warn(*warnings)
         return decoded
+
+    @staticmethod
+    def _checked(document: MutableDocument, registry: Registry, options: WriteOptions) -> Sequence[str]:
+        if registry.schema is None:
+            return ()
+        try:
+            return decoding.check(document, registry.schema, options.field_validation)
+        except DecodingError as error:
+            raise BadRequest(
+                f"failed to create typed patch object: {error}" if not error.strict else str(error)
+            ) from None
 
     @staticmethod
     def _decoded(
@@ -333,7 +350,7 @@ class Verbs:
         document.setdefault("apiVersion", registry.type.api_version)
         if registry.schema is None:
             return document
-        decoded, warnings = decode(document, registry.schema, options.field_validation)
+        decoded, warnings = decoding.decode(document, registry.schema, options.field_validation)
         context.warn(*warnings)
         return decoded
 

@@ -113,9 +113,9 @@ class Scale:
             replicas = (wanted.get("spec") or {}).get("replicas", 0) or 0
             if not isinstance(replicas, int) or isinstance(replicas, bool):
                 raise BadRequest(
-                    f'Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal '
-                    f"{'string' if isinstance(replicas, str) else 'number'} into Go struct field ScaleSpec.spec.replicas "
-                    "of type int32"
+                    'Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal '
+                    f"{'string' if isinstance(replicas, str) else 'number'} into Go struct field "
+                    "ScaleSpec.spec.replicas of type int32"
                 )
             if replicas < 0:
                 path = Path("spec").child("replicas")
