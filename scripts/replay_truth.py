@@ -1,0 +1,66 @@
+"""Replay exchanges recorded from the upstream server against ours, and hold the counts.
+
+Usage: replay_truth.py FOLDER [--update]. The folder has a `replay.py` and one folder of scenarios an area. Counts are
+printed per area and compared with `tests/wire/truth-counts.json`: one that goes down fails; `--update` writes them
+down. Without the folder it says so: in CI (`CI` is set, or `.ci/run` called us) that is a failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+COUNTS = Path(__file__).parent.parent / "tests" / "wire" / "truth-counts.json"
+LINE = re.compile(r"^(\S+)\s+(\d+) of\s+(\d+) exchanges,\s+(\d+) of\s+(\d+) scenarios")
+
+
+def main() -> int:
+    folder = Path(sys.argv[1])
+    if not (folder / "replay.py").exists():
+        print(f"recorded exchanges: not found in {folder}; nothing was compared")
+        return 1 if os.environ.get("CI") else 0
+    counts = asyncio.run(replay(folder))
+    for area, (passed, total) in counts.items():
+        print(f"{area:<20} {passed:>5} of {total:>5} exchanges")
+    if "--update" in sys.argv:
+        COUNTS.write_text(json.dumps({area: passed for area, (passed, _) in counts.items()}, indent=1) + "\n")
+        return 0
+    known: dict[str, int] = json.loads(COUNTS.read_text()) if COUNTS.exists() else {}
+    worse = [area for area, passed in known.items() if counts.get(area, (0, 0))[0] < passed]
+    for area in worse:
+        print(f"{area}: {counts.get(area, (0, 0))[0]} exchanges agree, {known[area]} did before", file=sys.stderr)
+    return 1 if worse else 0
+
+
+async def replay(folder: Path) -> dict[str, tuple[int, int]]:
+    """(agreeing, all) exchanges by area, against a server of our own without controllers or nodes."""
+    from kube_core.cluster import Cluster
+
+    areas = sorted(path for path in folder.iterdir() if path.is_dir())
+    async with Cluster(nodes=0, controllers=()) as cluster:
+        with tempfile.TemporaryDirectory() as directory:
+            files = {"ca": cluster.authority.certificate, "cert": cluster.admin.certificate, "key": cluster.admin.key}
+            arguments = []
+            for name, content in files.items():
+                path = Path(directory) / name
+                path.write_bytes(content)
+                arguments += [f"--{name}", str(path)]
+            command = [sys.executable, str(folder / "replay.py"), "check", "--quiet", "--server", cluster.url]
+            process = await asyncio.create_subprocess_exec(
+                *command, *arguments, *map(str, areas), stdout=subprocess.PIPE
+            )
+            output, _ = await process.communicate()
+    found = {match[1]: (int(match[2]), int(match[3])) for line in output.decode().splitlines() if (match := LINE.match(line))}
+    if not found:
+        raise SystemExit(f"replay.py printed no counts:\n{output.decode()}")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
