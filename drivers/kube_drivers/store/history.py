@@ -8,14 +8,20 @@ gathers, for each key that was changed after a revision, what it was before.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 
-from kube_core.abc.store import Entry, KeyRange, Range, Revision, WatchBatch
+from kube_core._kit.clock import turn
+from kube_core.abc.store import Compacted, Entry, KeyRange, Range, Revision, WatchBatch
 from kube_drivers.store.sortedmap import SortedMap
 
-__all__ = ["History", "Undo", "read", "read_past"]
+__all__ = ["History", "Undo", "Undos", "read", "read_past"]
 
 _CHUNK = 512
+#: How many batches are gone through in one turn of the loop.
+_STEP = 1000
+#: For how many past revisions the way back is remembered.
+_REMEMBERED = 8
 
 
 class History:
@@ -29,7 +35,12 @@ class History:
         self.after = after
 
     def __len__(self) -> int:
-        return (len(self._chunks) - 1) * _CHUNK + len(self._chunks[-1]) - (self.after + 1 - self._first)
+        return self.last - self.after
+
+    @property
+    def last(self) -> Revision:
+        """The revision of the last batch (`after`, when there is none)."""
+        return self._first + (len(self._chunks) - 1) * _CHUNK + len(self._chunks[-1]) - 1
 
     def fork(self) -> History:
         """An independent history with the same batches."""
@@ -99,6 +110,33 @@ class Undo:
         for at in range(bisect_left(self._keys, keys.start), bisect_left(self._keys, keys.end)):
             key = self._keys[at]
             yield key, self._before[key]
+
+
+class Undos:
+    """The ways back to past revisions, as far as a history goes. Remembers the last few of them."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._undos: OrderedDict[Revision, Undo] = OrderedDict()
+
+    async def back_to(self, revision: Revision) -> Undo:
+        """The way from the present to a revision. Nothing has happened since, when it returns. Raises `Compacted`."""
+        history = self._history
+        undo = self._undos.get(revision)
+        if undo is None:
+            undo = self._undos[revision] = Undo(revision)
+            if len(self._undos) > _REMEMBERED:
+                self._undos.popitem(last=False)
+        else:
+            self._undos.move_to_end(revision)
+        while undo.seen < history.last:
+            if undo.seen < history.after:
+                self._undos.pop(revision, None)
+                raise Compacted(revision, history.after)
+            undo.take(history.since(undo.seen, _STEP))
+            if undo.seen < history.last:
+                await turn()
+        return undo
 
 
 def read(state: SortedMap[Entry], keys: KeyRange, limit: int, revision: Revision) -> Range:

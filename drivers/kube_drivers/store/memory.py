@@ -9,11 +9,10 @@ URL: `memory:`, with the option `watch_bound`.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from typing import ClassVar
 
-from kube_core._kit.clock import Clock, turn
+from kube_core._kit.clock import Clock
 from kube_core.abc.store import (
     Compacted,
     Entry,
@@ -30,7 +29,7 @@ from kube_core.abc.store import (
     WatchBatch,
     Written,
 )
-from kube_drivers.store.history import History, Undo, read, read_past
+from kube_drivers.store.history import History, Undos, read, read_past
 from kube_drivers.store.leases import Lease, Leases
 from kube_drivers.store.options import StoreOptions
 from kube_drivers.store.sortedmap import SortedMap
@@ -38,9 +37,6 @@ from kube_drivers.store.transactions import holds, plan
 from kube_drivers.store.watches import PIECE, Watches
 
 __all__ = ["MemoryStore"]
-
-#: For how many past revisions the way back is remembered.
-_UNDOS = 8
 
 
 class MemoryStore(Store):
@@ -54,7 +50,7 @@ class MemoryStore(Store):
         self._state: SortedMap[Entry] = SortedMap()
         self._history = History(after=1)
         self._revision: Revision = 1
-        self._undos: OrderedDict[Revision, Undo] = OrderedDict()
+        self._undos = Undos(self._history)
         self._watches = Watches(self._options.watch_bound)
         self._leases = Leases(clock, self._expire)
         self._open = False
@@ -87,7 +83,7 @@ class MemoryStore(Store):
         self._require(revision)
         if not revision or revision == self._revision:
             return read(self._state, keys, limit, self._revision)
-        undo = await self._undo(revision)
+        undo = await self._undos.back_to(revision)
         return read_past(self._state, undo, keys, limit, self._revision)
 
     async def transact(self, transaction: Transaction) -> TransactionResult:
@@ -116,8 +112,6 @@ class MemoryStore(Store):
         if revision > self._revision:
             raise FutureRevision(f"revision {revision} has not happened yet; the last one is {self._revision}")
         self._history.forget(revision)
-        for old in [old for old in self._undos if old < self.compacted]:
-            del self._undos[old]
 
     async def grant_lease(self, seconds: float) -> int:
         lease = self._leases.make(seconds)
@@ -136,6 +130,7 @@ class MemoryStore(Store):
         other = MemoryStore(clock=clock or self.clock, url=self.url)
         other._state = self._state.fork()
         other._history = self._history.fork()
+        other._undos = Undos(other._history)
         other._revision = self._revision
         self._leases.copy_to(other._leases)
         other._open = True
@@ -169,22 +164,6 @@ class MemoryStore(Store):
             raise FutureRevision(f"revision {revision} has not happened yet; the last one is {self._revision}")
         if revision and revision < self._history.after:
             raise Compacted(revision, self._history.after)
-
-    async def _undo(self, revision: Revision) -> Undo:
-        """The way back to a revision, from the present one."""
-        undo = self._undos.get(revision)
-        if undo is None:
-            undo = self._undos[revision] = Undo(revision)
-            if len(self._undos) > _UNDOS:
-                self._undos.popitem(last=False)
-        self._undos.move_to_end(revision)
-        while undo.seen < self._revision:
-            if undo.seen < self._history.after:
-                raise Compacted(revision, self._history.after)
-            undo.take(self._history.since(undo.seen, PIECE))
-            if undo.seen < self._revision:
-                await turn()
-        return undo
 
     async def _past(self, after: Revision) -> Sequence[WatchBatch]:
         # Nothing happened at revision 1, so everything can be watched from before it as long as nothing is compacted.

@@ -10,6 +10,7 @@ Two levels are enough: a million keys are 4,000 leaves, and a list of 4,000 move
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 __all__ = ["SortedMap"]
@@ -20,6 +21,8 @@ V = TypeVar("V")
 _FULL = 512
 #: A leaf that shrinks below this is merged with a neighbour, where both fit.
 _SPARSE = 64
+#: How full a leaf is made when its keys come in order.
+_FILLED = _FULL - _SPARSE
 
 
 class _Leaf(Generic[V]):
@@ -42,6 +45,21 @@ class SortedMap(Generic[V]):
         #: Where each leaf begins: every key of leaf i is at or above starts[i], and below starts[i + 1].
         self._starts = [""]
         self._size = 0
+
+    @classmethod
+    def of(cls, items: Iterable[tuple[str, V]]) -> SortedMap[V]:
+        """A map of items that come in the order of their keys."""
+        made: SortedMap[V] = cls()
+        leaf = made._leaves[0]
+        for key, value in items:
+            if len(leaf.keys) == _FILLED:
+                leaf = _Leaf([], [], made._owner)
+                made._leaves.append(leaf)
+                made._starts.append(key)
+            leaf.keys.append(key)
+            leaf.values.append(value)
+            made._size += 1
+        return made
 
     def __len__(self) -> int:
         return self._size
@@ -130,7 +148,7 @@ class SortedMap(Generic[V]):
         leaf = self._leaves[index]
         # Keys that arrive in rising order (events) leave full leaves behind rather than half-empty ones.
         rising = index == len(self._leaves) - 1
-        at = _FULL - _SPARSE if rising else _FULL // 2
+        at = _FILLED if rising else _FULL // 2
         upper = _Leaf(leaf.keys[at:], leaf.values[at:], self._owner)
         del leaf.keys[at:]
         del leaf.values[at:]
