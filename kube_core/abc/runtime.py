@@ -1,0 +1,367 @@
+"""The contract of a runtime driver (CRI-shaped): it runs containers, grouped in sandboxes, on one node.
+
+A driver is made once a node. The node agent decides; a driver does as it is told, and remembers.
+
+* **Names.** A sandbox is one run of a pod; a container is one run of a container of a pod (`attempt` counts them). Ids
+  are the driver's own and never used twice.
+* **Order.** run sandbox → create container → start → stop → remove; stop and remove the sandbox last. Calls about
+  different containers may overlap; calls about one container are made one after another, except `stop_container`.
+* **Idempotence.** Stopping what has stopped and removing what is gone does nothing. Starting twice is an error.
+  Stopping or removing a sandbox ends and removes every container in it first.
+* **Atomicity.** A call that raised has left nothing that `list_*` does not show. What `list_*` shows is the truth, of
+  this moment, and cheap: it never waits for another process.
+* **Processes.** When a container's main process ends, everything that it started ends with it, and only then is the
+  container `exited`. `stop_container` asks the main process to end (SIGTERM) and ends all by force after `grace`
+  seconds. Called again with less grace, the shorter one holds.
+* **Cancellation.** A cancelled call may have happened. A cancelled `stop_container` has sent its signal, and the driver
+  still ends the container by force at the end of its grace.
+* **Restarts.** Where `capabilities.persistent`, containers outlive the agent: a new driver object with the same state
+  directory finds them with `start`, with the exit codes and logs of those that ended meanwhile. `stop` lets go of
+  them, `end` ends and forgets them all.
+* **Errors.** `RuntimeFailure` (and `NotFound` for an unknown id) with one clear line that a person finds in an event.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import ClassVar, Literal
+
+import attrs
+
+from kube_core._kit.clock import Clock
+from kube_core.abc.transport import ByteStream
+
+__all__ = [
+    "ContainerConfig",
+    "ContainerEvent",
+    "ContainerNotFound",
+    "ContainerState",
+    "ContainerStatus",
+    "ExecRequest",
+    "ExecResult",
+    "ExecSession",
+    "ImageFailure",
+    "ImageStatus",
+    "LogLine",
+    "LogOptions",
+    "Mount",
+    "NetworkProbe",
+    "ProbeAnswer",
+    "Runtime",
+    "RuntimeCapabilities",
+    "RuntimeFailure",
+    "SandboxConfig",
+    "SandboxStatus",
+]
+
+ContainerState = Literal["created", "running", "exited"]
+Stream = Literal["stdout", "stderr"]
+
+
+class RuntimeFailure(Exception):
+    """Why it could not be done: one clear line. `reason` is the container state's reason where there is a known one."""
+
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ContainerNotFound(RuntimeFailure):
+    """There is no container, or no sandbox, of that id."""
+
+
+class ImageFailure(RuntimeFailure):
+    """An image that cannot be had."""
+
+
+@attrs.frozen
+class RuntimeCapabilities:
+    processes: bool
+    """Containers are processes on this host: volumes have to be real directories."""
+    reachable: bool
+    """What listens in a container is reached at its pod's address. Otherwise `probe` answers for it."""
+    exec: bool = False
+    port_forward: bool = False
+    persistent: bool = False
+    """Containers outlive the node agent."""
+    networked: bool = False
+    """The runtime gives pods their addresses itself (`SandboxStatus.ips`)."""
+
+
+@attrs.frozen
+class SandboxConfig:
+    """One run of a pod. `ips` and `namespace_path` come from the network driver."""
+
+    namespace: str
+    name: str
+    uid: str
+    attempt: int = 0
+    hostname: str = ""
+    annotations: Mapping[str, str] = attrs.field(factory=dict)
+    ips: tuple[str, ...] = ()
+    namespace_path: str = ""
+    host_network: bool = False
+    log_directory: str = ""
+
+
+@attrs.frozen
+class SandboxStatus:
+    """`created_at` is in seconds since the epoch."""
+
+    id: str
+    config: SandboxConfig
+    ready: bool
+    created_at: float
+    ips: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Mount:
+    """A directory or file of the host at a path of the container. `name` is the volume's."""
+
+    name: str
+    container_path: str
+    host_path: str
+    read_only: bool = False
+
+
+@attrs.frozen
+class ContainerConfig:
+    """One run of a container. An empty `command` and `args` leave what the image says."""
+
+    name: str
+    image: str
+    attempt: int = 0
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    working_dir: str = ""
+    env: Mapping[str, str] = attrs.field(factory=dict)
+    mounts: tuple[Mount, ...] = ()
+    annotations: Mapping[str, str] = attrs.field(factory=dict)
+    """The agent's own notes; given back as they are in `ContainerStatus.config`."""
+    stdin: bool = False
+    stdin_once: bool = False
+    tty: bool = False
+    cpu_milli: int = 0
+    memory_bytes: int = 0
+    """Limits; 0: none."""
+    user: int | None = None
+    group: int | None = None
+
+
+@attrs.frozen
+class ContainerStatus:
+    """Times are in seconds since the epoch; 0.0: not yet. `exit_code` is 128 + the signal for a killed process."""
+
+    id: str
+    sandbox_id: str
+    pod_uid: str
+    config: ContainerConfig
+    state: ContainerState
+    created_at: float
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    exit_code: int = 0
+    reason: str = ""
+    """Once it exited: `Completed`, `Error`, `OOMKilled`, `StartError`, …"""
+    message: str = ""
+    image_id: str = ""
+
+
+@attrs.frozen
+class ContainerEvent:
+    """Something about a container changed; ask `list_containers` what. `container_id` "": many may have."""
+
+    pod_uid: str
+    container_id: str = ""
+
+
+@attrs.frozen
+class ExecRequest:
+    command: tuple[str, ...]
+    stdin: bool = False
+    stdout: bool = True
+    stderr: bool = True
+    tty: bool = False
+
+
+@attrs.frozen
+class ExecResult:
+    exit_code: int
+    stdout: bytes = b""
+    stderr: bytes = b""
+
+
+class ExecSession(abc.ABC):
+    """A command in a container. An async iterator of its output, which ends when the command has.
+
+    Output that nobody reads holds the command back. `close` ends the command where it still runs.
+    """
+
+    @abc.abstractmethod
+    def output(self) -> AsyncIterator[tuple[Stream, bytes]]:
+        """What it writes, as it comes. With a terminal, all of it is stdout."""
+
+    @abc.abstractmethod
+    async def write(self, data: bytes) -> None:
+        """Send to its stdin. Does nothing once the command is over."""
+
+    @abc.abstractmethod
+    async def close_stdin(self) -> None: ...
+
+    @abc.abstractmethod
+    async def resize(self, width: int, height: int) -> None:
+        """Tell its terminal the size, in characters."""
+
+    @abc.abstractmethod
+    async def exit_code(self) -> int:
+        """Wait for the end. Call it after `output` is used up."""
+
+    @abc.abstractmethod
+    async def close(self) -> None: ...
+
+
+@attrs.frozen
+class LogOptions:
+    """`tail_lines` -1: all. `since` in seconds since the epoch. `follow` goes on until the container has exited."""
+
+    follow: bool = False
+    tail_lines: int = -1
+    since: float = 0.0
+
+
+@attrs.frozen(slots=True)
+class LogLine:
+    """`timestamp` is RFC 3339 in UTC. `partial`: the line goes on in the next one; `content` has no newline."""
+
+    timestamp: str
+    stream: Stream
+    content: bytes
+    partial: bool = False
+
+
+@attrs.frozen
+class ImageStatus:
+    """`entrypoint` and `command` as the image's configuration has them."""
+
+    id: str
+    references: tuple[str, ...] = ()
+    size: int = 0
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class NetworkProbe:
+    """An HTTP or TCP probe of a container that cannot be reached over the network."""
+
+    kind: Literal["http", "tcp", "grpc"]
+    port: int
+    path: str = ""
+
+
+@attrs.frozen
+class ProbeAnswer:
+    success: bool
+    output: str = ""
+
+
+class Runtime(abc.ABC):
+    """The containers of one node."""
+
+    capabilities: ClassVar[RuntimeCapabilities]
+    #: What `nodeInfo.containerRuntimeVersion` says before its version.
+    name: ClassVar[str]
+
+    def __init__(self, *, clock: Clock, node_name: str, state_directory: str) -> None:
+        """`state_directory`: "" keeps nothing on disk."""
+        self.clock = clock
+        self.node_name = node_name
+        self.state_directory = state_directory
+
+    @abc.abstractmethod
+    async def start(self) -> None:
+        """Make ready; find earlier containers again. Raises `RuntimeFailure`."""
+
+    @abc.abstractmethod
+    async def stop(self) -> None:
+        """Let go. Containers go on where `capabilities.persistent`; otherwise they end."""
+
+    @abc.abstractmethod
+    async def end(self) -> None:
+        """End every container by force and leave nothing behind: no process, no socket. Needs no `start` before."""
+
+    @abc.abstractmethod
+    async def run_sandbox(self, config: SandboxConfig) -> SandboxStatus: ...
+
+    @abc.abstractmethod
+    async def stop_sandbox(self, sandbox_id: str) -> None: ...
+
+    @abc.abstractmethod
+    async def remove_sandbox(self, sandbox_id: str) -> None: ...
+
+    @abc.abstractmethod
+    def list_sandboxes(self, pod_uid: str = "") -> Sequence[SandboxStatus]:
+        """Of one pod, or all; oldest first."""
+
+    @abc.abstractmethod
+    async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
+        """Make a container of an image that is present; returns its id."""
+
+    @abc.abstractmethod
+    async def start_container(self, container_id: str) -> None:
+        """Start it. One whose program cannot be started raises, and is then `exited` with reason `StartError`."""
+
+    @abc.abstractmethod
+    async def stop_container(self, container_id: str, grace: float) -> None:
+        """Ask it to end; return once it has. `grace` in seconds."""
+
+    @abc.abstractmethod
+    async def remove_container(self, container_id: str) -> None:
+        """Forget it and its logs, ending it by force first."""
+
+    @abc.abstractmethod
+    def list_containers(self, pod_uid: str = "") -> Sequence[ContainerStatus]:
+        """Of one pod, or all; oldest first."""
+
+    @abc.abstractmethod
+    def events(self) -> AsyncIterator[ContainerEvent]:
+        """What changes from the call on. For one reader; ends when the driver is stopped."""
+
+    @abc.abstractmethod
+    async def exec(self, container_id: str, request: ExecRequest) -> ExecSession:
+        """Run a command in a running container."""
+
+    async def exec_sync(self, container_id: str, command: Sequence[str], timeout: float | None = None) -> ExecResult:
+        """Run a command and collect what it says. Raises `TimeoutError`; the command is ended then."""
+        session = await self.exec(container_id, ExecRequest(tuple(command)))
+        collected: dict[Stream, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+        try:
+            async with self.clock.timeout(timeout):
+                async for stream, data in session.output():
+                    collected[stream] += data
+                code = await session.exit_code()
+        finally:
+            await session.close()
+        return ExecResult(code, bytes(collected["stdout"]), bytes(collected["stderr"]))
+
+    @abc.abstractmethod
+    async def port_forward(self, sandbox_id: str, port: int) -> ByteStream:
+        """A connection to a port of the pod."""
+
+    @abc.abstractmethod
+    def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[LogLine]:
+        """What a container wrote, also after it exited, until it is removed."""
+
+    @abc.abstractmethod
+    async def pull_image(self, image: str) -> ImageStatus:
+        """Have the image present. Raises `ImageFailure`."""
+
+    @abc.abstractmethod
+    async def image_status(self, image: str) -> ImageStatus | None:
+        """The image, where it is present."""
+
+    async def probe(self, container_id: str, request: NetworkProbe) -> ProbeAnswer:
+        """What a network probe would find; asked only where containers are not `reachable`."""
+        return ProbeAnswer(success=True)

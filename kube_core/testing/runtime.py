@@ -1,0 +1,323 @@
+"""What every runtime driver must do: the public contract suite.
+
+class TestMyRuntime(RuntimeContract):
+    def make(self, state_directory): return MyRuntime(clock=SystemClock(), node_name="node", ...)
+
+The suite runs small POSIX shell commands where containers are processes; elsewhere a driver's `make` gives behaviours
+for the images `sleeps` (runs until stopped) and `fails` (ends with 3 at once, having written `hello`). Of every driver,
+`missing` is an image that cannot be pulled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from kube_core.abc.runtime import (
+    ContainerConfig,
+    ContainerNotFound,
+    ContainerStatus,
+    ExecRequest,
+    ImageFailure,
+    LogOptions,
+    Runtime,
+    RuntimeFailure,
+    SandboxConfig,
+)
+
+__all__ = ["RuntimeContract"]
+
+_COMMANDS = {
+    "sleeps": ("sh", "-c", "while true; do sleep 1; done"),
+    "fails": ("sh", "-c", "echo hello; exit 3"),
+}
+
+
+def sandbox(uid: str = "uid-1") -> SandboxConfig:
+    return SandboxConfig(namespace="default", name="pod", uid=uid, ips=("127.0.0.1",))
+
+
+def container(image: str, **more: object) -> ContainerConfig:
+    fields: dict[str, object] = {"command": _COMMANDS.get(image, ())}
+    return ContainerConfig(name="main", image=image, **{**fields, **more})  # type: ignore[arg-type]
+
+
+@pytest.mark.anyio
+class RuntimeContract:
+    """Tests for one driver."""
+
+    def make(self, state_directory: Path) -> Runtime:
+        """A driver on this directory, not started."""
+        raise NotImplementedError
+
+    @asynccontextmanager
+    async def started(self, state_directory: Path) -> AsyncIterator[Runtime]:
+        runtime = self.make(state_directory)
+        await runtime.start()
+        try:
+            yield runtime
+        finally:
+            await runtime.end()
+
+    async def running(self, runtime: Runtime, image: str = "sleeps", **more: object) -> ContainerStatus:
+        """A started container in a sandbox of its own."""
+        made = await runtime.run_sandbox(sandbox())
+        config = container(image, **more)
+        await runtime.pull_image(config.image)
+        identity = await runtime.create_container(made.id, config)
+        await runtime.start_container(identity)
+        return status_of(runtime, identity)
+
+    async def test_a_container_is_created_started_and_stopped(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            made = await runtime.run_sandbox(sandbox())
+            await runtime.pull_image("sleeps")
+            identity = await runtime.create_container(made.id, container("sleeps"))
+            assert status_of(runtime, identity).state == "created"
+            await runtime.start_container(identity)
+            status = status_of(runtime, identity)
+            assert (status.state, status.pod_uid, status.sandbox_id) == ("running", "uid-1", made.id)
+            assert status.started_at >= status.created_at
+            await runtime.stop_container(identity, 5)
+            status = status_of(runtime, identity)
+            assert status.state == "exited"
+            assert status.finished_at >= status.started_at
+
+    async def test_a_container_that_ends_by_itself_has_its_exit_code_reason_and_log(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            status = await self.exited(runtime, (await self.running(runtime, "fails")).id)
+            assert (status.exit_code, status.reason) == (3, "Error")
+            lines = [line async for line in runtime.logs(status.id, LogOptions())]
+            assert [(line.stream, line.content, line.partial) for line in lines] == [("stdout", b"hello", False)]
+
+    async def test_following_the_log_of_a_container_ends_when_it_exits(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            identity = (await self.running(runtime, "fails")).id
+            lines = [line.content async for line in runtime.logs(identity, LogOptions(follow=True))]
+            assert lines == [b"hello"]
+
+    async def test_starting_twice_is_an_error(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            identity = (await self.running(runtime)).id
+            with pytest.raises(RuntimeFailure, match="started already"):
+                await runtime.start_container(identity)
+
+    async def test_stopping_and_removing_again_does_nothing(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            status = await self.running(runtime)
+            for _ in range(2):
+                await runtime.stop_container(status.id, 1)
+            for _ in range(2):
+                await runtime.remove_container(status.id)
+            for _ in range(2):
+                await runtime.stop_sandbox(status.sandbox_id)
+                await runtime.remove_sandbox(status.sandbox_id)
+            assert not runtime.list_containers()
+            assert not runtime.list_sandboxes()
+
+    async def test_removing_a_sandbox_ends_and_removes_its_containers(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            status = await self.running(runtime)
+            await runtime.remove_sandbox(status.sandbox_id)
+            assert not runtime.list_containers()
+
+    async def test_a_stopped_sandbox_takes_no_container(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            status = await self.running(runtime)
+            await runtime.stop_sandbox(status.sandbox_id)
+            assert [each.ready for each in runtime.list_sandboxes("uid-1")] == [False]
+            with pytest.raises(ContainerNotFound):
+                await runtime.create_container(status.sandbox_id, container("sleeps"))
+
+    async def test_unknown_containers_are_said_to_be_unknown(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            with pytest.raises(ContainerNotFound):
+                await runtime.start_container("nothing")
+            with pytest.raises(ContainerNotFound):
+                await runtime.exec("nothing", ExecRequest(("true",)))
+
+    async def test_containers_are_listed_by_pod(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            status = await self.running(runtime)
+            assert [each.id for each in runtime.list_containers("uid-1")] == [status.id]
+            assert not runtime.list_containers("uid-2")
+
+    async def test_every_change_is_an_event(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            status = await self.running(runtime, "fails")
+            with anyio.fail_after(20):
+                async for event in runtime.events():
+                    assert event.pod_uid == "uid-1"
+                    if status_of(runtime, status.id).state == "exited":
+                        break
+
+    async def test_an_image_that_cannot_be_had_fails_to_pull(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            with pytest.raises(ImageFailure):
+                await runtime.pull_image("missing")
+
+    async def test_a_command_in_a_container_gives_its_output_and_exit_code(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            needs(runtime, runtime.capabilities.exec and runtime.capabilities.processes, "runs commands")
+            identity = (await self.running(runtime)).id
+            result = await runtime.exec_sync(identity, ["sh", "-c", "echo out; echo error >&2; exit 4"])
+            assert (result.exit_code, result.stdout, result.stderr) == (4, b"out\n", b"error\n")
+
+    async def test_a_command_reads_its_stdin_to_the_end(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            needs(runtime, runtime.capabilities.exec and runtime.capabilities.processes, "runs commands")
+            identity = (await self.running(runtime)).id
+            session = await runtime.exec(identity, ExecRequest(("wc", "-c"), stdin=True))
+            await session.write(b"x" * 100_000)
+            await session.close_stdin()
+            output = b"".join([data async for _, data in session.output()])
+            assert (output.strip(), await session.exit_code()) == (b"100000", 0)
+            await session.close()
+
+    async def test_a_command_with_a_terminal_sees_its_size(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            needs(runtime, runtime.capabilities.exec and runtime.capabilities.processes, "runs commands")
+            identity = (await self.running(runtime)).id
+            session = await runtime.exec(
+                identity, ExecRequest(("sh", "-c", "read line; stty size"), stdin=True, tty=True)
+            )
+            await session.resize(100, 40)
+            await session.write(b"go\n")
+            output = b"".join([data async for _, data in session.output()])
+            assert b"40 100" in output
+            assert await session.exit_code() == 0
+            await session.close()
+
+    async def test_a_command_that_takes_too_long_is_ended(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            needs(runtime, runtime.capabilities.exec and runtime.capabilities.processes, "runs commands")
+            identity = (await self.running(runtime)).id
+            marker = tmp_path / "pid"
+            with pytest.raises(TimeoutError):
+                await runtime.exec_sync(identity, ["sh", "-c", f"echo $$ > {marker}; sleep 1000"], timeout=0.5)
+            await until(lambda: marker.exists() and not alive(int(marker.read_text())))
+
+    async def test_a_container_that_ignores_its_signal_is_ended_by_force(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            needs(runtime, runtime.capabilities.processes, "has processes")
+            status = await self.stubborn(runtime)
+            await runtime.stop_container(status.id, 0.3)
+            assert status_of(runtime, status.id).exit_code == 137
+
+    async def test_a_second_stop_with_less_grace_holds(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            needs(runtime, runtime.capabilities.processes, "has processes")
+            status = await self.stubborn(runtime)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(runtime.stop_container, status.id, 600)
+                await anyio.lowlevel.checkpoint()
+                await runtime.stop_container(status.id, 0.1)
+            assert status_of(runtime, status.id).exit_code == 137
+
+    async def test_grandchildren_that_became_daemons_end_with_their_container(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            needs(runtime, runtime.capabilities.processes, "has processes")
+            pids = tmp_path / "pids"
+            script = f"(setsid sh -c 'echo $$ >> {pids}; sleep 1000' &) ; while [ ! -s {pids} ]; do sleep 0.05; done"
+            status = await self.running(runtime, "sleeps", command=("sh", "-c", f"{script}; exit 0"))
+            await self.exited(runtime, status.id)
+            assert not [pid for pid in pids.read_text().split() if alive(int(pid))]
+
+    async def test_a_program_that_cannot_be_started_says_why(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            needs(runtime, runtime.capabilities.processes, "has processes")
+            with pytest.raises(RuntimeFailure, match="not found"):
+                await self.running(runtime, "sleeps", command=("no-such-program",))
+            status = runtime.list_containers()[0]
+            assert (status.state, status.reason, status.exit_code) == ("exited", "StartError", 128)
+
+    async def test_the_tail_of_a_log_and_lines_of_both_streams(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            needs(runtime, runtime.capabilities.processes, "has processes")
+            script = "for n in 1 2 3 4 5; do echo line $n; done; sleep 0.2; echo no newline >&2"
+            status = await self.running(runtime, "sleeps", command=("sh", "-c", script))
+            await self.exited(runtime, status.id)
+            lines = [line async for line in runtime.logs(status.id, LogOptions(tail_lines=2))]
+            assert [(line.stream, line.content) for line in lines] == [
+                ("stdout", b"line 5"), ("stderr", b"no newline"),
+            ]  # fmt: skip
+
+    async def test_a_long_line_comes_in_parts(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            needs(runtime, runtime.capabilities.processes, "has processes")
+            script = "head -c 40000 /dev/zero | tr '\\0' x; echo"
+            status = await self.running(runtime, "sleeps", command=("sh", "-c", script))
+            await self.exited(runtime, status.id)
+            lines = [line async for line in runtime.logs(status.id, LogOptions())]
+            assert sum(len(line.content) for line in lines) == 40000
+            assert [line.partial for line in lines] == [True] * (len(lines) - 1) + [False]
+
+    async def test_containers_go_on_while_the_agent_is_away(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            needs(runtime, runtime.capabilities.persistent, "outlives its agent")
+            status = await self.running(runtime)
+            marker = tmp_path / "go"
+            script = f"while [ ! -e {marker} ]; do sleep 0.05; done; echo while away; exit 7"
+            ends = await self.running(runtime, "sleeps", command=("sh", "-c", script))
+            await runtime.stop()
+            marker.touch()
+            again = self.make(tmp_path)
+            await again.start()
+            assert status_of(again, status.id) == status
+            exited = await self.exited(again, ends.id)
+            assert exited.exit_code == 7
+            assert [line.content async for line in again.logs(ends.id, LogOptions())] == [b"while away"]
+            assert [each.config.uid for each in again.list_sandboxes()] == ["uid-1", "uid-1"]
+            await again.stop()
+
+    async def test_end_leaves_nothing_even_when_never_started(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            needs(runtime, runtime.capabilities.persistent, "outlives its agent")
+            pids = tmp_path / "pids"
+            await self.running(runtime, "sleeps", command=("sh", "-c", f"echo $$ > {pids}; sleep 1000"))
+            await until(lambda: pids.exists() and pids.read_text().strip() != "")
+            await runtime.stop()
+            await self.make(tmp_path).end()
+            assert not alive(int(pids.read_text()))
+
+    async def stubborn(self, runtime: Runtime) -> ContainerStatus:
+        """A container that has begun to ignore SIGTERM."""
+        script = "trap '' TERM; echo ready; while true; do sleep 1; done"
+        status = await self.running(runtime, "sleeps", command=("sh", "-c", script))
+        async for _ in runtime.logs(status.id, LogOptions(follow=True)):
+            break
+        return status
+
+    async def exited(self, runtime: Runtime, container_id: str) -> ContainerStatus:
+        await until(lambda: status_of(runtime, container_id).state == "exited")
+        return status_of(runtime, container_id)
+
+
+def status_of(runtime: Runtime, container_id: str) -> ContainerStatus:
+    return next(each for each in runtime.list_containers() if each.id == container_id)
+
+
+def needs(runtime: Runtime, capable: bool, what: str) -> None:
+    if not capable:
+        pytest.skip(f"{type(runtime).__name__} is not one that {what}")
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs: a zombie does not."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+async def until(condition: Callable[[], bool], limit: float = 20.0) -> None:
+    """Wait for a condition, with a limit."""
+    with anyio.fail_after(limit):
+        while not condition():  # noqa: ASYNC110 (processes of the machine set no event)
+            await anyio.sleep(0.02)  # noqa: TID251 (and know no clock)
