@@ -12,10 +12,11 @@ Components get a client, never the server. What each part does is elsewhere; her
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,24 +26,35 @@ import structlog
 
 from kube_core._kit.clock import Clock, SystemClock
 from kube_core._kit.random import Random
+from kube_core.abc.ingress import IngressDriver
 from kube_core.abc.network import Network, NetworkRanges
+from kube_core.abc.proxy import ProxyDriver
 from kube_core.abc.store import Store
 from kube_core.abc.transport import User
+from kube_core.abc.volume import VolumeDriver
+from kube_core.api import resources
+from kube_core.api.types import ResourceType
 from kube_core.apiserver.server import ApiServer, ServerConfig
+from kube_core.auth.authentication import AUTHENTICATED, MASTERS
 from kube_core.auth.certificates import Authority, KeyPair, load_or_create
 from kube_core.bus.bus import Bus
 from kube_core.client.client import ApiClient
 from kube_core.client.informer import Informers
 from kube_core.client.local import LocalTransport
 from kube_core.config import ClusterConfig, ConfigError
+from kube_core.control.events import EventWriter
 from kube_core.control.runtime import ControllerRuntime
 from kube_core.drivers import load_driver
+from kube_core.meta.status import AlreadyExists
 from kube_core.plugins import PluginHost
+from kube_core.proxy.agent import IngressAgent, ServiceProxyAgent
+from kube_core.proxy.ingresses import ingress_class
+from kube_core.scheduler.scheduler import Scheduler
 
 __all__ = ["Cluster", "ClusterConfig"]
 
 _log = structlog.get_logger("kube_core.cluster")
-_ADMIN = User("kubernetes-admin", ("system:masters", "system:authenticated"))
+_ADMIN = User("kubernetes-admin", (MASTERS, AUTHENTICATED))
 _SERVER_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
 
 
@@ -71,7 +83,12 @@ class Cluster:
         self._informers: Informers | None = None
         self._authority: Authority | None = None
         self._admin: KeyPair | None = None
+        self._background: Background | None = None
+        self._state: Path | None = None
         self.controllers: ControllerRuntime | None = None
+        self.scheduler: Scheduler | None = None
+        self.service_proxy: ServiceProxyAgent | None = None
+        self.ingress: IngressAgent | None = None
         self.port = 0
 
     # -- what users reach for ----------------------------------------------------------------------------------------
@@ -125,7 +142,7 @@ class Cluster:
     def admin(self) -> KeyPair:
         """The administrator's client certificate."""
         if self._admin is None:
-            self._admin = self.authority.issue_client("kubernetes-admin", ["system:masters"], now=self.clock.now())
+            self._admin = self.authority.issue_client("kubernetes-admin", [MASTERS], now=self.clock.now())
         return self._admin
 
     # -- start and stop ----------------------------------------------------------------------------------------------
@@ -144,7 +161,7 @@ class Cluster:
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         host = self.plugins if self.plugins is not None else PluginHost.from_entry_points()
         self.plugins = host
-        state = self._state_directory(stack)
+        self._state = self._state_directory(stack)
         network = load_driver("network", self.config.driver("network"))
         ranges = self._ranges(network)
         self._authority = self._load_authority()
@@ -153,12 +170,19 @@ class Cluster:
         await self._listen(stack)
         self._informers = await stack.enter_async_context(
             Informers(
-                self.client_for(User("system:kube-controller-manager", ("system:authenticated",))),
+                self.client_for(User("system:kube-controller-manager", (AUTHENTICATED,))),
                 clock=self.clock,
                 random=self.random,
             )
         )
-        await self._start_controllers(stack, host)
+        writer = EventWriter(self.client, clock=self.clock, random=self.random)
+        self._events = await stack.enter_async_context(writer)
+        self._background = await stack.enter_async_context(Background())
+        volumes = await self._start_volumes(stack) if self.config.nodes else None
+        await self._start_controllers(stack, host, {"volume": volumes} if volumes is not None else {})
+        if self.config.nodes:
+            await self._start_scheduler(host)
+            await self._start_data_plane()
 
     def _state_directory(self, stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> Path | None:
         """Where state is kept, made if need be; None for a cluster that keeps nothing."""
@@ -171,7 +195,7 @@ class Cluster:
 
     def _ranges(self, network: type[Network]) -> NetworkRanges:
         """Pod and service ranges: what was asked for, what the driver declares, or upstream's usual ones."""
-        declared = network.ranges if self.config.nodes else NetworkRanges()
+        declared = network.ranges_for(self.config.name) if self.config.nodes else NetworkRanges()
         return NetworkRanges(
             pod_cidr=self.config.pod_cidr or declared.pod_cidr,
             service_cidr=self.config.service_cidr or declared.service_cidr,
@@ -223,7 +247,60 @@ class Cluster:
         stack.push_async_callback(http.stop)
         await self.server.publish_address(self.config.bind, self.port)
 
-    async def _start_controllers(self, stack: contextlib.AsyncExitStack, host: PluginHost) -> None:
+    async def _start_volumes(self, stack: contextlib.AsyncExitStack) -> VolumeDriver:
+        """The cluster's volume driver, and its storage class as the default one."""
+        directory = str(self._state / "volumes") if self._state is not None else ""
+        driver: VolumeDriver = load_driver("volume", self.config.driver("volume"))(
+            clock=self.clock, state_directory=directory
+        )
+        await driver.start()
+        stack.push_async_callback(driver.stop)
+        await self._ensure(resources.STORAGE_CLASSES, driver.storage_class())
+        return driver
+
+    async def _start_scheduler(self, host: PluginHost) -> None:
+        client = self.client_for(User("system:kube-scheduler", (AUTHENTICATED,)), field_manager="kube-scheduler")
+        self.scheduler = Scheduler(
+            client,
+            self.informers,
+            self.clock,
+            self.random,
+            host.scheduler_plugins(),
+            structlog.get_logger("kube_core.scheduler"),
+            events=self._events.recorder("default-scheduler"),
+        )
+        self.background.start("scheduler", self.scheduler.run())
+
+    async def _start_data_plane(self) -> None:
+        """Service proxy and ingress, for all nodes of this host."""
+        proxy: ProxyDriver = load_driver("proxy", self.config.driver("proxy"))(clock=self.clock)
+        recorder = self._events.recorder("kube-proxy")
+        self.service_proxy = ServiceProxyAgent(self.informers, proxy, clock=self.clock, events=recorder)
+        self.background.start("service proxy", self.service_proxy.run())
+        ingress: IngressDriver = load_driver("ingress", self.config.driver("ingress"))(
+            clock=self.clock, address=self.config.bind, port=self.config.ingress_port
+        )
+        client = self.client_for(User("system:kube-ingress", (AUTHENTICATED,)), field_manager="kube-core-ingress")
+        await self._ensure(resources.INGRESS_CLASSES, ingress_class())
+        self.ingress = IngressAgent(self.informers, ingress, client, clock=self.clock)
+        self.background.start("ingress", self.ingress.run())
+        await self.service_proxy.started()
+        await self.ingress.started()
+
+    async def _ensure(self, resource: ResourceType, document: Mapping[str, Any]) -> None:
+        """Make an object, unless there is one of its name."""
+        with contextlib.suppress(AlreadyExists):
+            await self.client.create(resource, document)
+
+    @property
+    def background(self) -> Background:
+        if self._background is None:
+            raise RuntimeError("the cluster has not been started")
+        return self._background
+
+    async def _start_controllers(
+        self, stack: contextlib.AsyncExitStack, host: PluginHost, drivers: Mapping[str, Any]
+    ) -> None:
         wanted = self.config.controllers
         specs = [spec for spec in host.controllers() if "all" in wanted or spec.name in wanted]
         unknown = set(wanted) - {"all"} - {spec.name for spec in host.controllers()}
@@ -232,14 +309,44 @@ class Cluster:
         if not specs:
             return
         runtime = ControllerRuntime(
-            specs, self._controller_client, clock=self.clock, random=self.random, informers=self.informers
+            specs,
+            self._controller_client,
+            clock=self.clock,
+            random=self.random,
+            drivers=drivers,
+            informers=self.informers,
         )
         self.controllers = await stack.enter_async_context(runtime)
         await runtime.started()
 
     def _controller_client(self, name: str) -> ApiClient:
         account = name if name.startswith("kube-") else f"serviceaccount:kube-system:{name}"
-        return self.client_for(User(f"system:{account}", ("system:authenticated",)), field_manager=name)
+        return self.client_for(User(f"system:{account}", (AUTHENTICATED,)), field_manager=name)
+
+
+class Background:
+    """Tasks that run as long as the cluster does. One that fails is logged, and the others go on."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a part of the cluster failed", part=task.get_name(), exc_info=error)
 
 
 def kubeconfig(name: str, url: str, authority: bytes, user: KeyPair) -> Mapping[str, Any]:

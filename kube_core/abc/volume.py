@@ -69,6 +69,15 @@ class VolumeDriver(abc.ABC):
         self.clock = clock
         self.state_directory = state_directory
 
+    def storage_class(self, name: str = "standard") -> Mapping[str, object]:
+        """The StorageClass for this driver that a cluster creates, as the default one."""
+        return {
+            "metadata": {"name": name, "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+            "provisioner": self.provisioner,
+            "reclaimPolicy": "Delete",
+            "volumeBindingMode": "Immediate",
+        }
+
     @abc.abstractmethod
     async def start(self) -> None: ...
 

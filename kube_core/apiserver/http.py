@@ -82,7 +82,8 @@ class HttpServer:
             return request
         response = await self._call(request)
         if response.upgrade is not None:
-            return await response.upgrade(native)
+            taken: web.StreamResponse = await response.upgrade(native)
+            return taken
         if response.stream is not None:
             return await self._stream(native, response)
         headers: CIMultiDict[str] = CIMultiDict(response.headers)

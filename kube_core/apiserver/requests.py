@@ -15,7 +15,7 @@ from kube_core.meta.documents import Key
 
 __all__ = ["RequestInfo", "parse"]
 
-_VERBS = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_VERBS = {"POST": "create", "GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 #: Subresources of a namespace, which are not resources in it.
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
 _FALSE = ("", "0", "false", "False", "FALSE", "f", "F")

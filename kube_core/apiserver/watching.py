@@ -127,7 +127,7 @@ async def document_events(registry: Registry, start: Start) -> AsyncIterator[Wat
             for change in changes:
                 kind = subscription.kind_of(change)
                 if kind:
-                    yield WatchEvent(kind, change.latest.document)
+                    yield WatchEvent(kind, change.shown(kind).document)
             if not changes and subscription.closed:
                 return
     except Overrun as error:
@@ -142,7 +142,7 @@ Encoder = Callable[[str, Stored], bytes]
 def _line(encode: Encoder, kind: str, change: Change, *, plain: bool) -> bytes:
     if plain:
         return change.event(kind)
-    return encode(kind, change.latest)
+    return encode(kind, change.shown(kind))
 
 
 def _encoder(request: Request, registry: Registry, form: Form, clock: Clock) -> Encoder:

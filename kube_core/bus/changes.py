@@ -118,11 +118,20 @@ class Change:
         last = self.before
         return last if last.revision == self.revision else Stored(last.key, self.revision, last.data, last._raw)
 
+    def shown(self, kind: str) -> Stored:
+        """What a watcher gets for this change as ADDED, MODIFIED or DELETED.
+
+        An object that left a watcher's selection is shown as it was, with the revision at which it left.
+        """
+        if kind == "DELETED" and self.before is not None and self.after is not None:
+            return Stored(self.key, self.revision, self.before.data)
+        return self.latest
+
     def event(self, kind: str) -> bytes:
-        """The line of a watch for this change as ADDED, MODIFIED or DELETED; encoded once for all watchers."""
+        """The line of a watch for this change; encoded once for all watchers."""
         line = self._events.get(kind)
         if line is None:
-            line = self._events[kind] = b'{"type":"%b","object":%b}\n' % (kind.encode(), self.latest.wire)
+            line = self._events[kind] = b'{"type":"%b","object":%b}\n' % (kind.encode(), self.shown(kind).wire)
         return line
 
     def __repr__(self) -> str:

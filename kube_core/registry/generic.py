@@ -271,7 +271,7 @@ class Registry:
         )
         await context.admission.mutate(attributes)
         self._prepare(document, old, update.subresource)
-        release = self._allocate(document, old, options)
+        release = _nothing if update.subresource else self._allocate(document, old, options)
         try:
             errors = [
                 *validate_metadata_update(document, old, self.descriptor, self.strategy),
