@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from kube_core.api import resources, schemas
@@ -11,7 +14,7 @@ from kube_core.api.descriptors import (
     descriptor_of_kind,
     descriptor_of_resource,
 )
-from kube_core.api.types import ResourceType
+from kube_core.api.types import ResourceDescriptor, ResourceType
 from kube_core.meta.gvk import GroupVersionKind, GroupVersionResource
 
 CONSTANTS = {name: value for name, value in vars(resources).items() if isinstance(value, ResourceType)}
@@ -29,7 +32,7 @@ def test_plain_names_are_those_of_the_core_group_and_of_the_latest_version() -> 
 
 
 @pytest.mark.parametrize("descriptor", builtin_descriptors(), ids=lambda each: f"{each.type.plural}.{each.type.group}")
-def test_schema_of_a_resource_is_of_its_kind(descriptor) -> None:  # type: ignore[no-untyped-def]
+def test_schema_of_a_resource_is_of_its_kind(descriptor: ResourceDescriptor) -> None:
     schema = schemas.builtin(descriptor.schema)
     kinds = schema.document["x-kubernetes-group-version-kind"]
     gvk = descriptor.type.gvk
@@ -39,7 +42,7 @@ def test_schema_of_a_resource_is_of_its_kind(descriptor) -> None:  # type: ignor
 def test_no_schema_refers_to_one_that_is_not_there() -> None:
     documents = schemas.builtin_documents()
 
-    def references(value):  # type: ignore[no-untyped-def]
+    def references(value: Any) -> Iterator[str]:
         if isinstance(value, dict):
             if isinstance(value.get("$ref"), str):
                 yield value["$ref"].removeprefix("#/components/schemas/")
