@@ -24,7 +24,6 @@ from kube_plugins.controllers.deployment.replicasets import (
     is_rolling,
     oldest_first,
     size,
-    total_available,
     total_size,
     wanted,
 )
@@ -79,7 +78,8 @@ def _take_unhealthy(old: Sequence[Document], sizes: dict[int, int], budget: int)
 
 def _take_healthy(everything: Sequence[Document], old: Sequence[Document], sizes: dict[int, int], minimum: int) -> None:
     """Then pods that do, down to the number that must stay."""
-    spare = total_available(everything) - minimum
+    # A replica set that was told to shrink may still report pods that are as good as gone.
+    spare = sum(min(available(each), size(each)) for each in everything) - minimum
     for replica_set in oldest_first(old):
         taken = min(sizes[id(replica_set)], max(spare, 0))
         sizes[id(replica_set)] -= taken

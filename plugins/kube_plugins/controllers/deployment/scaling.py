@@ -80,8 +80,12 @@ def _in_proportion(deployment: Document, replica_sets: Sequence[Document]) -> tu
         share = _share(deployment, replica_set, to_add - added) if to_add else 0
         sizes.append(size(replica_set) + share)
         added += share
-    if to_add and sizes:
-        sizes[0] = max(sizes[0] + to_add - added, 0)
+    left = to_add - added
+    for position, number in enumerate(sizes):
+        # The first takes it all, but for what it does not have to give.
+        change = max(left, -number)
+        sizes[position] += change
+        left -= change
     return tuple(Resize(replica_set, number) for replica_set, number in zip(ordered, sizes, strict=True))
 
 
