@@ -26,10 +26,11 @@ Past = Callable[[Revision], Awaitable[Sequence[WatchBatch]]]
 class _Feed:
     """What waits for one watch. The store holds feeds, the reader holds the watch; so a watch that was let go ends."""
 
-    __slots__ = ("batches", "end", "keys", "waiter")
+    __slots__ = ("after", "batches", "end", "keys", "waiter")
 
-    def __init__(self, keys: KeyRange) -> None:
+    def __init__(self, keys: KeyRange, after: Revision) -> None:
         self.keys = keys
+        self.after = after
         self.batches: deque[WatchBatch] = deque()
         #: Why there will be no more: an error to raise, or `StopAsyncIteration`.
         self.end: Exception | None = None
@@ -49,7 +50,7 @@ class Watches:
 
     def watch(self, keys: KeyRange, *, after: Revision, now: Revision, past: Past) -> Watch:
         """A watch of the changes above `after`, which reads those up to `now` by `past`."""
-        feed = _Feed(keys)
+        feed = _Feed(keys, after)
         self._feeds.append(feed)
         return Watch(self, feed, after, now, past)
 
@@ -58,7 +59,7 @@ class Watches:
         overrun = False
         for feed in self._feeds:
             part = _part(batch, feed.keys)
-            if part is None:
+            if part is None or batch.revision <= feed.after:
                 continue
             if len(feed.batches) < self._bound:
                 feed.batches.append(part)
