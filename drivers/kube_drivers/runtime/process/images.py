@@ -14,7 +14,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,20 @@ class Images:
     """The map, name or pattern → `host` or a directory."""
 
     places: Mapping[str, str] = attrs.field(factory=lambda: {"*": HOST})
+
+    @classmethod
+    def from_folders(cls, folders: Iterable[Path]) -> Images:
+        """Every image below some folders; what is not there means the host.
+
+        `NAME/image.json` is the image NAME in every version, `NAME/TAG/image.json` is NAME:TAG.
+        """
+        places: dict[str, str] = {}
+        for folder in folders:
+            for file in sorted(folder.absolute().glob("**/image.*")):
+                place = file.parent.relative_to(folder.absolute()).as_posix()
+                name, _, tag = place.rpartition("/")
+                places[f"{name}:{tag}" if name else tag] = str(file.parent)
+        return cls({**places, "*": HOST})
 
     def resolve(self, reference: str) -> Image:
         """Raises `ImageFailure` where the map has no place for it, or the place is no image."""
