@@ -16,7 +16,17 @@ import orjson
 from kube_core.api.types import ResourceType
 from kube_core.meta.documents import Document
 
-__all__ = ["ByteStream", "EventSource", "Handler", "Request", "Response", "User", "WatchEvent"]
+__all__ = [
+    "ByteStream",
+    "EventSource",
+    "Handler",
+    "MessageStream",
+    "Request",
+    "Response",
+    "Upgrade",
+    "User",
+    "WatchEvent",
+]
 
 
 @attrs.frozen
@@ -41,6 +51,36 @@ class ByteStream(abc.ABC):
 
     @abc.abstractmethod
     async def close(self) -> None: ...
+
+
+class MessageStream(abc.ABC):
+    """A two-way stream of messages: a WebSocket. `protocol` is the subprotocol that was agreed upon, "" for none."""
+
+    protocol: str = ""
+
+    @abc.abstractmethod
+    async def receive(self) -> bytes | None:
+        """The next message; None at the end."""
+
+    @abc.abstractmethod
+    async def send(self, data: bytes) -> None: ...
+
+    @abc.abstractmethod
+    async def close(self) -> None: ...
+
+
+@attrs.frozen
+class Upgrade:
+    """How a connection goes on after its handshake, for the two ways in which a client may ask."""
+
+    protocols: tuple[str, ...] = ()
+    """WebSocket subprotocols, most wanted first."""
+    messages: Callable[[MessageStream], Awaitable[None]] | None = None
+    """Takes over a WebSocket."""
+    spdy: Callable[[ByteStream], Awaitable[None]] | None = None
+    """Takes over a connection that was upgraded to SPDY/3.1."""
+    spdy_headers: Mapping[str, str] = attrs.field(factory=dict)
+    """Further headers of the handshake's answer."""
 
 
 @attrs.define
@@ -78,8 +118,8 @@ class Response:
     document: Any = None
     stream: AsyncIterator[bytes] | None = None
     """Chunks to send as they come. Closed (`aclose`) when the client goes away."""
-    upgrade: Callable[[Any], Awaitable[Any]] | None = None
-    """Takes over the connection; the adapter passes its own native request, and sends what is returned. Only for exec, attach, port-forward."""
+    upgrade: Upgrade | None = None
+    """Takes over the connection (exec, attach, port-forward)."""
 
     def encoded(self) -> bytes:
         """The body as bytes."""

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import structlog
-from aiohttp import web
+from aiohttp import WSMsgType, web
 from multidict import CIMultiDict
 
-from kube_core.abc.transport import Handler, Request, Response
+from kube_core.abc.transport import ByteStream, Handler, MessageStream, Request, Response, Upgrade
 from kube_core.auth.certificates import KeyPair
 
 __all__ = ["HttpServer", "server_context"]
@@ -82,8 +82,7 @@ class HttpServer:
             return request
         response = await self._call(request)
         if response.upgrade is not None:
-            taken: web.StreamResponse = await response.upgrade(native)
-            return taken
+            return await self._upgrade(native, response.upgrade)
         if response.stream is not None:
             return await self._stream(native, response)
         headers: CIMultiDict[str] = CIMultiDict(response.headers)
@@ -123,6 +122,29 @@ class HttpServer:
             peer_address=native.remote or "",
         )
 
+    async def _upgrade(self, native: web.BaseRequest, upgrade: Upgrade) -> web.StreamResponse:
+        """Hand the connection over, the way the client asked for it."""
+        wanted = native.headers.get("Upgrade", "").lower()
+        task = asyncio.current_task()
+        if task is not None:
+            self._streams.add(task)
+        try:
+            if wanted == "websocket" and upgrade.messages is not None:
+                socket = web.WebSocketResponse(protocols=upgrade.protocols, max_msg_size=0, compress=False)
+                await socket.prepare(native)
+                await upgrade.messages(_WebSocket(socket))
+                return socket
+            if wanted == "spdy/3.1" and upgrade.spdy is not None and native.transport is not None:
+                stream = _RawStream(native)
+                stream.write_head({"Upgrade": "SPDY/3.1", "Connection": "Upgrade", **upgrade.spdy_headers})
+                await upgrade.spdy(stream)
+                # Nothing more may be written: aiohttp takes this for a client that went away.
+                raise ConnectionResetError("the upgraded connection is over")
+        finally:
+            if task is not None:
+                self._streams.discard(task)
+        return _upgrade_required()
+
     async def _stream(self, native: web.BaseRequest, response: Response) -> web.StreamResponse:
         stream = response.stream
         if stream is None:
@@ -146,6 +168,78 @@ class HttpServer:
             if close is not None:
                 await close()
         return answer
+
+
+class _WebSocket(MessageStream):
+    """A WebSocket of aiohttp's as ours."""
+
+    def __init__(self, native: web.WebSocketResponse) -> None:
+        self._native = native
+        self.protocol = native.ws_protocol or ""
+
+    async def receive(self) -> bytes | None:
+        message = await self._native.receive()
+        if message.type is WSMsgType.BINARY:
+            data: bytes = message.data
+            return data
+        if message.type is WSMsgType.TEXT:
+            return str(message.data).encode()
+        return None
+
+    async def send(self, data: bytes) -> None:
+        await self._native.send_bytes(data)
+
+    async def close(self) -> None:
+        await self._native.close()
+
+
+class _RawStream(ByteStream):
+    """The bytes of a connection after its upgrade. Acts as the parser of what the connection receives."""
+
+    def __init__(self, native: web.BaseRequest) -> None:
+        if native.transport is None:
+            raise ConnectionResetError("the client is gone")
+        self._transport = native.transport
+        self._protocol = native.protocol
+        self._received: asyncio.Queue[bytes] = asyncio.Queue()
+        # aiohttp calls two methods of its parsers, and those are here.
+        self._protocol.set_parser(self)  # type: ignore[arg-type]
+
+    def write_head(self, headers: Mapping[str, str]) -> None:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self._transport.write(f"HTTP/1.1 101 Switching Protocols\r\n{lines}\r\n".encode())
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        """Called by aiohttp's protocol with what arrives."""
+        if data:
+            self._received.put_nowait(bytes(data))
+        return False, b""
+
+    def feed_eof(self) -> None:
+        self._received.put_nowait(b"")
+
+    def set_exception(self, *_: object) -> None:
+        self._received.put_nowait(b"")
+
+    async def receive(self) -> bytes:
+        return await self._received.get()
+
+    async def send(self, data: bytes) -> None:
+        if self._transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+        self._transport.write(data)
+        await self._protocol._drain_helper()
+
+    async def close(self) -> None:
+        self._transport.close()
+
+
+def _upgrade_required() -> web.Response:
+    document = (
+        b'{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure",'
+        b'"message":"Upgrade request required","reason":"BadRequest","code":400}'
+    )
+    return web.Response(status=400, body=document, content_type="application/json")
 
 
 def _too_large() -> web.Response:

@@ -16,6 +16,7 @@ import structlog
 
 from kube_core._kit.clock import Clock
 from kube_core._kit.random import Random
+from kube_core.abc.node import NodeStreams
 from kube_core.abc.store import Store, StoreError
 from kube_core.abc.transport import Request, Response, User, WatchEvent
 from kube_core.admission.chain import AdmissionContext, AdmissionSpec, Chain, Reader
@@ -28,6 +29,9 @@ from kube_core.apiserver.health import Health
 from kube_core.apiserver.openapi import OpenApi
 from kube_core.apiserver.pipeline import Pipeline
 from kube_core.apiserver.selecting import select
+from kube_core.apiserver.streams.forwarding import PortForward
+from kube_core.apiserver.streams.logs import Logs
+from kube_core.apiserver.streams.sessions import Attach, Exec
 from kube_core.apiserver.subresources.namespaces import Finalize
 from kube_core.apiserver.subresources.pods import Binding, Eviction
 from kube_core.apiserver.subresources.reviews import Reviews
@@ -124,6 +128,8 @@ class ApiServer:
             random,
         )
         self._route(authorizer)
+        #: The streams of the nodes that can be reached, by name; kept by the composition root.
+        self.nodes: dict[str, NodeStreams] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def handle(self, request: Request) -> Response:
@@ -174,6 +180,10 @@ class ApiServer:
         async for event in watching.document_events(registry, start):
             yield event
 
+    def connect_node(self, name: str) -> NodeStreams | None:
+        """The streams of a node, where somebody gave them (`nodes`)."""
+        return self.nodes.get(name)
+
     def _route(self, authorizer: Authorizer) -> None:
         pipeline = self.pipeline
         pipeline.routes += [self.health.handle, self.discovery.handle, self.openapi.handle]
@@ -182,6 +192,10 @@ class ApiServer:
         handlers[("*", "*", "scale")] = Scale(self.clock)
         handlers[("", "pods", "binding")] = binding
         handlers[("", "bindings", "")] = binding
+        handlers[("", "pods", "log")] = Logs(self.connect_node)
+        handlers[("", "pods", "exec")] = Exec(self.connect_node)
+        handlers[("", "pods", "attach")] = Attach(self.connect_node)
+        handlers[("", "pods", "portforward")] = PortForward(self.connect_node)
         handlers[("", "pods", "eviction")] = Eviction(self.catalogue)
         handlers[("", "namespaces", "finalize")] = Finalize(self.clock, pipeline.verbs)
         handlers[("", "serviceaccounts", "token")] = Token(self.issuer, self.catalogue)

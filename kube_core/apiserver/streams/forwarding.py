@@ -1,0 +1,124 @@
+"""`pods/NAME/portforward`: connections to ports of a pod, as pairs of SPDY streams.
+
+For each connection the client opens two streams with the same `requestid`: `error`, on which a failure is told, and
+`data`, which is the connection. SPDY itself comes on an upgraded connection or inside WebSocket messages
+(`SPDY/3.1+portforward.k8s.io`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from kube_core._kit.spdy import SpdyError, SpdySession, SpdyStream
+from kube_core.abc.node import NodeStreams
+from kube_core.abc.transport import ByteStream, MessageStream, Request, Response, Upgrade
+from kube_core.apiserver.requests import RequestInfo
+from kube_core.apiserver.streams.pods import NodeConnector
+from kube_core.meta.documents import Key
+from kube_core.meta.status import BadRequest, ServiceUnavailable, StatusError
+from kube_core.registry.context import Context
+from kube_core.registry.generic import Registry
+
+__all__ = ["PortForward"]
+
+_TUNNEL = "SPDY/3.1+portforward.k8s.io"
+_PROTOCOL = "portforward.k8s.io"
+
+
+class PortForward:
+    """The handler of `portforward`."""
+
+    def __init__(self, connect: NodeConnector) -> None:
+        self._connect = connect
+
+    async def __call__(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
+        pod = (await registry.find(info.key)).document
+        node = (pod.get("spec") or {}).get("nodeName")
+        if not node:
+            raise BadRequest(f"pod {info.name} does not have a host assigned")
+        streams = self._connect(node)
+        if streams is None:
+            raise ServiceUnavailable(f"node {node!r} of pod {info.name} cannot be reached")
+        forward = _Forwarding(streams, info.key)
+        return Response(
+            upgrade=Upgrade(
+                (_TUNNEL,), forward.over_messages, forward.over_bytes, {"X-Stream-Protocol-Version": _PROTOCOL}
+            )
+        )
+
+
+class _Forwarding:
+    """One client's connections."""
+
+    def __init__(self, node: NodeStreams, pod: Key) -> None:
+        self._node = node
+        self._pod = pod
+        self._waiting: dict[str, SpdyStream] = {}
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def over_messages(self, stream: MessageStream) -> None:
+        async def receive() -> bytes:
+            return await stream.receive() or b""
+
+        await self._serve(receive, stream.send)
+        await stream.close()
+
+    async def over_bytes(self, stream: ByteStream) -> None:
+        await self._serve(stream.receive, stream.send)
+        await stream.close()
+
+    async def _serve(self, receive: Callable[[], Awaitable[bytes]], send: Callable[[bytes], Awaitable[None]]) -> None:
+        session = SpdySession(send, self._opened)
+        try:
+            while data := await receive():
+                await session.feed(data)
+        except (SpdyError, ConnectionError):
+            pass
+        finally:
+            session.end()
+            for task in list(self._connections):
+                task.cancel()
+            await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def _opened(self, stream: SpdyStream) -> None:
+        pair = stream.headers.get("requestid") or stream.headers.get("port", "")
+        other = self._waiting.pop(pair, None)
+        if other is None:
+            self._waiting[pair] = stream
+            return
+        error, data = (other, stream) if other.headers.get("streamtype") == "error" else (stream, other)
+        task = asyncio.create_task(self._connection(error, data))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _connection(self, error: SpdyStream, data: SpdyStream) -> None:
+        port = data.headers.get("port", "")
+        try:
+            connection = await self._node.port_forward(self._pod.namespace, self._pod.name, int(port))
+        except (StatusError, OSError, ValueError) as problem:
+            text = f"error forwarding port {port} to pod {self._pod.name}: {problem}"
+            await error.send(text.encode())
+            await error.close()
+            await data.reset()
+            return
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_pump(data.receive, connection.send, connection))
+                await _pump(connection.receive, data.send, None)
+                await data.close()
+                await error.close()
+        finally:
+            await connection.close()
+
+
+async def _pump(
+    receive: Callable[[], Awaitable[bytes]], send: Callable[[bytes], Awaitable[None]], finish: ByteStream | None
+) -> None:
+    try:
+        while data := await receive():
+            await send(data)
+    except ConnectionError:
+        pass
+    if finish is not None:
+        await finish.close()
