@@ -1,0 +1,238 @@
+"""Ownership of what creates, updates and patches set: `FieldManager.update`."""
+
+import pytest
+
+from kube_core.api import schemas
+from kube_core.api.schemas import Schema
+from kube_core.meta.documents import freeze, thaw
+from kube_core.meta.gvk import GroupVersionKind
+from kube_core.registry.apply import FieldManager, manager_name, settle_times
+
+CONFIG_MAPS = FieldManager(
+    schemas.builtin("io.k8s.api.core.v1.ConfigMap"), GroupVersionKind("", "v1", "ConfigMap"), has_status=False
+)
+DEPLOYMENTS = FieldManager(
+    schemas.builtin("io.k8s.api.apps.v1.Deployment"), GroupVersionKind("apps", "v1", "Deployment")
+)
+
+
+def config_map(data=None, **metadata):
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"} | metadata} | (
+        {} if data is None else {"data": data}
+    )
+
+
+def deployment(replicas=1, image="a:1", **more):
+    template = {"metadata": {"labels": {"app": "w"}}, "spec": {"containers": [{"name": "main", "image": image}]}}
+    spec = {"replicas": replicas, "selector": {"matchLabels": {"app": "w"}}, "template": template, "strategy": {}}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "w"}, "spec": spec, "status": {}} | more
+
+
+def created(fields, document, manager="maker", now=0.0):
+    document = thaw(document)
+    fields.update(None, document, manager=manager, now=now)
+    document["metadata"]["uid"] = "u"
+    return freeze(document)
+
+
+def updated(fields, live, new, manager="editor", subresource="", now=60.0):
+    new = thaw(new)
+    new["metadata"] |= {"uid": "u"}
+    fields.update(live, new, manager=manager, subresource=subresource, now=now)
+    return freeze(new)
+
+
+def owned(document, manager, subresource=""):
+    for entry in document["metadata"].get("managedFields", ()):
+        if entry["manager"] == manager and entry.get("subresource", "") == subresource:
+            return entry["fieldsV1"]
+    return None
+
+
+def test_creator_owns_what_it_sets_and_the_maps_that_it_adds():
+    document = created(CONFIG_MAPS, config_map({"a": "1"}, labels={"l": "1"}, generateName="c-"))
+    (entry,) = document["metadata"]["managedFields"]
+    assert entry == {
+        "manager": "maker",
+        "operation": "Update",
+        "apiVersion": "v1",
+        "time": "1970-01-01T00:00:00Z",
+        "fieldsType": "FieldsV1",
+        "fieldsV1": {
+            "f:data": {".": {}, "f:a": {}},
+            "f:metadata": {"f:labels": {".": {}, "f:l": {}}, "f:generateName": {}},
+        },
+    }
+
+
+def test_parts_that_are_always_there_are_not_owned_themselves():
+    document = created(DEPLOYMENTS, deployment())
+    assert owned(document, "maker") == {
+        "f:spec": {
+            "f:replicas": {},
+            "f:selector": {},
+            "f:template": {
+                "f:metadata": {"f:labels": {".": {}, "f:app": {}}},
+                "f:spec": {"f:containers": {'k:{"name":"main"}': {".": {}, "f:name": {}, "f:image": {}}}},
+            },
+        }
+    }
+
+
+def test_identity_and_server_metadata_are_never_owned():
+    document = created(CONFIG_MAPS, config_map(None, namespace="n", resourceVersion="1", creationTimestamp="x"))
+    assert "managedFields" not in document["metadata"]
+
+
+def test_status_is_not_owned_through_the_main_resource_nor_the_rest_through_status():
+    live = created(DEPLOYMENTS, deployment(status={"replicas": 3}))
+    assert "f:status" not in owned(live, "maker")
+    new = deployment(5, status={"replicas": 4})
+    new["metadata"]["labels"] = {"a": "b"}
+    new = updated(DEPLOYMENTS, live, new, manager="loop", subresource="status")
+    assert owned(new, "loop", "status") == {"f:status": {"f:replicas": {}}}
+    assert owned(new, "maker") == owned(live, "maker")
+
+
+def test_update_takes_what_it_changes_and_leaves_the_rest():
+    live = created(CONFIG_MAPS, config_map({"a": "1", "b": "1"}))
+    new = updated(CONFIG_MAPS, live, config_map({"a": "2", "b": "1", "c": "1"}))
+    assert owned(new, "editor") == {"f:data": {"f:a": {}, "f:c": {}}}
+    assert owned(new, "maker") == {"f:data": {".": {}, "f:b": {}}}
+
+
+def test_removed_fields_are_nobodys_and_owners_of_nothing_vanish():
+    live = created(CONFIG_MAPS, config_map({"a": "1"}))
+    new = updated(CONFIG_MAPS, live, config_map())
+    assert "managedFields" not in new["metadata"]
+
+
+def test_update_that_changes_nothing_keeps_the_very_entries():
+    live = created(CONFIG_MAPS, config_map({"a": "1"}))
+    new = updated(CONFIG_MAPS, live, config_map({"a": "1"}))
+    assert new["metadata"]["managedFields"] is live["metadata"]["managedFields"]
+
+
+def test_time_changes_only_for_who_takes_fields():
+    live = created(CONFIG_MAPS, config_map({"a": "1", "b": "1"}))
+    new = updated(CONFIG_MAPS, live, config_map({"a": "2", "b": "1"}))
+    times = {entry["manager"]: entry["time"] for entry in new["metadata"]["managedFields"]}
+    assert times == {"maker": "1970-01-01T00:00:00Z", "editor": "1970-01-01T00:01:00Z"}
+    only_removes = updated(CONFIG_MAPS, new, config_map({"a": "2"}), manager="maker", now=120.0)
+    assert {entry["manager"]: entry["time"] for entry in only_removes["metadata"]["managedFields"]} == times
+
+
+def test_list_items_are_owned_one_by_one():
+    live = created(DEPLOYMENTS, deployment())
+    new = deployment()
+    new["spec"]["template"]["spec"]["containers"].append({"name": "side", "image": "s:1"})
+    new = updated(DEPLOYMENTS, live, new)
+    assert owned(new, "editor") == {
+        "f:spec": {
+            "f:template": {"f:spec": {"f:containers": {'k:{"name":"side"}': {".": {}, "f:name": {}, "f:image": {}}}}}
+        }
+    }
+
+
+def test_missing_list_keys_have_their_default():
+    document = deployment()
+    document["spec"]["template"]["spec"]["containers"][0]["ports"] = [{"containerPort": 80}]
+    fields = owned(created(DEPLOYMENTS, document), "maker")
+    container = fields["f:spec"]["f:template"]["f:spec"]["f:containers"]['k:{"name":"main"}']
+    assert container["f:ports"] == {
+        ".": {},
+        'k:{"containerPort":80,"protocol":"TCP"}': {".": {}, "f:containerPort": {}},
+    }
+
+
+@pytest.mark.parametrize("reset", [[], [{}]])
+def test_client_may_clear_all_ownership_and_updates_do_not_bring_it_back(reset):
+    live = created(CONFIG_MAPS, config_map({"a": "1"}))
+    cleared = updated(CONFIG_MAPS, live, config_map({"a": "1"}, managedFields=reset))
+    assert "managedFields" not in cleared["metadata"]
+    later = updated(CONFIG_MAPS, cleared, config_map({"a": "2"}))
+    assert "managedFields" not in later["metadata"]
+
+
+def test_client_may_rewrite_entries_but_not_through_a_subresource():
+    live = created(CONFIG_MAPS, config_map({"a": "1"}))
+    (entry,) = thaw(live["metadata"]["managedFields"])
+    entry["manager"] = "renamed"
+    new = updated(CONFIG_MAPS, live, config_map({"a": "1"}, managedFields=[entry]))
+    assert owned(new, "renamed") == {"f:data": {".": {}, "f:a": {}}}
+    assert owned(new, "maker") is None
+    through = updated(CONFIG_MAPS, live, config_map({"a": "1"}, managedFields=[entry]), subresource="status")
+    assert owned(through, "renamed") is None
+
+
+def test_entries_that_make_no_sense_leave_the_live_ones():
+    live = created(CONFIG_MAPS, config_map({"a": "1"}))
+    nonsense = [{"manager": "x", "operation": "Guess", "apiVersion": "v1"}]
+    new = updated(CONFIG_MAPS, live, config_map({"a": "1"}, managedFields=nonsense))
+    assert owned(new, "maker") == owned(live, "maker")
+
+
+def test_old_updaters_are_put_together_beyond_ten():
+    live = created(CONFIG_MAPS, config_map({"k": "0"}))
+    for number in range(12):
+        data = dict(live["data"]) | {f"k{number}": "1"}
+        live = updated(CONFIG_MAPS, live, config_map(data), manager=f"m{number}", now=float(number))
+    managers = [entry["manager"] for entry in live["metadata"]["managedFields"]]
+    assert len(managers) == 10
+    assert "ancient-changes" in managers
+    assert set(owned(live, "ancient-changes")["f:data"]) == {".", "f:k", "f:k0", "f:k1", "f:k2"}
+
+
+def test_entries_are_sorted_by_time():
+    live = created(CONFIG_MAPS, config_map({"a": "1"}), manager="z", now=5.0)
+    new = updated(CONFIG_MAPS, live, config_map({"a": "1", "b": "1"}), manager="a", now=9.0)
+    assert [entry["manager"] for entry in new["metadata"]["managedFields"]] == ["z", "a"]
+
+
+def test_manager_without_a_name_is_unknown():
+    assert owned(created(CONFIG_MAPS, config_map({"a": "1"}), manager=""), "unknown") is not None
+
+
+@pytest.mark.parametrize(
+    ("field_manager", "user_agent", "expected"),
+    [
+        ("mine", "kubectl/v1.37", "mine"),
+        ("", "kubectl/v1.37 (linux)", "kubectl"),
+        ("", "plain", "plain"),
+        ("", "tab\tbed/1", "tabbed"),
+        ("", "x" * 200, "x" * 128),
+        ("", "", ""),
+    ],
+)
+def test_manager_is_named_by_the_request(field_manager, user_agent, expected):
+    assert manager_name(field_manager, user_agent) == expected
+
+
+def test_custom_resources_own_their_top_fields():
+    schema = Schema({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+        "size": {"type": "integer", "default": 0},
+        "tags": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"},
+        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    }}}})  # fmt: skip
+    fields = FieldManager(schema, GroupVersionKind("g.io", "v1", "Gadget"), custom=True)
+    document = {"apiVersion": "g.io/v1", "kind": "Gadget", "metadata": {"name": "g", "labels": {"l": "1"}}}
+    document["spec"] = {"size": 0, "tags": ["x"], "free": {"deep": {"er": [1]}}}
+    assert owned(created(fields, document), "maker") == {
+        "f:metadata": {"f:labels": {".": {}, "f:l": {}}},
+        "f:spec": {
+            ".": {},
+            "f:size": {},
+            "f:tags": {".": {}, 'v:"x"': {}},
+            "f:free": {".": {}, "f:deep": {".": {}, "f:er": {}}},
+        },
+    }
+
+
+def test_times_alone_are_no_change():
+    live = created(CONFIG_MAPS, config_map({"a": "1"}))
+    again = thaw(created(CONFIG_MAPS, config_map({"a": "1"}), now=99.0))
+    settle_times(live, again)
+    assert again["metadata"]["managedFields"] is live["metadata"]["managedFields"]
+    other = thaw(created(CONFIG_MAPS, config_map({"a": "2"}), now=99.0))
+    settle_times(live, other)
+    assert other["metadata"]["managedFields"][0]["time"] == "1970-01-01T00:01:39Z"
