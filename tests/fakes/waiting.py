@@ -1,0 +1,17 @@
+"""Waiting in tests against a real server: for a condition, with a limit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def eventually(look: Callable[[], Awaitable[T]], *, seconds: float = 20) -> T:
+    """What `look()` answers once that is true. Fails after `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not (answer := await look()):  # noqa: ASYNC110 (the answer is a server's, there is no event to await)
+            await asyncio.sleep(0.005)
+    return answer
