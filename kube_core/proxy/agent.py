@@ -63,6 +63,7 @@ class _Agent(abc.ABC):
         self._changed = asyncio.Event()
         self._ready = asyncio.Event()
         self._busy = True
+        self._failure: Exception | None = None
 
     @property
     def idle(self) -> bool:
@@ -70,12 +71,19 @@ class _Agent(abc.ABC):
         return not self._busy and not self._changed.is_set()
 
     async def started(self) -> None:
-        """Return once the first table is applied."""
+        """Return once the first table is applied. Raises what kept the driver from starting."""
         await self._ready.wait()
+        if self._failure is not None:
+            raise self._failure
 
     async def run(self) -> None:
         """Start the driver and keep it up to date until cancelled; then stop it."""
-        await self._start()
+        try:
+            await self._start()
+        except Exception as error:
+            self._failure = error
+            self._ready.set()
+            raise
         try:
             for informer, _ in self._handlers:
                 await informer.synced()

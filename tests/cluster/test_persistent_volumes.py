@@ -20,7 +20,6 @@ from kube_core.meta.status import NotFound
 from kube_drivers.volume.fake import FakeVolumes
 from kube_plugins.controllers.persistentvolume import kube_core_controllers
 from kube_plugins.controllers.persistentvolume.objects import BIND_COMPLETED, PROVISIONED_BY, STORAGE_PROVISIONER
-from kube_plugins.controllers.persistentvolume.provisioning import default_storage_class
 
 pytestmark = pytest.mark.anyio
 
@@ -106,7 +105,7 @@ def volume(name: str, size: str = "1Gi", policy: str = "Retain") -> dict[str, An
 async def test_a_claim_gets_a_volume_from_the_default_class_and_gives_it_back(
     client: ApiClient, driver: FakeVolumes
 ) -> None:
-    await client.create(CLASSES, default_storage_class(driver.provisioner))
+    await client.create(CLASSES, driver.storage_class())
     await client.create(CLAIMS, claim())
     bound = await reaches(client, CLAIMS, "data", "Bound")
     name = bound["spec"]["volumeName"]
@@ -149,7 +148,7 @@ async def test_a_claim_that_waits_is_bound_when_a_volume_comes(client: ApiClient
 
 async def test_a_driver_that_fails_is_asked_again_and_says_why(client: ApiClient, driver: FakeVolumes) -> None:
     driver.failures[:] = ["the disk is full", "the disk is full"]
-    await client.create(CLASSES, default_storage_class(driver.provisioner))
+    await client.create(CLASSES, driver.storage_class())
     await client.create(CLAIMS, claim())
     failed = await event(client, "ProvisioningFailed")
     assert failed["message"] == 'failed to provision volume with StorageClass "standard": the disk is full'
@@ -159,7 +158,7 @@ async def test_a_driver_that_fails_is_asked_again_and_says_why(client: ApiClient
 async def test_a_volume_that_cannot_be_deleted_is_failed_and_tried_again(
     client: ApiClient, driver: FakeVolumes
 ) -> None:
-    await client.create(CLASSES, default_storage_class(driver.provisioner))
+    await client.create(CLASSES, driver.storage_class())
     await client.create(CLAIMS, claim())
     name = (await reaches(client, CLAIMS, "data", "Bound"))["spec"]["volumeName"]
     driver.failures[:] = ["it is stuck"]
@@ -170,7 +169,7 @@ async def test_a_volume_that_cannot_be_deleted_is_failed_and_tried_again(
 
 
 async def test_binding_waits_for_the_first_consumer(client: ApiClient, driver: FakeVolumes) -> None:
-    late = {**default_storage_class(driver.provisioner), "volumeBindingMode": "WaitForFirstConsumer"}
+    late = {**driver.storage_class(), "volumeBindingMode": "WaitForFirstConsumer"}
     await client.create(CLASSES, late)
     await client.create(CLAIMS, claim())
     await event(client, "WaitForFirstConsumer")
@@ -181,7 +180,7 @@ async def test_binding_waits_for_the_first_consumer(client: ApiClient, driver: F
 
 
 async def test_a_claim_in_use_stays_until_its_pod_has_gone(client: ApiClient, driver: FakeVolumes) -> None:
-    await client.create(CLASSES, default_storage_class(driver.provisioner))
+    await client.create(CLASSES, driver.storage_class())
     await client.create(CLAIMS, claim())
     await reaches(client, CLAIMS, "data", "Bound")
     pod = {

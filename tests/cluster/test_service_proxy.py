@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from kube_core._kit.clock import SystemClock
+from kube_core.abc.ingress import IngressError
 from kube_core.abc.proxy import Endpoint
 from kube_core.api import resources
 from kube_core.client.client import ApiClient
+from kube_core.client.informer import Informers
 from kube_core.cluster import Cluster
 from kube_core.meta.documents import thaw
 from kube_core.proxy.agent import IngressAgent, ServiceProxyAgent
@@ -159,3 +162,20 @@ async def test_a_driver_that_fails_is_given_the_table_again(running: Running, mo
     with contextlib.suppress(IndexError):
         failures.pop()
     await until(lambda: all(agent.idle for agent in running.agents))
+
+
+async def test_what_keeps_a_driver_from_starting_is_told_to_who_waits(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse() -> None:
+        raise IngressError("the ingress address 127.0.0.1:80 is in use by another program")
+
+    driver = FakeIngress(clock=SystemClock())
+    monkeypatch.setattr(driver, "start", refuse)
+    informers = Informers(running.client)
+    agent = IngressAgent(informers, driver, running.client, clock=SystemClock())
+    task = asyncio.create_task(agent.run())
+    with pytest.raises(IngressError, match="in use by another program"):
+        await agent.started()
+    with pytest.raises(IngressError):
+        await task

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from kube_core._kit.clock import FakeClock
 from kube_core.abc.volume import VolumeCapabilities, VolumeSource
+from kube_drivers.volume.fake import FakeVolumes
 from kube_plugins.controllers.persistentvolume.binding import bound_claim, bound_claim_status, bound_volume
 from kube_plugins.controllers.persistentvolume.matching import find_volume
 from kube_plugins.controllers.persistentvolume.objects import (
@@ -33,7 +35,6 @@ from kube_plugins.controllers.persistentvolume.plan_volume import VolumePlan, pl
 from kube_plugins.controllers.persistentvolume.pods import claims_of_pod
 from kube_plugins.controllers.persistentvolume.protection import protected
 from kube_plugins.controllers.persistentvolume.provisioning import (
-    default_storage_class,
     handle_of,
     provisioned_volume,
     refusal,
@@ -308,10 +309,9 @@ class TestProvisioning:
         assert "Block" in refusal(claim(volumeMode="Block"), capabilities)
         assert "ReadWriteMany" in refusal(claim(accessModes=["ReadWriteMany"]), capabilities)
 
-    def test_the_clusters_class_is_the_default_one(self) -> None:
-        made = default_storage_class(OURS)
+    def test_a_drivers_class_is_the_default_one(self) -> None:
+        made = FakeVolumes(clock=FakeClock()).storage_class()
         assert default_class([made]) == made
-        assert (made["metadata"]["name"], made["provisioner"]) == ("standard", OURS)
 
 
 class TestProtection:

@@ -1,4 +1,4 @@
-"""The documents of dynamic provisioning: the request, the volume that comes of it, the default class. Pure."""
+"""The documents of dynamic provisioning: the request, and the volume that comes of it. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from kube_core.meta.documents import (
 )
 from kube_core.meta.quantities import Quantity
 from kube_plugins.controllers.persistentvolume.objects import (
-    DEFAULT_CLASS,
     PROVISIONED_BY,
     PROVISIONER_FINALIZER,
     VOLUME_PROTECTION,
@@ -23,21 +22,9 @@ from kube_plugins.controllers.persistentvolume.objects import (
     volume_mode_of,
 )
 
-__all__ = ["claim_reference", "default_storage_class", "handle_of", "provisioned_volume", "refusal", "volume_request"]
+__all__ = ["claim_reference", "handle_of", "provisioned_volume", "refusal", "volume_request"]
 
 _HANDLE = "kube-core.dev/volume-handle"
-
-
-def default_storage_class(provisioner: str, name: str = "standard") -> MutableDocument:
-    """The StorageClass that a cluster creates for its volume driver."""
-    return {
-        "apiVersion": "storage.k8s.io/v1",
-        "kind": "StorageClass",
-        "metadata": {"name": name, "annotations": {DEFAULT_CLASS: "true"}},
-        "provisioner": provisioner,
-        "reclaimPolicy": "Delete",
-        "volumeBindingMode": "Immediate",
-    }
 
 
 def refusal(claim: Document, capabilities: VolumeCapabilities) -> str:
