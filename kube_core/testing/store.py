@@ -9,7 +9,8 @@ class TestMyStore(StoreContract):
 keeps any. `options` are of the URL (`?watch_bound=8`: every driver takes that one). What a driver does not claim in
 its capabilities is skipped, with the reason.
 
-`StoreModel` is the same contract as a machine for hypothesis, which plays random histories against a plain dict.
+`kube_core.testing.storemodel` has the same contract as a machine for hypothesis, which plays random histories against
+a plain dict.
 """
 
 from __future__ import annotations
@@ -465,7 +466,7 @@ class StoreContract:
     async def test_a_read_of_a_watch_can_be_cancelled_without_loss(self, store: Store) -> None:
         watch = store.watch(_EVERYTHING, after=1)
         for _ in range(3):
-            reading = asyncio.ensure_future(anext(watch))  # type: ignore[arg-type]
+            reading = asyncio.ensure_future(anext(watch))
             await turn()
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)

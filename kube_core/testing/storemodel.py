@@ -1,8 +1,7 @@
 """The store contract as a machine for hypothesis: random histories, played against a plain dict.
 
-class TestMyStoreModel(StoreModel.TestCase) …, or, as the drivers here have it:
-
-def test_model(tmp_path): run_store_model(lambda directory: MyStore(...), tmp_path)
+def test_my_store_behaves_like_a_dict_with_a_past(tmp_path):
+    run_store_model(lambda directory: MyStore(clock=SystemClock(), url=f"mine://{directory}/data"), tmp_path)
 
 The model keeps every state there ever was, as a dict by revision; so what a read of the past, a page or a watch must
 give is known exactly. It needs `hypothesis`, which is not installed with kube_core.
@@ -62,12 +61,12 @@ some_operations = st.lists(
 def run_store_model(make: Callable[[Path], Store], directory: Path, examples: int = 60, steps: int = 40) -> None:
     """Play `examples` random histories of up to `steps` steps. `make` gives a store that is not open."""
 
-    def machine() -> _Machine:
-        return _Machine(make, Path(tempfile.mkdtemp(dir=directory)))
+    class Machine(_Machine):
+        def __init__(self) -> None:
+            super().__init__(make, Path(tempfile.mkdtemp(dir=directory)))
 
-    run_state_machine_as_test(
-        machine, settings=settings(max_examples=examples, stateful_step_count=steps, deadline=None)
-    )
+    limits = settings(max_examples=examples, stateful_step_count=steps, deadline=None)
+    run_state_machine_as_test(Machine, settings=limits)
 
 
 @attrs.define

@@ -239,7 +239,10 @@ def test_every_addition_is_followed_by_work_on_its_key(seed: int, workers: int, 
             for _ in range(additions):
                 key = random.below(keys)
                 added[key] += 1
-                [queue.add, lambda key: queue.add_after(key, random.uniform(0, 3))][random.below(2)](key)
+                if random.below(2):
+                    queue.add(key)
+                else:
+                    queue.add_after(key, random.uniform(0, 3))
                 for _ in range(random.below(3)):
                     await asyncio.sleep(0)
                 if random.below(5) == 0:
