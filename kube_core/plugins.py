@@ -150,6 +150,7 @@ def _call(implementation: pluggy.HookImpl, arguments: dict[str, Any]) -> Any:
     return implementation.function(*(arguments[name] for name in implementation.argnames))
 
 
+@functools.cache
 def _installed() -> list[EntryPoint]:
     """Every entry point of the group, the built-in ones first."""
     return sorted(entry_points(group=GROUP), key=lambda point: point.dist is None or point.dist.name != "kube-core")

@@ -203,7 +203,7 @@ class HttpTransport(Transport):
         await self._credentials.refresh()
         certificate = self._credentials.certificate
         if self._session is not None and certificate is not self._shown:
-            # A new certificate needs new connections; those in use end with what they carry.
+            # A new certificate needs new connections. Watches on the old ones break, and are resumed by their owners.
             await self._session.close()
             self._session = None
         if self._session is None:
