@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import aiohttp
+import structlog
 from leftovers import Leftovers
 from narration import Narrator
 from observation import Observer, StepFailed
@@ -222,6 +223,11 @@ def main() -> int:
         return code
     # The guestbook's containers run `python3`: this one, rather than whichever comes first on the machine.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    # The story is told by the narrator; what the cluster's parts log is for when something is wrong.
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger("error"),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     narrator = Narrator()
     try:
         asyncio.run(demonstrate(narrator, keep=arguments.keep))

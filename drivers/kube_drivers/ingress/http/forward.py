@@ -103,7 +103,7 @@ class Forwarder:
         for endpoint in endpoints:
             try:
                 upstream = await self._send(session, request, endpoint, headers)
-            except aiohttp.ClientConnectorError as error:
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
                 why = error
             except TimeoutError:
                 return plain(504, "the backend did not answer in time")

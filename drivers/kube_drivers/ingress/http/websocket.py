@@ -46,7 +46,7 @@ async def carry_websocket(
                 autoclose=False,
                 max_msg_size=0,
             )
-        except aiohttp.ClientConnectorError:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             continue
         except aiohttp.WSServerHandshakeError as error:
             return plain(error.status if error.status >= 400 else 502, "the backend refused the upgrade")
