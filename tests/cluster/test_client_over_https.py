@@ -180,3 +180,36 @@ async def test_watch_from_the_past_that_is_gone_is_expired(both: Both) -> None:
     except Expired:
         return
     assert event.type == "MODIFIED"
+
+
+async def test_informer_survives_a_server_that_goes_and_comes_back(tmp_path: Path) -> None:
+    options: Any = {"nodes": 0, "controllers": (), "state_directory": tmp_path, "store": f"sqlite://{tmp_path}/kine.db"}
+    kind, changes = resources.CONFIG_MAPS, []
+    async with Cluster(**options) as cluster:
+        port = cluster.port
+        document: Any = cluster.kubeconfig()
+        merge_context(
+            tmp_path / "config",
+            "here",
+            cluster=document["clusters"][0]["cluster"],
+            user=document["users"][0]["user"],
+        )
+        remote = ApiClient(HttpTransport(load_connection(tmp_path / "config")))
+        informers = await Informers(remote).__aenter__()
+        informer = informers.informer(kind, field_selector="metadata.namespace=default")
+        informer.add_handler(lambda before, after: changes.append((before is None, after is None)))
+        await informer.synced()
+        await cluster.client.create(kind, config_map("before"))
+
+        async def seen(name: str = "before") -> Document | None:
+            return informer.lister.get(Key("default", name))
+
+        await eventually(seen)
+    try:
+        async with Cluster(**options, port=port) as cluster:
+            await cluster.client.create(kind, config_map("after"))
+            await eventually(lambda: seen("after"))
+            assert changes == [(True, False), (True, False)]
+    finally:
+        await informers.__aexit__(None, None, None)
+        await remote.close()

@@ -9,9 +9,10 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def eventually(look: Callable[[], Awaitable[T]], *, seconds: float = 20) -> T:
+async def eventually(look: Callable[[], Awaitable[T | None]], *, seconds: float = 20) -> T:
     """What `look()` answers once that is true. Fails after `seconds`."""
     async with asyncio.timeout(seconds):
         while not (answer := await look()):  # noqa: ASYNC110 (the answer is a server's, there is no event to await)
             await asyncio.sleep(0.005)
+    assert answer is not None
     return answer
