@@ -4,7 +4,7 @@ GET /entries          all entries, oldest first, as JSON
 POST /entries         {"name": …, "message": …} adds one; it is on disk before the answer is sent
 GET /healthz          for probes
 
-Python's standard library alone. It binds to POD_IP (0.0.0.0 where that is not set) and port 8080; SIGTERM ends it once
+Python's standard library alone. It binds to POD_IP (0.0.0.0 where that is not set) and port 7080; SIGTERM ends it once
 the requests that it has begun are answered.
 """
 
@@ -46,6 +46,7 @@ def add_entry(name: str, message: str) -> dict[str, object]:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer leaves in one piece
 
     def do_GET(self) -> None:
         if self.path == "/healthz":
@@ -99,9 +100,9 @@ class Server(ThreadingHTTPServer):
 
 def main() -> None:
     address = os.environ.get("POD_IP") or "0.0.0.0"
-    server = Server((address, 8080), Handler)
+    server = Server((address, 7080), Handler)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
-    print(f"keeping entries in {ENTRIES}, listening on {address}:8080", flush=True)
+    print(f"keeping entries in {ENTRIES}, listening on {address}:7080", flush=True)
     server.serve_forever(poll_interval=0.05)
     with _writing:  # what is being written is written
         print("bye", flush=True)

@@ -8,7 +8,7 @@ GET /readyz           ready for traffic; 503 once the program has been asked to 
 
 `frontend.py wait` is the init container: it ends when the backend answers.
 
-Python's standard library alone. It binds to POD_IP (0.0.0.0 where that is not set) and port 8080. It finds the backend
+Python's standard library alone. It binds to POD_IP (0.0.0.0 where that is not set) and port 7080. It finds the backend
 by the variables that Kubernetes sets for a Service, or else by its name. On SIGTERM it first turns not ready, keeps
 serving for a moment so that everyone who sends traffic can notice, and ends when every request is answered.
 """
@@ -36,7 +36,7 @@ TOKEN = os.environ.get("GUESTBOOK_TOKEN", "")
 HOSTNAME = os.environ.get("POD_NAME", "")
 BACKEND = "http://{}:{}".format(
     os.environ.get("GUESTBOOK_BACKEND_SERVICE_HOST", "guestbook-backend"),
-    os.environ.get("GUESTBOOK_BACKEND_SERVICE_PORT", "8080"),
+    os.environ.get("GUESTBOOK_BACKEND_SERVICE_PORT", "7080"),
 )
 
 #: Seconds in which those who send traffic are to notice that this process is about to end.
@@ -108,6 +108,7 @@ class Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer leaves in one piece
     server: Server
 
     def do_GET(self) -> None:
@@ -184,9 +185,9 @@ def wait_for_backend() -> None:
 
 def serve() -> None:
     address = os.environ.get("POD_IP") or "0.0.0.0"
-    server = Server((address, 8080))
+    server = Server((address, 7080))
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.end).start())
-    print(f"guestbook {VERSION} on {address}:8080", flush=True)
+    print(f"guestbook {VERSION} on {address}:7080", flush=True)
     server.serve_forever(poll_interval=0.05)
     with server.quiet:
         server.quiet.wait_for(lambda: server.under_way == 0, timeout=5)
