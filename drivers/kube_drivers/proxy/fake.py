@@ -46,4 +46,7 @@ class FakeProxy(ProxyDriver):
     def connect(self, ip: str, port: int, *, protocol: str = "TCP", client: str = "127.0.0.1") -> Endpoint | None:
         """Where a new connection would go; None where it would be refused."""
         balancer = self._balancers.get(Frontend(protocol, ip, port))
-        return next(iter(balancer.candidates(client)), None) if balancer else None
+        endpoint = next(balancer.candidates(client), None) if balancer else None
+        if balancer is not None and endpoint is not None:
+            balancer.chose(client, endpoint)
+        return endpoint
