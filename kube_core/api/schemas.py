@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-__all__ = ["Schema", "builtin", "builtin_documents"]
+__all__ = ["Schema", "builtin", "builtin_documents", "builtin_name"]
 
 _REF_PREFIX = "#/components/schemas/"
 
@@ -134,6 +134,26 @@ def builtin_documents() -> Mapping[str, Mapping[str, Any]]:
     data = pkgutil.get_data("kube_core.api.generated", "schemas.json") or b""
     documents: Mapping[str, Mapping[str, Any]] = orjson.loads(data)
     return documents
+
+
+@functools.cache
+def _names() -> Mapping[tuple[str, str], str]:
+    found: dict[tuple[str, str], str] = {}
+    for name, document in builtin_documents().items():
+        for kind in document.get("x-kubernetes-group-version-kind") or ():
+            group, version = kind.get("group", ""), kind["version"]
+            found.setdefault((f"{group}/{version}" if group else version, kind["kind"]), name)
+    return found
+
+
+def builtin_name(api_version: str, kind: str) -> str:
+    """The name of the schema of a built-in kind, "" where there is none."""
+    found = _names().get((api_version, kind))
+    if found is not None:
+        return found
+    # Options are the same kinds in every group.
+    options = f"io.k8s.apimachinery.pkg.apis.meta.v1.{kind}"
+    return options if options in builtin_documents() else ""
 
 
 @functools.cache

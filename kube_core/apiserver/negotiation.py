@@ -1,7 +1,7 @@
 """Media types: what the client accepts, and what it sent.
 
 Served are JSON and YAML, and of each the forms `Table` and `PartialObjectMetadata(List)` of `meta.k8s.io/v1`.
-Protobuf is refused (406 and 415), as clients that ask for it fall back to JSON when they list it too.
+Protobuf is read, but not written yet (406): clients that ask for it fall back to JSON where they list it too.
 
 The order of preference is the header's, as upstream's; parameters that ask for a form that is not there make a clause
 unacceptable, and the next one is tried.
@@ -22,7 +22,8 @@ __all__ = ["JSON", "YAML", "Form", "accept", "decode_body", "encode"]
 
 JSON = "application/json"
 YAML = "application/yaml"
-_OBJECT_TYPES = "application/json, application/yaml"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+_OBJECT_TYPES = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 _STREAM_TYPES = "application/json, application/yaml, application/json;stream=watch"
 _AS_FORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
 
@@ -68,6 +69,15 @@ def decode_body(body: bytes, content_type: str) -> Any:
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError as error:
+            raise BadRequest(f"the object provided is unrecognized: {error}") from None
+    if media_type == PROTOBUF:
+        # Only some clients speak it, and its tables take a while to load.
+        from kube_core.api import protobuf
+        from kube_core.api.schemas import builtin_name
+
+        try:
+            return protobuf.decode(body, builtin_name)
+        except protobuf.ProtobufError as error:
             raise BadRequest(f"the object provided is unrecognized: {error}") from None
     if media_type in (YAML, "application/apply-patch+yaml", "text/yaml"):
         return parse_yaml(body)
