@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import ipaddress
 import tempfile
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -66,17 +66,23 @@ class Cluster:
         config: ClusterConfig | None = None,
         *,
         clock: Clock | None = None,
-        plugins: PluginHost | None = None,
+        plugins: Iterable[object] = (),
+        host: PluginHost | None = None,
         **options: Any,
     ) -> None:
-        """`plugins`: instead of all that are installed. Raises `ConfigError` for options that cannot be."""
+        """`plugins`: more of them, besides those that are installed (or those of `host`, where it is given).
+
+        Raises `ConfigError` for options that cannot be.
+        """
         try:
             self.config = attrs.evolve(config, **options) if config is not None else ClusterConfig(**options)
         except TypeError as error:
             raise ConfigError(str(error)) from None
         self.clock = clock or SystemClock()
         self.random = Random(self.config.seed)
-        self.plugins = plugins
+        self.plugins = host if host is not None else PluginHost.from_entry_points()
+        for plugin in plugins:
+            self.plugins.register(plugin, getattr(plugin, "__name__", type(plugin).__name__))
         self._stack = contextlib.AsyncExitStack()
         self._server: ApiServer | None = None
         self._client: ApiClient | None = None
@@ -159,8 +165,7 @@ class Cluster:
         await self._stack.aclose()
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
-        host = self.plugins if self.plugins is not None else PluginHost.from_entry_points()
-        self.plugins = host
+        host = self.plugins
         self._state = self._state_directory(stack)
         network = load_driver("network", self.config.driver("network"))
         ranges = self._ranges(network)

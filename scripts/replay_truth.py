@@ -25,7 +25,8 @@ def main() -> int:
     if not (folder / "replay.py").exists():
         print(f"recorded exchanges: not found in {folder}; nothing was compared")
         return 1 if os.environ.get("CI") else 0
-    counts = asyncio.run(replay(folder))
+    areas = sorted(path for path in folder.iterdir() if path.is_dir())
+    counts = asyncio.run(replay(folder, areas))
     for area, (passed, total) in counts.items():
         print(f"{area:<20} {passed:>5} of {total:>5} exchanges")
     if "--update" in sys.argv:
@@ -38,11 +39,10 @@ def main() -> int:
     return 1 if worse else 0
 
 
-async def replay(folder: Path) -> dict[str, tuple[int, int]]:
+async def replay(folder: Path, areas: list[Path]) -> dict[str, tuple[int, int]]:
     """(agreeing, all) exchanges by area, against a server of our own without controllers or nodes."""
     from kube_core.cluster import Cluster
 
-    areas = sorted(path for path in folder.iterdir() if path.is_dir())
     async with Cluster(nodes=0, controllers=()) as cluster:
         with tempfile.TemporaryDirectory() as directory:
             files = {"ca": cluster.authority.certificate, "cert": cluster.admin.certificate, "key": cluster.admin.key}
@@ -56,7 +56,9 @@ async def replay(folder: Path) -> dict[str, tuple[int, int]]:
                 *command, *arguments, *map(str, areas), stdout=subprocess.PIPE
             )
             output, _ = await process.communicate()
-    found = {match[1]: (int(match[2]), int(match[3])) for line in output.decode().splitlines() if (match := LINE.match(line))}
+    found = {
+        match[1]: (int(match[2]), int(match[3])) for line in output.decode().splitlines() if (match := LINE.match(line))
+    }
     if not found:
         raise SystemExit(f"replay.py printed no counts:\n{output.decode()}")
     return found
