@@ -1,12 +1,16 @@
 """What kinds and fields mean, in a line each: the texts that OpenAPI documents carry and `kubectl explain` shows.
 
-The texts are in the files beside this one, a file for each group, in a form made for editing by hand:
+The texts are in the files beside this one, a file for each group, in a form made for editing by hand, and read in a few
+lines (a YAML parser would take longer than all the rest of a document):
 
     PodSpec: What a pod runs, and where and how.
-      containers: The containers; at least one, and their list never changes.
+      hostPID: See the node's processes.
+    NodeCondition < _Condition: One aspect of a node.
+      lastHeartbeatTime: When the node last told of it.
 
-The text after a type's name is its own; a field that has none falls back to what a field of that name means everywhere
-(`_EVERYWHERE`). Files are read when a document is made and not kept. Custom kinds bring their own descriptions.
+The text after a type's name is its own. `<` takes the fields of another type of the file, of which some may be
+described anew; what begins with `_` exists only for that. Fields that all kinds have are described here (`_OF_KINDS`).
+Files are read when a document is made, and not kept. Custom kinds bring their own descriptions.
 """
 
 from __future__ import annotations
@@ -24,47 +28,62 @@ FILES = {
     "io.k8s.api.networking.v1.": "networking",
     "io.k8s.apimachinery.pkg.": "meta",
 }
-_EVERYWHERE = {
+_OF_KINDS = {
     "apiVersion": "The group and version of this object's form, such as apps/v1.",
-    "items": "The objects of the list.",
     "kind": "What kind of object this is, in CamelCase.",
     "metadata": "The object's name, labels and other metadata.",
     "spec": "The desired state.",
     "status": "The observed state, written by the system.",
 }
+_OF_LISTS = {**_OF_KINDS, "metadata": "Facts about the list.", "items": "The objects of the list."}
+
+Texts = Mapping[str, str]
 
 
 class Descriptions:
     """The texts, read by file when first asked for. Make one for a document, and drop it with it."""
 
     def __init__(self) -> None:
-        self._files: dict[str, Mapping[str, Mapping[str, str]]] = {}
+        self._files: dict[str, Mapping[str, Texts]] = {}
 
-    def of(self, schema: str) -> Mapping[str, str]:
+    def of(self, schema: str) -> Texts:
         """Field → text, of a type by its schema's name; the type's own text is under ""."""
-        prefix = next((prefix for prefix in FILES if schema.startswith(prefix)), None)
-        if prefix is None:
-            return _EVERYWHERE
-        file = FILES[prefix]
-        if file not in self._files:
-            self._files[file] = _read(file)
         kind = schema.rpartition(".")[2]
-        found = self._files[file].get(kind)
-        if found is None and kind.endswith("List"):
-            found = {"": f"A list of {kind.removesuffix('List')} objects.", "metadata": "Facts about the list."}
-        return {**_EVERYWHERE, **found} if found else _EVERYWHERE
+        listed = kind.removesuffix("List")
+        known = self._file(schema)
+        if (texts := known.get(kind)) is not None:
+            return {**_OF_KINDS, **texts}
+        if listed != kind:
+            return {"": f"A list of {listed} objects.", **_OF_LISTS}
+        return _OF_KINDS
+
+    def _file(self, schema: str) -> Mapping[str, Texts]:
+        name = next((name for prefix, name in FILES.items() if schema.startswith(prefix)), None)
+        if name is None:
+            return {}
+        if name not in self._files:
+            self._files[name] = _read(name)
+        return self._files[name]
 
 
-def _read(name: str) -> Mapping[str, Mapping[str, str]]:
-    data = pkgutil.get_data("kube_core.api.descriptions", f"{name}.yaml") or b""
+def _read(name: str) -> Mapping[str, Texts]:
+    data = pkgutil.get_data("kube_core.api.descriptions", f"{name}.txt") or b""
     kinds: dict[str, dict[str, str]] = {}
+    bases: dict[str, str] = {}
     fields: dict[str, str] = {}
     for line in data.decode().splitlines():
-        key, _, text = line.partition(": ")
         if not line or line.startswith("#"):
             continue
-        if not line.startswith(" "):
-            fields = kinds[key] = {"": text}
-        else:
+        key, _, text = line.partition(": ")
+        if line.startswith(" "):
             fields[key.strip()] = text
-    return kinds
+            continue
+        kind, _, base = key.partition(" < ")
+        if base:
+            bases[kind] = base
+        fields = kinds[kind] = {"": text}
+
+    def whole(kind: str) -> dict[str, str]:
+        return {**whole(bases[kind]), **kinds[kind]} if kind in bases else kinds[kind]
+
+    return {kind: whole(kind) for kind in kinds}

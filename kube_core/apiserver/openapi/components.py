@@ -89,12 +89,13 @@ class Library:
         metadata = {"allOf": [{"$ref": REF_PREFIX + META + "ObjectMeta"}], "description": texts["metadata"]}
         properties = {**(schema.get("properties") or {}), **own, "metadata": metadata}
         yield self.naming(kind), {**schema, "type": "object", "properties": properties, _KIND: [_gvk(kind)]}
+        texts = Descriptions().of(f"{kind.kind}List")
+        metadata = {"allOf": [{"$ref": REF_PREFIX + META + "ListMeta"}], "description": texts["metadata"]}
         items = {"type": "array", "items": {"$ref": REF_PREFIX + self.naming(kind)}, "description": texts["items"]}
-        metadata = {"allOf": [{"$ref": REF_PREFIX + META + "ListMeta"}], "description": "Facts about the list."}
         yield (
             self.naming(GroupVersionKind(kind.group, kind.version, f"{kind.kind}List")),
             {
-                "description": f"A list of {kind.kind} objects.",
+                "description": texts[""],
                 "type": "object",
                 "required": ["items"],
                 "properties": {**own, "metadata": metadata, "items": items},
