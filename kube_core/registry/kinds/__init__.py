@@ -18,7 +18,9 @@ __all__ = ["ValidationContext", "strategy_for"]
 
 #: By group, then plural name: module and class within this package.
 _STRATEGIES: dict[str, dict[str, str]] = {
-    "": {},
+    "": {
+        "pods": "pods.strategy:PodStrategy",
+    },
 }
 
 

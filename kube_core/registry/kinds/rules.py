@@ -1,6 +1,6 @@
 """What validation needs to know of the cluster it runs in.
 
-Built once, by whoever assembles the server, and handed to every strategy: no rule reads globals.
+Built once, by whoever assembles the server, and handed to every strategy: no rule reads globals, or the time elsewhere.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import ipaddress
 
 import attrs
+
+from kube_core._kit.clock import Clock, SystemClock
 
 __all__ = ["UPSTREAM", "IPNetwork", "ValidationContext"]
 
@@ -23,6 +25,7 @@ class ValidationContext:
     """`exempt_ranges`: addresses that upstream refuses (loopback) and the network driver declares as its own."""
 
     exempt_ranges: tuple[IPNetwork, ...] = attrs.field(default=(), converter=_networks)
+    clock: Clock = attrs.field(factory=SystemClock)
 
     def exempts(self, address: str) -> bool:
         """Whether a valid IP address lies in an exempt range."""

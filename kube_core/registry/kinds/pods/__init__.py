@@ -1,0 +1,1 @@
+"""Pods and pod templates: defaults, strategy and validation, a module for each concern of a pod's spec."""

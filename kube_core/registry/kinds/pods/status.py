@@ -1,0 +1,92 @@
+"""A Pod's status: what a node may report, and what it may not take back.
+
+Documented under "Pod Lifecycle". A container that ended and will not start again has ended for good.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kube_core.meta import fields, names
+from kube_core.meta.documents import Document
+from kube_core.meta.fields import Path
+from kube_core.registry.kinds.checks import IMMUTABLE, Errors, named, non_negative
+from kube_core.registry.kinds.rules import ValidationContext
+
+__all__ = ["default_status", "validate_status"]
+
+Part = Mapping[str, Any]
+
+STATUS = Path("status")
+_SYSTEM_CONDITIONS = ("PodScheduled", "Ready", "Initialized")
+
+
+def default_status(status: dict[str, Any]) -> None:
+    """`podIP` and the first of `podIPs` are one: where they differ, `podIP` is right."""
+    address, many = status.get("podIP"), status.get("podIPs") or []
+    if address:
+        if not many or many[0].get("ip") != address:
+            status["podIPs"] = [{"ip": address}]
+    elif many and many[0].get("ip"):
+        status["podIP"] = many[0]["ip"]
+
+
+def validate_status(document: Document, old: Document, context: ValidationContext) -> Errors:
+    status: Part = document.get("status") or {}
+    before: Part = old.get("status") or {}
+    for position, condition in enumerate(status.get("conditions") or ()):
+        if condition.get("type") not in _SYSTEM_CONDITIONS:
+            here = STATUS.child("conditions").index(position).child("Type")
+            yield from named(here, condition.get("type") or "", names.qualified_name)
+    node = status.get("nominatedNodeName")
+    if node:
+        yield from named(STATUS.child("nominatedNodeName"), node, names.dns1123_subdomain)
+    if (document["spec"].get("nodeName") or "") != (old["spec"].get("nodeName") or ""):
+        yield fields.forbidden(STATUS.child("nodeName"), "may not be changed directly")
+    yield from _container_states(status, before, old["spec"])
+    yield from _addresses("podIPs", status.get("podIPs") or ())
+    yield from _addresses("hostIPs", status.get("hostIPs") or ())
+    if before.get("qosClass") and status.get("qosClass") != before["qosClass"]:
+        yield fields.invalid(STATUS.child("qosClass"), status.get("qosClass") or "", IMMUTABLE)
+    yield from non_negative(STATUS.child("observedGeneration"), status.get("observedGeneration"))
+
+
+def _container_states(status: Part, before: Part, spec: Part) -> Errors:
+    policy = spec.get("restartPolicy")
+    own = {
+        container.get("name"): container.get("restartPolicy")
+        for name in ("containers", "initContainers")
+        for container in spec.get(name) or ()
+    }
+    for name in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
+        present = {each.get("name"): each for each in status.get(name) or ()}
+        for position, earlier in enumerate(before.get(name) or ()):
+            ended = (earlier.get("state") or {}).get("terminated")
+            new = present.get(earlier.get("name"))
+            if ended is None or new is None or (new.get("state") or {}).get("terminated") is not None:
+                continue
+            rule = "Never" if name == "ephemeralContainerStatuses" else own.get(earlier.get("name")) or policy
+            if rule == "Always" or (rule == "OnFailure" and ended.get("exitCode")):
+                continue
+            here = STATUS.child(name).index(position).child("state")
+            yield fields.forbidden(here, "may not be transitioned to non-terminated state")
+
+
+def _addresses(name: str, listed: Sequence[Part]) -> Errors:
+    path = STATUS.child(name)
+    texts = [each.get("ip") or "" for each in listed]
+    wrong = False
+    for position, text in enumerate(texts):
+        for message in names.ip_address(text):
+            wrong = True
+            yield fields.invalid(path.index(position), text, message)
+        if text in texts[:position]:
+            yield fields.duplicate(path.index(position), text)
+    if wrong or len(texts) < 2:
+        return
+    versions = {ipaddress.ip_address(text).version for text in texts}
+    if len(versions) < 2 or len(texts) > 2:
+        detail = "may specify no more than one IP for each IP family"
+        yield fields.invalid(path, [dict(each) for each in listed], detail)

@@ -1,0 +1,173 @@
+"""A pod's spec as a whole, and a new Pod. The parts are in the modules beside this one.
+
+`validate_spec` is for pods and templates alike, in upstream's order (`ValidatePodSpec`); `validate_pod` adds what only
+a Pod must obey.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kube_core.meta import fields, names
+from kube_core.meta.documents import Document, name_of
+from kube_core.meta.fields import Path
+from kube_core.registry.kinds import checks
+from kube_core.registry.kinds.checks import Errors, named, one_of
+from kube_core.registry.kinds.pods import network, resources, scheduling, security
+from kube_core.registry.kinds.pods.containers import Surroundings, containers
+from kube_core.registry.kinds.pods.volumes import volumes
+from kube_core.registry.kinds.rules import ValidationContext
+
+__all__ = ["validate_images", "validate_pod", "validate_spec"]
+
+Part = Mapping[str, Any]
+
+SPEC = Path("spec")
+RESTART_POLICIES = ("Always", "OnFailure", "Never")
+_INT32 = 2**31 - 1
+_CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
+
+
+def validate_pod(document: Document, context: ValidationContext) -> Errors:
+    """What is wrong with a new Pod, beyond its metadata."""
+    spec: Part = document["spec"]
+    yield from validate_spec(SPEC, spec, context, pod_name=name_of(document))
+    yield from validate_images(spec)
+    if spec.get("ephemeralContainers"):
+        yield fields.forbidden(SPEC.child("ephemeralContainers"), "cannot be set on create")
+    if spec.get("schedulingGates") and spec.get("nodeName"):
+        detail = "cannot be set until all schedulingGates have been cleared"
+        yield fields.forbidden(SPEC.child("nodeName"), detail)
+    if not spec.get("serviceAccountName"):
+        for position, volume in enumerate(spec.get("volumes") or ()):
+            for index, source in enumerate((volume.get("projected") or {}).get("sources") or ()):
+                if source.get("serviceAccountToken") is not None:
+                    here = SPEC.child("volumes").index(position).child("projected").child("sources").index(index)
+                    detail = "must not be specified when serviceAccountName is not set"
+                    yield fields.forbidden(here.child("serviceAccountToken"), detail)
+
+
+def validate_images(spec: Part) -> Errors:
+    """Image names of real pods have no blanks around them; templates may, for whoever replaces them."""
+    for name in _CONTAINER_LISTS[:2]:
+        for position, container in enumerate(spec.get(name) or ()):
+            image = container.get("image") or ""
+            if image != image.strip():
+                here = SPEC.child(name).index(position).child("image")
+                yield fields.invalid(here, image, "must not have leading or trailing whitespace")
+
+
+def validate_spec(path: Path, spec: Part, context: ValidationContext, *, pod_name: str = "") -> Errors:
+    """What is wrong with the spec of a pod or a template."""
+    listed: Sequence[Part] = spec.get("volumes") or ()
+    yield from volumes(path.child("volumes"), listed, pod_name)
+    claims = [claim.get("name") or "" for claim in spec.get("resourceClaims") or ()]
+    yield from _claims(path.child("resourceClaims"), spec.get("resourceClaims") or (), pod_name)
+    surroundings = Surroundings(
+        volumes={volume.get("name") or "": volume for volume in listed},
+        claims=claims,
+        grace=spec.get("terminationGracePeriodSeconds"),
+        host_users=spec.get("hostUsers") is not False,
+    )
+    yield from containers(path, spec, surroundings)
+    yield from resources.pod_resources(path.child("resources"), spec, claims)
+    yield from one_of(path.child("restartPolicy"), spec.get("restartPolicy") or "", RESTART_POLICIES, ordered=True)
+    policy = spec.get("dnsPolicy") or ""
+    yield from network.dns_policy(path.child("dnsPolicy"), policy)
+    yield from checks.labels(path.child("nodeSelector"), spec.get("nodeSelector"))
+    yield from security.pod_security(path.child("securityContext"), spec.get("securityContext"), spec)
+    yield from _host_network(path, spec)
+    for position, secret in enumerate(spec.get("imagePullSecrets") or ()):
+        if not secret.get("name"):
+            yield fields.required(path.child("imagePullSecrets").index(position).child("name"))
+    yield from scheduling.affinity(path.child("affinity"), spec.get("affinity"))
+    yield from network.dns_config(path.child("dnsConfig"), spec.get("dnsConfig"), policy)
+    yield from scheduling.readiness_gates(path.child("readinessGates"), spec.get("readinessGates") or ())
+    yield from scheduling.gates(path.child("schedulingGates"), spec.get("schedulingGates") or ())
+    yield from scheduling.topology_spread(
+        path.child("topologySpreadConstraints"), spec.get("topologySpreadConstraints") or ()
+    )
+    yield from _host_users(path, spec)
+    yield from _names(path, spec)
+    seconds = spec.get("activeDeadlineSeconds")
+    if seconds is not None:
+        for message in names.in_range(seconds, 1, _INT32):
+            yield fields.invalid(path.child("activeDeadlineSeconds"), seconds, message)
+    yield from scheduling.tolerations(path.child("tolerations"), spec.get("tolerations") or ())
+    yield from network.host_aliases(path.child("hostAliases"), spec.get("hostAliases") or ())
+    preemption = spec.get("preemptionPolicy")
+    if preemption is not None:
+        yield from one_of(path.child("preemptionPolicy"), preemption, ("PreemptLowerPriority", "Never"), ordered=True)
+    if spec.get("overhead"):
+        yield from resources.overhead(path.child("overhead"), spec["overhead"])
+    system = (spec.get("os") or {}).get("name")
+    if spec.get("os") is not None:
+        if not system:
+            yield fields.required(path.child("os").child("name"))
+        else:
+            yield from one_of(path.child("os").child("name"), system, ("linux", "windows"))
+
+
+def _names(path: Path, spec: Part) -> Errors:
+    rules = (
+        ("serviceAccountName", names.dns1123_subdomain),
+        ("nodeName", names.dns1123_subdomain),
+        ("hostname", names.dns1123_label),
+        ("subdomain", names.dns1123_label),
+        ("priorityClassName", names.dns1123_subdomain),
+    )
+    for name, rule in rules:
+        if spec.get(name):
+            yield from named(path.child(name), spec[name], rule)
+    if spec.get("runtimeClassName") is not None:
+        yield from named(path.child("runtimeClassName"), spec["runtimeClassName"], names.dns1123_subdomain)
+
+
+def _host_network(path: Path, spec: Part) -> Errors:
+    """On the host's network, a container's port is the host's port."""
+    if not spec.get("hostNetwork"):
+        return
+    for name in _CONTAINER_LISTS[:2]:
+        for position, container in enumerate(spec.get(name) or ()):
+            for index, port in enumerate(container.get("ports") or ()):
+                if port.get("hostPort") and port["hostPort"] != port.get("containerPort"):
+                    here = path.child(name).index(position).child("ports").index(index).child("containerPort")
+                    detail = "must match `hostPort` when `hostNetwork` is true"
+                    yield fields.invalid(here, port.get("containerPort") or 0, detail)
+
+
+def _host_users(path: Path, spec: Part) -> Errors:
+    if spec.get("hostUsers") is not False:
+        return
+    for name in ("hostNetwork", "hostPID", "hostIPC"):
+        if spec.get(name):
+            yield fields.forbidden(path.child(name), "when `hostUsers` is false")
+    for name in _CONTAINER_LISTS[:2]:
+        for position, container in enumerate(spec.get(name) or ()):
+            if container.get("volumeDevices"):
+                here = path.child(name).index(position).child("volumeDevices")
+                yield fields.forbidden(here, "when `hostUsers` is false")
+
+
+def _claims(path: Path, listed: Sequence[Part], pod_name: str) -> Errors:
+    seen: set[str] = set()
+    for position, claim in enumerate(listed):
+        here, name = path.index(position), claim.get("name") or ""
+        if not name:
+            yield fields.required(here.child("name"))
+        else:
+            yield from named(here.child("name"), name, names.dns1123_label)
+        if name in seen:
+            yield fields.duplicate(here.child("name"), name)
+        seen.add(name)
+        given = [each for each in ("resourceClaimName", "resourceClaimTemplateName") if claim.get(each) is not None]
+        both = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"
+        if len(given) > 1:
+            yield fields.invalid(here, dict(claim), both)
+        elif not given:
+            yield fields.invalid(
+                here, dict(claim), "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"
+            )
+        for each in given:
+            yield from named(here.child(each), claim[each], names.dns1123_subdomain)

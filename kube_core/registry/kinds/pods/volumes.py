@@ -1,0 +1,358 @@
+"""A pod's volumes: where their contents come from.
+
+The common sources are written out; those of single storage systems are told by a table of what they require.
+Documented under "Volumes", "Projected Volumes", "Ephemeral Volumes".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kube_core.meta import fields, names, quantities
+from kube_core.meta.fields import Path
+from kube_core.registry.kinds.checks import Errors, named, one_of
+from kube_core.registry.kinds.pods.environment import VOLUME_FIELDS, field_reference, resource_reference
+from kube_core.registry.kinds.pods.paths import local_non_reserved, no_backsteps
+
+__all__ = ["HOST_PATH_TYPES", "REQUIRED_FIELDS", "host_path", "volumes"]
+
+Part = Mapping[str, Any]
+
+HOST_PATH_TYPES = (
+    "",
+    "BlockDevice",
+    "CharDevice",
+    "Directory",
+    "DirectoryOrCreate",
+    "File",
+    "FileOrCreate",
+    "Socket",
+)
+_MODE_LIMIT = 0o777
+
+#: What sources require that nothing else is known of. Upstream's order of sources is that of `_ORDER`.
+REQUIRED_FIELDS: Mapping[str, Sequence[str]] = {
+    "awsElasticBlockStore": ("volumeID",),
+    "azureDisk": ("diskName", "diskURI"),
+    "azureFile": ("secretName", "shareName"),
+    "cephfs": ("monitors",),
+    "cinder": ("volumeID",),
+    "flexVolume": ("driver",),
+    "gcePersistentDisk": ("pdName",),
+    "gitRepo": ("repository",),
+    "glusterfs": ("endpoints", "path"),
+    "iscsi": ("targetPortal", "iqn"),
+    "photonPersistentDisk": ("pdID",),
+    "portworxVolume": ("volumeID",),
+    "quobyte": ("registry", "volume"),
+    "rbd": ("monitors", "image"),
+    "scaleIO": ("gateway", "system", "volumeName"),
+    "storageos": ("volumeName",),
+    "vsphereVolume": ("volumePath",),
+}
+_ORDER = (
+    "emptyDir",
+    "hostPath",
+    "gitRepo",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "secret",
+    "nfs",
+    "iscsi",
+    "glusterfs",
+    "persistentVolumeClaim",
+    "rbd",
+    "cinder",
+    "cephfs",
+    "flocker",
+    "downwardAPI",
+    "fc",
+    "flexVolume",
+    "configMap",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "storageos",
+    "quobyte",
+    "scaleIO",
+    "projected",
+    "csi",
+    "ephemeral",
+    "image",
+)
+
+
+def volumes(path: Path, listed: Sequence[Part], pod_name: str) -> Errors:
+    """`pod_name`: "" where it is not known (templates)."""
+    seen: set[str] = set()
+    for position, volume in enumerate(listed):
+        here = path.index(position)
+        yield from _source(here, volume, pod_name)
+        name = volume.get("name") or ""
+        if not name:
+            yield fields.required(here.child("name"))
+        else:
+            yield from named(here.child("name"), name, names.dns1123_label)
+        if name in seen:
+            yield fields.duplicate(here.child("name"), name)
+        seen.add(name)
+
+
+def host_path(path: Path, part: Part) -> Errors:
+    where = part.get("path") or ""
+    if not where:
+        yield fields.required(path.child("path"))
+        return
+    yield from no_backsteps(path.child("path"), where)
+    if part.get("type") is not None:
+        yield from one_of(path.child("type"), part["type"], HOST_PATH_TYPES)
+
+
+def _source(path: Path, volume: Part, pod_name: str) -> Errors:
+    given = [name for name in _ORDER if volume.get(name) is not None]
+    if not given:
+        yield fields.required(path, "must specify a volume type")
+        return
+    name = given[0]
+    check = _CHECKS.get(name)
+    if check is not None:
+        yield from check(path.child(name), volume[name])
+    for field in REQUIRED_FIELDS.get(name, ()):
+        if not volume[name].get(field):
+            yield fields.required(path.child(name).child(field))
+    if name == "ephemeral" and pod_name and volume.get("name"):
+        claim = f"{pod_name}-{volume['name']}"
+        for message in names.dns1123_subdomain(claim):
+            detail = f'PVC name "{claim}": {message}'
+            yield fields.invalid(path.child("name"), volume["name"], detail)
+    for other in given[1:]:
+        yield fields.forbidden(path.child(other), "may not specify more than 1 volume type")
+
+
+def _empty_dir(path: Path, part: Part) -> Errors:
+    limit = part.get("sizeLimit")
+    if limit is not None and quantities.parse(limit).nano < 0:
+        yield fields.forbidden(path.child("sizeLimit"), "SizeLimit field must be a valid resource quantity")
+
+
+def _secret(path: Path, part: Part) -> Errors:
+    if not part.get("secretName"):
+        yield fields.required(path.child("secretName"))
+    yield from _mode(path.child("defaultMode"), part.get("defaultMode"))
+    yield from _keys(path.child("items"), part.get("items") or ())
+
+
+def _config_map(path: Path, part: Part) -> Errors:
+    if not part.get("name"):
+        yield fields.required(path.child("name"))
+    yield from _mode(path.child("defaultMode"), part.get("defaultMode"))
+    yield from _keys(path.child("items"), part.get("items") or ())
+
+
+def _nfs(path: Path, part: Part) -> Errors:
+    if not part.get("server"):
+        yield fields.required(path.child("server"))
+    if not part.get("path"):
+        yield fields.required(path.child("path"))
+    elif not part["path"].startswith("/"):
+        yield fields.invalid(path.child("path"), part["path"], "must be an absolute path")
+
+
+def _claim(path: Path, part: Part) -> Errors:
+    if not part.get("claimName"):
+        yield fields.required(path.child("claimName"))
+
+
+def _downward(path: Path, part: Part) -> Errors:
+    yield from _mode(path.child("defaultMode"), part.get("defaultMode"))
+    for item in part.get("items") or ():
+        # Upstream names the source, not the item.
+        yield from _downward_file(path, item)
+
+
+def _downward_file(path: Path, item: Part) -> Errors:
+    if not item.get("path"):
+        yield fields.required(path.child("path"))
+    else:
+        yield from local_non_reserved(path.child("path"), item["path"])
+    if item.get("fieldRef") is not None:
+        yield from field_reference(path.child("fieldRef"), item["fieldRef"], VOLUME_FIELDS)
+        if item.get("resourceFieldRef") is not None:
+            detail = "fieldRef and resourceFieldRef can not be specified simultaneously"
+            yield fields.invalid(path, "resource", detail)
+    elif item.get("resourceFieldRef") is not None:
+        yield from resource_reference(path.child("resourceFieldRef"), item["resourceFieldRef"], in_volume=True)
+    else:
+        yield fields.required(path, "one of fieldRef and resourceFieldRef is required")
+    yield from _mode(path.child("mode"), item.get("mode"))
+
+
+def _projected(path: Path, part: Part) -> Errors:
+    yield from _mode(path.child("defaultMode"), part.get("defaultMode"))
+    taken: set[str] = set()
+    for position, source in enumerate(part.get("sources") or ()):
+        here = path.child("sources").index(position)
+        given = [name for name in _PROJECTIONS if source.get(name) is not None]
+        if not given:
+            yield fields.required(here, "must specify a projection type")
+            continue
+        for other in given[1:]:
+            yield fields.forbidden(here.child(other), "may not specify more than 1 volume type")
+        name = given[0]
+        yield from _PROJECTIONS[name](here.child(name), source[name])
+        for where in _projected_paths(source[name]):
+            if where in taken:
+                yield fields.invalid(path, where, "conflicting duplicate paths")
+            taken.add(where)
+
+
+def _projected_paths(part: Part) -> Sequence[str]:
+    if part.get("path"):
+        return [part["path"]]
+    return [item["path"] for item in part.get("items") or () if item.get("path")]
+
+
+def _named_projection(path: Path, part: Part) -> Errors:
+    if not part.get("name"):
+        yield fields.required(path.child("name"))
+    yield from _keys(path.child("items"), part.get("items") or ())
+
+
+def _downward_projection(path: Path, part: Part) -> Errors:
+    for item in part.get("items") or ():
+        yield from _downward_file(path, item)
+
+
+def _token_projection(path: Path, part: Part) -> Errors:
+    seconds = part.get("expirationSeconds") or 0
+    if seconds < 10 * 60:
+        yield fields.invalid(
+            path.child("expirationSeconds"), seconds, "may not specify a duration less than 10 minutes"
+        )
+    if seconds > 1 << 32:
+        yield fields.invalid(
+            path.child("expirationSeconds"), seconds, "may not specify a duration larger than 2^32 seconds"
+        )
+    if not part.get("path"):
+        yield fields.required(path.child("path"))
+    else:
+        yield from local_non_reserved(path.child("path"), part["path"])
+
+
+def _trust_projection(path: Path, part: Part) -> Errors:
+    name, signer = part.get("name"), part.get("signerName")
+    if name is not None and signer is not None:
+        yield fields.invalid(path, "", "only one of name and signerName may be used")
+    elif name is None and signer is None:
+        yield fields.required(path, "either name or signerName must be specified")
+    if not part.get("path"):
+        yield fields.required(path.child("path"))
+    else:
+        yield from local_non_reserved(path.child("path"), part["path"])
+
+
+def _certificate_projection(path: Path, part: Part) -> Errors:
+    for name in ("signerName", "keyType"):
+        if not part.get(name):
+            yield fields.required(path.child(name))
+    if not any(part.get(name) for name in ("credentialBundlePath", "keyPath", "certificateChainPath")):
+        yield fields.required(path, "specify at least one of credentialBundlePath, keyPath, or certificateChainPath")
+
+
+_PROJECTIONS: Mapping[str, Callable[[Path, Part], Errors]] = {
+    "secret": _named_projection,
+    "configMap": _named_projection,
+    "downwardAPI": _downward_projection,
+    "serviceAccountToken": _token_projection,
+    "clusterTrustBundle": _trust_projection,
+    "podCertificate": _certificate_projection,
+}
+
+
+def _csi(path: Path, part: Part) -> Errors:
+    if not part.get("driver"):
+        yield fields.required(path.child("driver"))
+    else:
+        yield from named(path.child("driver"), part["driver"].lower(), names.dns1123_subdomain)
+    secret = part.get("nodePublishSecretRef")
+    if secret is not None and not secret.get("name"):
+        yield fields.required(path.child("nodePublishSecretRef").child("name"))
+
+
+def _ephemeral(path: Path, part: Part) -> Errors:
+    from kube_core.registry.kinds.metadata import template_metadata
+    from kube_core.registry.kinds.storage.claims import claim_spec  # lazily: few pods have one
+
+    template = part.get("volumeClaimTemplate")
+    here = path.child("volumeClaimTemplate")
+    if template is None:
+        yield fields.required(here)
+        return
+    yield from template_metadata(here.child("metadata"), template.get("metadata") or {})
+    yield from claim_spec(here.child("spec"), template.get("spec") or {})
+
+
+def _flocker(path: Path, part: Part) -> Errors:
+    name, uuid = part.get("datasetName"), part.get("datasetUUID")
+    if not name and not uuid:
+        yield fields.required(path, "one of datasetName and datasetUUID is required")
+    if name and uuid:
+        yield fields.invalid(path, "resource", "datasetName and datasetUUID can not be specified simultaneously")
+    if name and "/" in name:
+        yield fields.invalid(path.child("datasetName"), name, "must not contain '/'")
+
+
+def _fibre_channel(path: Path, part: Part) -> Errors:
+    if not part.get("targetWWNs") and not part.get("wwids"):
+        yield fields.required(path.child("targetWWNs"), "must specify either targetWWNs or wwids, but not both")
+    elif part.get("targetWWNs") and part.get("wwids"):
+        detail = "targetWWNs and wwids can not be specified simultaneously"
+        yield fields.invalid(path.child("targetWWNs"), list(part["targetWWNs"]), detail)
+    elif part.get("targetWWNs"):
+        if part.get("lun") is None:
+            yield fields.required(path.child("lun"), "lun is required if targetWWNs is specified")
+        elif not 0 <= part["lun"] <= 255:
+            yield fields.invalid(path.child("lun"), part["lun"], names.in_range(part["lun"], 0, 255)[0])
+
+
+def _image(path: Path, part: Part) -> Errors:
+    policy = part.get("pullPolicy") or ""
+    if policy:
+        yield from one_of(path.child("pullPolicy"), policy, ("Always", "IfNotPresent", "Never"))
+
+
+_CHECKS: Mapping[str, Callable[[Path, Part], Errors]] = {
+    "configMap": _config_map,
+    "csi": _csi,
+    "downwardAPI": _downward,
+    "emptyDir": _empty_dir,
+    "ephemeral": _ephemeral,
+    "fc": _fibre_channel,
+    "flocker": _flocker,
+    "hostPath": host_path,
+    "image": _image,
+    "nfs": _nfs,
+    "persistentVolumeClaim": _claim,
+    "projected": _projected,
+    "secret": _secret,
+}
+
+
+def _keys(path: Path, items: Sequence[Part]) -> Errors:
+    for position, item in enumerate(items):
+        here = path.index(position)
+        if not item.get("key"):
+            yield fields.required(here.child("key"))
+        if not item.get("path"):
+            yield fields.required(here.child("path"))
+        else:
+            yield from local_non_reserved(here.child("path"), item["path"])
+        yield from _mode(here.child("mode"), item.get("mode"))
+
+
+def _mode(path: Path, mode: int | None) -> Errors:
+    if mode is not None and not 0 <= mode <= _MODE_LIMIT:
+        yield fields.invalid(path, mode, "must be a number between 0 and 0777 (octal), both inclusive")

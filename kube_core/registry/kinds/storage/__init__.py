@@ -1,0 +1,1 @@
+"""Storage kinds: claims, volumes, classes, and what drivers register."""
