@@ -155,6 +155,21 @@ async def test_a_driver_that_fails_is_asked_again_and_says_why(client: ApiClient
     await reaches(client, CLAIMS, "data", "Bound")
 
 
+async def test_a_class_of_another_provisioner_is_left_to_it(client: ApiClient, driver: FakeVolumes) -> None:
+    await client.create(CLASSES, {**driver.storage_class(), "provisioner": "disks.example.org"})
+    await client.create(CLAIMS, claim())
+    waiting = await event(client, "ExternalProvisioning")
+    assert "by the external provisioner 'disks.example.org'" in waiting["message"]
+    pending = await reaches(client, CLAIMS, "data", "Pending")
+    assert annotations_of(pending)[STORAGE_PROVISIONER] == "disks.example.org"
+    assert driver.volumes == {}
+    # What it makes is bound like any volume that is reserved for a claim.
+    made = volume("theirs")
+    made["spec"] |= {"storageClassName": "standard", "claimRef": {"namespace": "default", "name": "data"}}
+    await client.create(VOLUMES, made)
+    await reaches(client, CLAIMS, "data", "Bound")
+
+
 async def test_a_volume_that_cannot_be_deleted_is_failed_and_tried_again(
     client: ApiClient, driver: FakeVolumes
 ) -> None:
