@@ -22,9 +22,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import attrs
-import structlog
 
 from kube_core._kit.clock import Clock, SystemClock
+from kube_core._kit.logs import get_logger
 from kube_core._kit.random import Random
 from kube_core.abc.ingress import IngressDriver
 from kube_core.abc.network import Network, NetworkRanges
@@ -53,7 +53,7 @@ from kube_core.scheduler.scheduler import Scheduler
 
 __all__ = ["Cluster", "ClusterConfig"]
 
-_log = structlog.get_logger("kube_core.cluster")
+_log = get_logger("kube_core.cluster")
 _ADMIN = User("kubernetes-admin", (MASTERS, AUTHENTICATED))
 _SERVER_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
 
@@ -271,7 +271,7 @@ class Cluster:
             self.clock,
             self.random,
             host.scheduler_plugins(),
-            structlog.get_logger("kube_core.scheduler"),
+            get_logger("kube_core.scheduler"),
             events=self._events.recorder("default-scheduler"),
         )
         self.background.start("scheduler", self.scheduler.run())

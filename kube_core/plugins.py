@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pluggy
-import structlog
 
 from kube_core import hookspecs
+from kube_core._kit.logs import get_logger
 
 if TYPE_CHECKING:
     import typer
@@ -30,7 +30,7 @@ __all__ = ["GROUP", "PluginFailure", "PluginHost"]
 
 GROUP = "kube_core.plugins"
 
-_log = structlog.get_logger("kube_core.plugins")
+_log = get_logger("kube_core.plugins")
 
 
 @attrs.frozen

@@ -12,16 +12,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-import structlog
 from aiohttp import WSMsgType, web
 from multidict import CIMultiDict
 
+from kube_core._kit.logs import get_logger
 from kube_core.abc.transport import ByteStream, Handler, MessageStream, Request, Response, Upgrade
 from kube_core.auth.certificates import KeyPair
 
 __all__ = ["HttpServer", "server_context"]
 
-_log = structlog.get_logger("kube_core.apiserver.http")
+_log = get_logger("kube_core.apiserver.http")
 #: Upstream's limit on the body of a request, in bytes.
 MAXIMUM_BODY = 3 * 1024 * 1024
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 import attrs
-import structlog
 
 from kube_core._kit.clock import Clock
+from kube_core._kit.logs import get_logger
 from kube_core._kit.random import Random
 from kube_core.abc.transport import Request, Response, User
 from kube_core.apiserver import responses
@@ -26,12 +26,12 @@ from kube_core.registry.generic import Registry
 
 __all__ = ["Pipeline", "Subresource", "not_found_text"]
 
-_log = structlog.get_logger("kube_core.apiserver")
+_log = get_logger("kube_core.apiserver")
 
 #: Answers a request on a subresource, whatever its verb. Raises StatusErrors.
 Subresource = Callable[[Request, RequestInfo, Registry, Context], Awaitable[Response]]
 #: Answers a path that is no resource, or returns None where it is not its path.
-Route = Callable[[Request], Response | None]
+Route = Callable[[Request], Response | Awaitable[Response | None] | None]
 
 
 @attrs.define
@@ -99,10 +99,10 @@ class Pipeline:
 
     async def _route(self, request: Request, info: RequestInfo, context: Context) -> Response:
         if not info.is_resource:
-            return self._other(request)
+            return await self._answer(request) or not_found_text()
         registry = self.catalogue.registry(info.group, info.version, info.resource)
         if registry is None:
-            answer = self._answer(request)
+            answer = await self._answer(request)
             if answer is not None:
                 return answer
             if info.group and not self.catalogue.has_group(info.group):
@@ -146,11 +146,14 @@ class Pipeline:
             "deletecollection": verbs.deletecollection,
         }
 
-    def _other(self, request: Request) -> Response:
-        return self._answer(request) or not_found_text()
-
-    def _answer(self, request: Request) -> Response | None:
-        return next((response for route in self.routes if (response := route(request)) is not None), None)
+    async def _answer(self, request: Request) -> Response | None:
+        for route in self.routes:
+            response = route(request)
+            if isinstance(response, Awaitable):
+                response = await response
+            if response is not None:
+                return response
+        return None
 
 
 def not_found_text() -> Response:

@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import attrs
-import structlog
 
 from kube_core._kit.clock import Clock
+from kube_core._kit.logs import get_logger
 from kube_core._kit.random import Random
 from kube_core.abc.node import NodeStreams
 from kube_core.abc.store import Store, StoreError
@@ -26,6 +26,7 @@ from kube_core.api.types import ResourceDescriptor, ResourceType
 from kube_core.apiserver import bootstrap, watching
 from kube_core.apiserver.discovery import Discovery
 from kube_core.apiserver.health import Health
+from kube_core.apiserver.issuer import IssuerDocuments
 from kube_core.apiserver.openapi import OpenApi
 from kube_core.apiserver.pipeline import Pipeline
 from kube_core.apiserver.selecting import select
@@ -55,7 +56,7 @@ from kube_core.storage.objects import ObjectStore
 
 __all__ = ["ApiServer", "ServerConfig"]
 
-_log = structlog.get_logger("kube_core.apiserver")
+_log = get_logger("kube_core.apiserver")
 #: How long superseded revisions are kept, in seconds (upstream's compaction interval).
 COMPACTION_PERIOD = 300.0
 
@@ -116,6 +117,8 @@ class ApiServer:
             is_current=lambda claims: is_current(self.catalogue, claims),
         )
         self.health = Health()
+        self.health.add("etcd", self._store_problem)
+        self.health.add("informer-sync", self._cache_problem, endpoints=("readyz",))
         self.discovery = Discovery(self.catalogue)
         self.openapi = OpenApi(self.catalogue)
         authorizer = Authorizer()
@@ -180,13 +183,21 @@ class ApiServer:
         async for event in watching.document_events(registry, start):
             yield event
 
+    def _store_problem(self) -> str | None:
+        return None if self.cache.following else "the store is not followed"
+
+    def _cache_problem(self) -> str | None:
+        behind = self.store.revision - self.cache.revision
+        return None if behind <= 0 else f"{behind} revisions behind the store"
+
     def connect_node(self, name: str) -> NodeStreams | None:
         """The streams of a node, where somebody gave them (`nodes`)."""
         return self.nodes.get(name)
 
     def _route(self, authorizer: Authorizer) -> None:
         pipeline = self.pipeline
-        pipeline.routes += [self.health.handle, self.discovery.handle, self.openapi.handle]
+        issuer = IssuerDocuments(self.issuer)
+        pipeline.routes += [self.health.handle, self.discovery.handle, self.openapi.handle, issuer.handle]
         handlers = pipeline.subresources
         binding = Binding(self.clock, self.catalogue)
         handlers[("*", "*", "scale")] = Scale(self.clock)

@@ -173,6 +173,7 @@ class Verbs:
             options,
             info.subresource,
             once=bool(revision),
+            uid=document["metadata"].get("uid") or "",
             may_create=registry.strategy.allows_create_on_update and not info.subresource,
         )
 
@@ -188,7 +189,7 @@ class Verbs:
         options = request_options.write_options(request, "PatchOptions")
         if kind == patches.APPLY:
             return await self._apply(request, info, registry, context, options)
-        if options.force:
+        if options.force is not None:
             raise invalid(
                 GroupKind("meta.k8s.io", "PatchOptions"),
                 "",
@@ -230,7 +231,7 @@ class Verbs:
                 current,
                 wanted,
                 manager=options.field_manager,
-                force=options.force,
+                force=bool(options.force),
                 subresource=info.subresource,
                 now=self.clock.now(),
             )
@@ -320,6 +321,10 @@ class Verbs:
     ) -> MutableDocument:
         """What a patch made, decoded; a result of the wrong shape is the patch's fault (422)."""
         before = thaw(document)
+        wanted = registry.type
+        if document.get("kind") != wanted.kind or document.get("apiVersion") != wanted.api_version:
+            found = f'kind "{document.get("kind")}" of version "{document.get("apiVersion")}"'
+            raise patches.refuse(kind, patch, before, f"{found} is not a {wanted.kind} of {wanted.api_version}")
         if registry.schema is None:
             return document
         try:

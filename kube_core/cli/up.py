@@ -149,8 +149,10 @@ def _serve(options: UpOptions, config: ClusterConfig, state: ClusterState | None
 
 
 async def _until_told(options: UpOptions, config: ClusterConfig, state: ClusterState | None) -> None:
+    from kube_core._kit import logs
     from kube_core.cluster import Cluster
 
+    logs.configure("warning")
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

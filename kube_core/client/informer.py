@@ -17,9 +17,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import attrs
-import structlog
 
 from kube_core._kit.clock import Clock, SystemClock
+from kube_core._kit.logs import get_logger
 from kube_core._kit.random import Random
 from kube_core.abc.transport import WatchEvent
 from kube_core.api.types import ResourceType
@@ -143,7 +143,7 @@ class Informers:
         self.client = client
         self._clock = clock or SystemClock()
         self._random = random or Random()
-        self._log: FilteringBoundLogger = log or structlog.get_logger("kube_core.client")
+        self._log: FilteringBoundLogger = log or get_logger("kube_core.client")
         self._informers: dict[_Selection, Informer] = {}
         self._tasks: dict[_Selection, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None

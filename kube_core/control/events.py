@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 import attrs
-import structlog
 
 from kube_core._kit.clock import Clock
+from kube_core._kit.logs import get_logger
 from kube_core._kit.random import Random
 from kube_core.api.resources import EVENTS
 from kube_core.client.client import ApiClient
@@ -110,7 +110,7 @@ class EventWriter:
         self._client = client
         self._clock = clock
         self._random = random
-        self._log: FilteringBoundLogger = log or structlog.get_logger("kube_core.control")
+        self._log: FilteringBoundLogger = log or get_logger("kube_core.control")
         self._buffer: deque[_Submitted] = deque()
         self._wake = asyncio.Event()
         self._correlator = Correlator()

@@ -24,10 +24,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
-import structlog
 
 from kube_core._kit.backoff import Backoff
 from kube_core._kit.clock import Clock
+from kube_core._kit.logs import get_logger
 from kube_core._kit.random import Random
 from kube_core._kit.workqueue import WorkQueue
 from kube_core.client.client import ApiClient
@@ -78,7 +78,7 @@ class ControllerRuntime:
         self._clock = clock
         self._random = random
         self._drivers = drivers or {}
-        self._log: FilteringBoundLogger = log or structlog.get_logger("kube_core.control")
+        self._log: FilteringBoundLogger = log or get_logger("kube_core.control")
         self._given_informers = informers
         self._loops: dict[str, _Loop] = {}
         self._left_out: list[LeftOut] = []

@@ -19,9 +19,8 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-import structlog
-
 from kube_core._kit.clock import Clock
+from kube_core._kit.logs import get_logger
 from kube_core.abc.ingress import IngressDriver
 from kube_core.abc.proxy import ProxyDriver, ProxyProblem, ServicePort
 from kube_core.api import resources
@@ -57,7 +56,7 @@ class _Agent(abc.ABC):
 
     def __init__(self, informers: Informers, *, clock: Clock, log: FilteringBoundLogger | None = None) -> None:
         self._clock = clock
-        self._log: FilteringBoundLogger = log or structlog.get_logger("kube_core.proxy")
+        self._log: FilteringBoundLogger = log or get_logger("kube_core.proxy")
         self._informers = informers
         self._handlers: list[tuple[Informer, ChangeHandler]] = []
         self._changed = asyncio.Event()

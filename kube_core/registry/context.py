@@ -52,7 +52,8 @@ class WriteOptions:
     dry_run: bool = False
     field_manager: str = "unknown"
     field_validation: Literal["Strict", "Warn", "Ignore"] = "Warn"
-    force: bool = False
+    #: Of server-side apply only; None where the request did not say.
+    force: bool | None = None
 
 
 @attrs.frozen

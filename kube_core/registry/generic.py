@@ -86,6 +86,8 @@ class Update:
     applies: bool = False
     #: A lost race is the caller's conflict rather than a reason to try again (PUT with a resourceVersion).
     once: bool = False
+    #: The uid that the object must have ("": any); another one is a conflict.
+    uid: str = ""
     #: An object that does not exist is created (server-side apply; PUT where the kind allows it).
     may_create: bool = False
 
@@ -237,8 +239,8 @@ class Registry:
                 raise not_found(self.resource, key.name)
             document = await transform(current.document if current is not None else None)
             if current is None:
-                if document.get("metadata", {}).get("uid"):
-                    raise conflict(self.resource, key.name, self._uid_mismatch(document["metadata"]["uid"], ""))
+                if update.uid:
+                    raise conflict(self.resource, key.name, self._uid_mismatch(update.uid, ""))
                 created = await self.create(context, key, document, update.options, owned=update.applies)
                 return created, True
             try:
@@ -253,8 +255,8 @@ class Registry:
         old, key, options = current.document, current.key, update.options
         self._check_scope(document, key)
         metadata, old_metadata = document["metadata"], old["metadata"]
-        if metadata.get("uid") and metadata["uid"] != old_metadata["uid"]:
-            raise conflict(self.resource, key.name, self._uid_mismatch(metadata["uid"], old_metadata["uid"]))
+        if update.uid and update.uid != old_metadata["uid"]:
+            raise conflict(self.resource, key.name, self._uid_mismatch(update.uid, old_metadata["uid"]))
         self._check_revision(metadata.get("resourceVersion") or "", current)
         self._keep_system_metadata(metadata, old_metadata)
         self.strategy.default(document)
@@ -335,7 +337,9 @@ class Registry:
             raise conflict(self.resource, current.key.name, STALE)
 
     def _keep_system_metadata(self, metadata: dict[str, Any], old: Document) -> None:
-        for name in ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"):
+        # Another uid, which a patch may have brought in, is an error of its own.
+        metadata.setdefault("uid", old["uid"])
+        for name in ("creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"):
             if name in old:
                 metadata[name] = old[name]
             else:

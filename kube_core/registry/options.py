@@ -91,14 +91,14 @@ def write_options(request: Request, kind: Literal["CreateOptions", "UpdateOption
         dry_run=dry_run,
         field_manager=manager or _default_manager(request),
         field_validation=validation or "Warn",  # type: ignore[arg-type]
-        force=_flag(_first(query, "force")),
+        force=_flag(_first(query, "force")) if "force" in query else None,
     )
 
 
 def delete_options(request: Request, body: Any) -> DeleteOptions:
     """From the body (`DeleteOptions`, or None) or else the query. Raises `Invalid`, `BadRequest`."""
     query = _grouped(request.query)
-    source: Mapping[str, Any] = body if isinstance(body, Mapping) and body else _delete_query(query)
+    source: Mapping[str, Any] = _delete_body(body) if body is not None else _delete_query(query)
     errors: list[FieldError] = []
     dry_run = _dry_run(source.get("dryRun"), errors)
     propagation = source.get("propagationPolicy")
@@ -202,6 +202,22 @@ def _dry_run(values: Any, errors: list[FieldError]) -> bool:
         errors.append(fields.not_supported(Path("dryRun"), values, ["All"]))
         return False
     return True
+
+
+def _delete_body(body: Any) -> Mapping[str, Any]:
+    """A body that is DeleteOptions, of any group. Raises `BadRequest`."""
+    if not isinstance(body, Mapping):
+        raise BadRequest("couldn't get version/kind; the body is not an object")
+    kind = body.get("kind")
+    if kind not in (None, "", "DeleteOptions"):
+        raise BadRequest(f'no kind "{kind}" is registered for version "{body.get("apiVersion", "")}" as delete options')
+    grace = body.get("gracePeriodSeconds")
+    if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int)):
+        found = "string" if isinstance(grace, str) else "bool" if isinstance(grace, bool) else "number"
+        raise BadRequest(
+            f"json: cannot unmarshal {found} into Go struct field DeleteOptions.gracePeriodSeconds of type int64"
+        )
+    return body
 
 
 def _delete_query(query: Mapping[str, list[str]]) -> Mapping[str, Any]:

@@ -127,6 +127,11 @@ class WatchCache:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 
+    @property
+    def following(self) -> bool:
+        """Whether the store's watch is being read."""
+        return self._task is not None and not self._task.done()
+
     def resource(self, resource: GroupResource) -> ResourceCache:
         cache = self._resources.get(resource)
         if cache is None:

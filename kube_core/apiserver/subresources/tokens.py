@@ -68,14 +68,16 @@ class Token:
         if not options.dry_run:
             token, expires = await self._issuer.issue(claims, audiences=audiences, seconds=seconds)
             status = {"token": token, "expirationTimestamp": format_time(expires)}
+        metadata: dict[str, Any] = {
+            "name": info.name,
+            "namespace": info.namespace,
+            "uid": registry.random.uid(),
+            "creationTimestamp": format_time(registry.clock.now()),
+        }
         document = {
             "kind": "TokenRequest",
             "apiVersion": "authentication.k8s.io/v1",
-            "metadata": {
-                "name": info.name,
-                "namespace": info.namespace,
-                "creationTimestamp": format_time(registry.clock.now()),
-            },
+            "metadata": metadata,
             "spec": {
                 "audiences": audiences,
                 "expirationSeconds": seconds,

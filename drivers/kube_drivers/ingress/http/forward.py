@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import aiohttp
-import structlog
 from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
+from kube_core._kit.logs import get_logger
 from kube_core.abc.proxy import Endpoint
 from kube_drivers.ingress.http.headers import backend_headers, end_to_end
 
@@ -36,7 +36,7 @@ _NO_CONTENT = frozenset((204, 304))
 # What the client library would add by itself; a proxy adds nothing of the kind.
 _AUTOMATIC = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
-_log = structlog.get_logger("kube_core.ingress")
+_log = get_logger("kube_core.ingress")
 
 
 def plain(status: int, text: str) -> web.Response:

@@ -1,0 +1,90 @@
+"""How long a cluster takes to start, and what it weighs when idle. Prints medians; asserts nothing.
+
+    python benchmarks/startup.py [RUNS]
+
+Four figures:
+  command to ready    `kube-core up --detach` (process runtime, SQLite, one node) until it returns
+  embedded start      `async with Cluster()` where everything is imported: HTTPS listening, one fake node Ready
+  embedded stop       leaving it
+  idle memory         resident memory (proportional set size) of all processes of a detached cluster, some seconds later
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+KUBE_CORE = [sys.executable, "-m", "kube_core.cli"]
+IDLE_SECONDS = 5.0
+
+
+def main() -> None:
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    commands, memory = measure_command(runs)
+    print(f"command to ready    {statistics.median(commands) * 1000:7.0f} ms  (min {min(commands) * 1000:.0f})")
+    print(f"idle memory         {statistics.median(memory) / 1e6:7.1f} MB")
+    starts, stops = asyncio.run(measure_embedded(runs * 2))
+    print(f"embedded start      {statistics.median(starts) * 1000:7.1f} ms  (min {min(starts) * 1000:.1f})")
+    print(f"embedded stop       {statistics.median(stops) * 1000:7.1f} ms  (min {min(stops) * 1000:.1f})")
+
+
+def measure_command(runs: int) -> tuple[list[float], list[float]]:
+    times, memory = [], []
+    for run in range(runs):
+        with tempfile.TemporaryDirectory() as directory:
+            environment = {**os.environ, "XDG_STATE_HOME": directory}
+            name = ["--name", f"bench-{run}"]
+            up = [*KUBE_CORE, "up", *name, "--detach", "--kubeconfig", str(Path(directory) / "kubeconfig")]
+            started = time.perf_counter()
+            subprocess.run(up, env=environment, check=True, stdout=subprocess.DEVNULL)
+            times.append(time.perf_counter() - started)
+            try:
+                time.sleep(IDLE_SECONDS)
+                memory.append(weight(directory))
+            finally:
+                subprocess.run([*KUBE_CORE, "down", *name], env=environment, check=True, stdout=subprocess.DEVNULL)
+    return times, memory
+
+
+def weight(state: str) -> float:
+    """Bytes of every process that belongs to the state directory: shared pages are divided among who shares them."""
+    total = 0
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("XDG_STATE_HOME") == state or state in " ".join(process.cmdline()):
+                total += process.memory_full_info().pss
+        except (psutil.AccessDenied, psutil.NoSuchProcess):
+            continue
+    return float(total)
+
+
+async def measure_embedded(runs: int) -> tuple[list[float], list[float]]:
+    from kube_core.api import resources
+    from kube_core.cluster import Cluster
+
+    starts, stops = [], []
+    for run in range(runs + 1):
+        started = time.perf_counter()
+        async with Cluster(nodes=1) as cluster:
+            ready = time.perf_counter()
+            nodes = (await cluster.client.list(resources.NODES)).items
+            conditions = {each["type"]: each["status"] for node in nodes for each in node["status"]["conditions"]}
+            if conditions.get("Ready") != "True":
+                raise SystemExit("the cluster says that it is started, and its node is not Ready")
+        stopped = time.perf_counter()
+        if run:  # the first one imports what the others have
+            starts.append(ready - started)
+            stops.append(stopped - ready)
+    return starts, stops
+
+
+if __name__ == "__main__":
+    main()
