@@ -20,6 +20,15 @@ __all__ = ["ValidationContext", "strategy_for"]
 _STRATEGIES: dict[str, dict[str, str]] = {
     "": {
         "pods": "pods.strategy:PodStrategy",
+        "podtemplates": "workloads.pod_templates:PodTemplateStrategy",
+        "replicationcontrollers": "workloads.replicas:ReplicationControllerStrategy",
+    },
+    "apps": {
+        "controllerrevisions": "workloads.pod_templates:ControllerRevisionStrategy",
+        "daemonsets": "workloads.daemonsets:DaemonSetStrategy",
+        "deployments": "workloads.deployments:DeploymentStrategy",
+        "replicasets": "workloads.replicas:ReplicaSetStrategy",
+        "statefulsets": "workloads.statefulsets:StatefulSetStrategy",
     },
 }
 
