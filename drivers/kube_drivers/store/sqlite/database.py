@@ -37,6 +37,8 @@ APPLICATION_ID = 0x6B756265
 FORMAT = 1
 #: FULL: the log is on the disk itself before a commit returns. (Nothing less keeps the store's promise.)
 SYNCHRONOUS = "FULL"
+#: How many pages the log has before they are taken into the file.
+CHECKPOINT_PAGES = 1000
 COLUMNS = 8
 #: The changes of one revision are numbered in this many bits.
 _PLACE_BITS = 16
@@ -126,7 +128,8 @@ def load(path: Path) -> Content:
         try:
             for (problem,) in connection.execute("PRAGMA quick_check(1)"):
                 if problem != "ok":
-                    raise StoreCorrupt(f"{path}: the store is damaged: {' '.join(problem.split())}")
+                    detail = problem.removeprefix("*** in database main ***").split()
+                    raise StoreCorrupt(f"{path}: the store is damaged: {' '.join(detail)}")
             return _load(connection, path)
         finally:
             connection.close()
@@ -142,6 +145,7 @@ def connect_to_write(path: Path) -> sqlite3.Connection:
         if mode != "wal":
             raise StoreError(f"{path}: the file system does not carry SQLite's write-ahead log")
         connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         # What cannot be written is found out here, and not by the first client.
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
