@@ -227,7 +227,7 @@ class Verbs:
             if registry.schema is not None:
                 context.warn(*self._checked(wanted, registry, options))
             self._check_apply(wanted, info)
-            return registry.owners.apply(
+            merged = registry.owners.apply(
                 current,
                 wanted,
                 manager=options.field_manager,
@@ -235,6 +235,8 @@ class Verbs:
                 subresource=info.subresource,
                 now=self.clock.now(),
             )
+            # What was applied was checked above; the whole is typed like any object, which fills in what types say.
+            return decoding.decode(merged, registry.schema, "Ignore")[0] if registry.schema is not None else merged
 
         update = Update(options, info.subresource, applies=True, may_create=not info.subresource)
         stored, created = await registry.update(context, info.key, update, applied)
