@@ -290,9 +290,8 @@ def _aggregated_media_type(accept: str) -> str:
 
 
 def _not_acceptable() -> NotAcceptable:
-    return NotAcceptable(
-        f"only the following media types are accepted: {negotiation.JSON}, {negotiation.YAML}", details=None
-    )
+    accepted = ", ".join((negotiation.JSON, negotiation.YAML, negotiation.PROTOBUF))
+    return NotAcceptable(f"only the following media types are accepted: {accepted}")
 
 
 @functools.lru_cache(maxsize=8)

@@ -8,8 +8,8 @@ Documents are made when first asked for, and kept as bytes until what they descr
 from its inputs (descriptors, custom schemas, the program's version), so the index does not have to make any. A request
 that names another hash than the present one is redirected; the ETag is the hash too.
 
-Upstream's behaviour is that of kube-openapi and its aggregator, down to their bare 404s. JSON only: clients since v1.27
-read v3, and no client needs the protobuf forms, which are refused with 406.
+Upstream's behaviour is that of kube-openapi and its aggregator, down to their bare 404s. v2 is served in protobuf, too,
+as clients before v1.29 want it; v3 is not, which no client needs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kube_core.api.descriptors import builtin_groups
 from kube_core.api.types import ResourceDescriptor
 from kube_core.api.version import git_version
 from kube_core.apiserver.discovery import Served
-from kube_core.apiserver.openapi import v2, v3
+from kube_core.apiserver.openapi import protobuf, v2, v3
 from kube_core.apiserver.openapi.components import CustomSchema, Library
 from kube_core.apiserver.openapi.operations import Operation, group_operation, of_group_version
 from kube_core.meta.gvk import GroupVersion
@@ -33,6 +33,7 @@ from kube_core.meta.gvk import GroupVersion
 __all__ = ["OpenApi"]
 
 _JSON = "application/json"
+_V2 = "v2"
 _INDEX_TYPE = "text/plain; charset=utf-8"  # upstream's handler leaves the type to be guessed from the content
 _VERSION_OPERATION = Operation(
     "/version/",
@@ -63,13 +64,13 @@ class OpenApi:
         self._changed = -1
         self._parts: Mapping[str, _Part] = {}
         self._hashes: dict[str, str] = {}
-        self._bodies: dict[str, tuple[str, bytes]] = {}
+        self._bodies: dict[tuple[str, str], tuple[str, bytes]] = {}
 
     def handle(self, request: Request) -> Response | None:
         """The answer to an OpenAPI path, None for any other."""
         path = request.path.rstrip("/") if request.path != "/openapi/" else request.path
         if path == "/openapi/v2":
-            return self._answer(request, "v2", self._v2_hash())
+            return self._answer(request, _V2, self._v2_hash())
         if path == "/openapi/v3":
             return Response(content_type=_INDEX_TYPE, body=orjson.dumps(self.index()))
         if not path.startswith("/openapi/v3/"):
@@ -86,11 +87,11 @@ class OpenApi:
         """`/openapi/v3`: every document's URL."""
         return {"paths": {name: {"serverRelativeURL": self._url(name)} for name in sorted(self._current())}}
 
-    def document(self, name: str) -> bytes:
-        """A document by its path below `/openapi/v3/`, or `v2`, as JSON. Raises KeyError."""
+    def document(self, name: str, form: str = _JSON) -> bytes:
+        """A document by its path below `/openapi/v3/`, or `v2`, in a media type. Raises KeyError."""
         parts = self._current()
         library = Library(self._custom_schema)
-        chosen = list(parts.values()) if name == "v2" else [parts[name]]
+        chosen = list(parts.values()) if name == _V2 else [parts[name]]
         operations: list[Operation] = []
         for part in chosen:
             operations += part.operations
@@ -99,10 +100,12 @@ class OpenApi:
         descriptors = [descriptor for part in chosen for descriptor in part.descriptors]
         versions = [GroupVersion(group.name, version) for group in builtin_groups() for version in group.versions]
         schemas = library.components(operations, descriptors, versions)
-        return orjson.dumps((v2 if name == "v2" else v3).document(operations, schemas))
+        document = (v2 if name == _V2 else v3).document(operations, schemas)
+        return protobuf.encode(document) if form == protobuf.MEDIA_TYPE else orjson.dumps(document)
 
     def _answer(self, request: Request, name: str, present: str) -> Response:
-        if not _takes_json(request.headers.get("accept", "")):
+        form = _form(request.headers.get("accept", ""), name)
+        if form is None:
             return Response(406, content_type="", body=b"")
         tag = f'"{present}"'
         headers = {"ETag": tag, "Vary": "Accept"}
@@ -110,10 +113,10 @@ class OpenApi:
             headers["Cache-Control"] = "public, immutable"
         if request.headers.get("if-none-match") == tag:
             return Response(304, headers, body=b"")
-        kept = self._bodies.get(name)
+        kept = self._bodies.get((name, form))
         if kept is None or kept[0] != present:
-            kept = self._bodies[name] = (present, self.document(name))
-        return Response(200, headers, body=kept[1])
+            kept = self._bodies[name, form] = (present, self.document(name, form))
+        return Response(200, headers, form, body=kept[1])
 
     def _url(self, name: str) -> str:
         return f"/openapi/v3/{name}?hash={self._hash(name)}"
@@ -141,8 +144,9 @@ class OpenApi:
             self._changed = self._catalogue.changed
             self._parts = _parts(self._catalogue)
             self._hashes.clear()
-            for name in self._bodies.keys() - self._parts.keys() - {"v2"}:
-                del self._bodies[name]
+            for name, form in list(self._bodies):
+                if name not in self._parts:
+                    del self._bodies[name, form]
         return self._parts
 
 
@@ -165,6 +169,12 @@ def _parts(catalogue: Iterable[ResourceDescriptor]) -> Mapping[str, _Part]:
     return parts
 
 
-def _takes_json(accept: str) -> bool:
-    types = [clause.split(";", 1)[0].strip() for clause in accept.split(",")]
-    return not accept or any(each in (_JSON, "*/*", "application/*") for each in types)
+def _form(accept: str, name: str) -> str | None:
+    """The media type that the client likes best of those there are, None where it likes none."""
+    for clause in accept.split(","):
+        media_type = clause.split(";", 1)[0].strip()
+        if media_type in ("", _JSON, "*/*", "application/*"):
+            return _JSON
+        if name == _V2 and media_type.replace("@", ".") == protobuf.MEDIA_TYPE:
+            return protobuf.MEDIA_TYPE
+    return None

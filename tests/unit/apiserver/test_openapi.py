@@ -209,10 +209,79 @@ def test_document_is_not_sent_twice(openapi: OpenApi) -> None:
         assert ask(openapi, path, if_none_match=tag).status == 304
 
 
-def test_protobuf_alone_is_refused(openapi: OpenApi) -> None:
-    protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
-    assert ask(openapi, "/openapi/v2", accept=protobuf).status == 406
-    assert ask(openapi, "/openapi/v2", accept=f"{protobuf}, application/json").status == 200
+@pytest.mark.parametrize(
+    ("path", "accept"),
+    [
+        ("/openapi/v2", "application/yaml"),
+        ("/openapi/v3/apis/apps/v1", "application/com.github.proto-openapi.spec.v3@v1.0+protobuf"),
+    ],
+)
+def test_other_forms_are_refused(openapi: OpenApi, path: str, accept: str) -> None:
+    assert ask(openapi, path, accept=accept).status == 406
+    assert ask(openapi, path, accept=f"{accept}, application/json").status == 200
+
+
+def test_v2_says_the_same_in_protobuf(openapi: OpenApi, catalogue: FakeCatalogue) -> None:
+    catalogue.add(GADGETS)
+    asked = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+    response = ask(openapi, "/openapi/v2", accept=asked)
+    assert response.content_type == asked.replace("@", ".")
+    message = fields(response.encoded())
+    plain = get(openapi, "/openapi/v2")
+
+    paths = {name: fields(item) for name, item in (named(each) for each in fields(message[8][0])[2])}
+    assert set(paths) == set(plain["paths"])
+    path = "/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
+    patch = fields(paths[path][8][0])
+    assert patch[5] == [b"patchAppsV1NamespacedDeployment"]
+    extensions = {name: orjson.loads(fields(value)[2][0]) for name, value in map(named, patch[13])}
+    assert extensions["x-kubernetes-group-version-kind"] == {"group": "apps", "version": "v1", "kind": "Deployment"}
+    (body,) = (each for each in (fields(fields(item)[1][0]) for item in patch[8]) if 1 in each)
+    assert fields(fields(body[1][0])[5][0])[1] == [b"#/definitions/io.k8s.apimachinery.pkg.apis.meta.v1.Patch"]
+
+    definitions = dict(named(each) for each in fields(message[9][0])[1])
+    assert set(definitions) == set(plain["definitions"])
+    pod_spec = fields(definitions["io.k8s.api.core.v1.PodSpec"])
+    assert pod_spec[19] == [b"containers"]
+    properties = {name: fields(value) for name, value in map(named, fields(pod_spec[25][0])[1])}
+    assert set(properties) == set(plain["definitions"]["io.k8s.api.core.v1.PodSpec"]["properties"])
+    merge = {name: fields(value)[2] for name, value in map(named, properties["containers"][31])}
+    assert merge["x-kubernetes-patch-merge-key"] == [b'"name"']
+    assert fields(properties["nodeSelector"][21][0])[1]
+
+
+def fields(message: bytes) -> dict[int, list[bytes]]:
+    """A protobuf message read back: the contents of each field that is a text or message."""
+    found: dict[int, list[bytes]] = {}
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = message[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(message):
+        tag = varint()
+        if tag & 7 == 2:
+            length = varint()
+            found.setdefault(tag >> 3, []).append(message[at : at + length])
+            at += length
+        else:
+            assert tag & 7 == 0
+            varint()
+    assert at == len(message)
+    return found
+
+
+def named(entry: bytes) -> tuple[str, bytes]:
+    message = fields(entry)
+    return message[1][0].decode(), message[2][0]
 
 
 def test_custom_kind_brings_its_schema_operations_and_list(openapi: OpenApi, catalogue: FakeCatalogue) -> None:
