@@ -19,9 +19,19 @@ __all__ = ["ValidationContext", "strategy_for"]
 #: By group, then plural name: module and class within this package.
 _STRATEGIES: dict[str, dict[str, str]] = {
     "": {
+        "configmaps": "config:ConfigMapStrategy",
+        "endpoints": "endpoints:EndpointsStrategy",
+        "events": "events:EventStrategy",
+        "namespaces": "namespaces:NamespaceStrategy",
+        "nodes": "nodes:NodeStrategy",
+        "persistentvolumeclaims": "storage.claims:ClaimStrategy",
+        "persistentvolumes": "storage.volumes:VolumeStrategy",
         "pods": "pods.strategy:PodStrategy",
         "podtemplates": "workloads.pod_templates:PodTemplateStrategy",
         "replicationcontrollers": "workloads.replicas:ReplicationControllerStrategy",
+        "secrets": "config:SecretStrategy",
+        "serviceaccounts": "accounts:ServiceAccountStrategy",
+        "services": "services.strategy:ServiceStrategy",
     },
     "apps": {
         "controllerrevisions": "workloads.pod_templates:ControllerRevisionStrategy",
@@ -29,6 +39,19 @@ _STRATEGIES: dict[str, dict[str, str]] = {
         "deployments": "workloads.deployments:DeploymentStrategy",
         "replicasets": "workloads.replicas:ReplicaSetStrategy",
         "statefulsets": "workloads.statefulsets:StatefulSetStrategy",
+    },
+    "coordination.k8s.io": {
+        "leases": "accounts:LeaseStrategy",
+    },
+    "discovery.k8s.io": {
+        "endpointslices": "endpoints:EndpointSliceStrategy",
+    },
+    "events.k8s.io": {
+        "events": "events:NewEventStrategy",
+    },
+    "storage.k8s.io": {
+        "storageclasses": "storage.classes:StorageClassStrategy",
+        "volumeattributesclasses": "storage.classes:VolumeAttributesClassStrategy",
     },
 }
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kube_core.meta import fields, names
-from kube_core.meta.documents import Document, name_of
+from kube_core.meta.documents import Document, annotations_of, name_of
 from kube_core.meta.fields import Path
 from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.checks import Errors, named, one_of
@@ -24,6 +24,8 @@ __all__ = ["validate_images", "validate_pod", "validate_spec"]
 Part = Mapping[str, Any]
 
 SPEC = Path("spec")
+#: A pod that a node shows of one that it runs by itself.
+MIRROR = "kubernetes.io/config.mirror"
 RESTART_POLICIES = ("Always", "OnFailure", "Never")
 _INT32 = 2**31 - 1
 _CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
@@ -32,6 +34,10 @@ _CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
 def validate_pod(document: Document, context: ValidationContext) -> Errors:
     """What is wrong with a new Pod, beyond its metadata."""
     spec: Part = document["spec"]
+    mirrored = annotations_of(document).get(MIRROR)
+    if mirrored is not None and not spec.get("nodeName"):
+        detail = "must set spec.nodeName if mirror pod annotation is set"
+        yield fields.invalid(Path("metadata").child("annotations").key(MIRROR), mirrored, detail)
     yield from validate_spec(SPEC, spec, context, pod_name=name_of(document))
     yield from validate_images(spec)
     if spec.get("ephemeralContainers"):

@@ -42,6 +42,7 @@ DEFAULT_NODE_PORTS = range(30000, 32768)
 
 _SERVICE = GroupKind("", "Service")
 _SPEC = Path("spec")
+_TAKEN_PORT = "provided port is already allocated"
 
 
 class _Refused(Exception):
@@ -242,17 +243,18 @@ class ServiceAllocator:
         """Ports of the same number share a node port: the same service over another protocol."""
         by_port: dict[int, int] = {}
         protocols: dict[int, set[str]] = {}
-        chosen_by_people = set()
         for position, port in enumerate(ports(spec)):
             if not port.get("nodePort"):
                 continue
             number = port["nodePort"]
             path = _SPEC.child("ports").index(position).child("nodePort")
-            if number not in chosen_by_people:
+            protocol = port.get("protocol", "")
+            if number not in protocols:
                 self._port(document, number, path, ledger)
-            chosen_by_people.add(number)
+            elif protocol in protocols[number]:
+                raise self._invalid(document, path, number, _TAKEN_PORT)
             by_port.setdefault(port["port"], number)
-            protocols.setdefault(number, set()).add(port.get("protocol", ""))
+            protocols.setdefault(number, set()).add(protocol)
         if not needs_node_ports(spec):
             return
         for position, port in enumerate(ports(spec)):
@@ -279,7 +281,7 @@ class ServiceAllocator:
             )
             raise self._invalid(document, path, number, detail)
         try:
-            ledger.take(number - self._range.start, "provided port is already allocated")
+            ledger.take(number - self._range.start, _TAKEN_PORT)
         except _Refused as refused:
             raise self._invalid(document, path, number, str(refused)) from None
         return number
