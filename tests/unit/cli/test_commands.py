@@ -1,0 +1,129 @@
+"""The command line, as a program: exit codes, single lines of error, resuming, the kubeconfig."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kube_core.api import yaml
+
+
+class Shell:
+    """Runs `kube-core` with state and kubeconfig of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.kubeconfig = directory / "kubeconfig"
+        self.state = directory / "state"
+        self.environment = {**os.environ, "XDG_STATE_HOME": str(self.state), "KUBECONFIG": str(self.kubeconfig)}
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "kube_core.cli", *arguments]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=40, check=False)
+
+    def fails(self, *arguments: str) -> str:
+        """The one line that a failing command says."""
+        finished = self.run(*arguments)
+        assert finished.returncode == 1, finished
+        lines = finished.stderr.splitlines()
+        assert len(lines) == 1, finished.stderr
+        return lines[0]
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    made = Shell(tmp_path)
+    yield made
+    made.run("down", "--name", "t")
+
+
+UP = ("up", "--name", "t", "--nodes", "0", "--controllers", "none", "--detach")
+
+
+def test_up_down_and_up_again_resumes(shell: Shell) -> None:
+    first = shell.run(*UP)
+    assert first.returncode == 0, first.stderr
+    assert "is ready at https://127.0.0.1:" in first.stdout
+    assert "Running" in shell.run("status").stdout
+    assert "is running already" in shell.fails(*UP)
+    assert shell.run("down", "--name", "t").returncode == 0
+    assert "Stopped" in shell.run("status").stdout
+    again = shell.run("up", "--name", "t", "--detach")
+    assert again.stdout == first.stdout
+
+
+def test_the_kubeconfig_gains_a_context_and_loses_nothing(shell: Shell) -> None:
+    shell.kubeconfig.write_text(
+        "# mine\napiVersion: v1\nkind: Config\ncurrent-context: other\n"
+        "contexts:\n- name: other\n  context: {cluster: c, user: u}\n"
+    )
+    assert shell.run(*UP).returncode == 0
+    text = shell.kubeconfig.read_text()
+    assert "# mine" in text
+    config = yaml.load(text)
+    assert [context["name"] for context in config["contexts"]] == ["other", "kube-core-t"]
+    assert config["current-context"] == "other"
+    shell.run("down", "--name", "t")
+    assert shell.run("up", "--name", "t", "--detach", "--use-context").returncode == 0
+    assert yaml.load(shell.kubeconfig.read_text())["current-context"] == "kube-core-t"
+
+
+def test_a_port_in_use_is_one_clear_line(shell: Shell) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"cannot listen on 127.0.0.1:{port}" in shell.fails(*UP, "--port", str(port))
+
+
+def test_an_unknown_driver_is_one_clear_line_that_names_those_there_are(shell: Shell) -> None:
+    line = shell.fails("up", "--name", "t", "--store", "bogus://x")
+    assert "unknown store driver 'bogus'; available: memory, sqlite" in line
+
+
+def test_an_unknown_controller_is_one_clear_line(shell: Shell) -> None:
+    assert "unknown controller nonsense" in shell.fails(
+        "up", "--name", "t", "--controllers", "nonsense", "--nodes", "0"
+    )
+
+
+def test_a_damaged_store_is_one_clear_line_and_nothing_is_lost(shell: Shell) -> None:
+    assert shell.run(*UP).returncode == 0
+    shell.run("down", "--name", "t")
+    store = shell.state / "kube-core" / "t" / "store.db"
+    for suffix in ("-wal", "-shm"):
+        Path(f"{store}{suffix}").unlink(missing_ok=True)
+    store.write_bytes(b"this is no database, but somebody may want it")
+    shell.fails("up", "--name", "t", "--detach")
+    assert store.read_bytes() == b"this is no database, but somebody may want it"
+
+
+def test_a_state_directory_that_cannot_be_written_is_one_clear_line(shell: Shell) -> None:
+    shell.state.write_text("a file")
+    assert "cannot keep state" in shell.fails(*UP)
+
+
+def test_down_of_an_unknown_cluster_says_so(shell: Shell) -> None:
+    assert "there is no cluster 'nobody'" in shell.fails("down", "--name", "nobody")
+
+
+def test_an_in_memory_cluster_leaves_no_state(shell: Shell) -> None:
+    command = [sys.executable, "-m", "kube_core.cli", *UP[:-1], "--in-memory"]
+    process = subprocess.Popen(command, env=shell.environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert "is ready" in process.stdout.readline()
+    process.terminate()
+    process.stdout.close()
+    assert process.wait(timeout=20) == 0
+    assert not shell.state.exists()
+
+
+def test_what_is_installed_is_listed(shell: Shell) -> None:
+    assert "replicaset-controller" in shell.run("plugins").stdout
+    assert "kube_drivers.store.sqlite" in shell.run("drivers").stdout
+    assert "Kubernetes v1.37" in shell.run("version").stdout
