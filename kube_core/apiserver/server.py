@@ -160,7 +160,11 @@ class ApiServer:
 
     async def publish_address(self, host: str, port: int) -> None:
         """Tell the cluster where this server listens."""
-        await bootstrap.publish_address(self.catalogue, Chain(), bootstrap.Address(host, port))
+        # Nobody else may name a loopback address; where the server listens is a fact that it may state.
+        own = Catalogue(lambda descriptor: self._make_registry(descriptor, ValidationContext((host,))))
+        for descriptor in self.catalogue:
+            own.add(descriptor)
+        await bootstrap.publish_address(own, Chain(), bootstrap.Address(host, port))
 
     async def watch(
         self,
@@ -212,12 +216,12 @@ class ApiServer:
         handlers[("", "serviceaccounts", "token")] = Token(self.issuer, self.catalogue)
         handlers.update(Reviews(pipeline.verbs, authorizer, self.issuer, self.clock).handlers())
 
-    def _make_registry(self, descriptor: ResourceDescriptor) -> Registry:
+    def _make_registry(self, descriptor: ResourceDescriptor, rules: ValidationContext | None = None) -> Registry:
         schema = builtin(descriptor.schema) if descriptor.schema else None
         is_service = descriptor.type.group == "" and descriptor.type.plural == "services"
         return Registry(
             descriptor,
-            strategy_for(descriptor, self._rules),
+            strategy_for(descriptor, rules or self._rules),
             self.objects,
             schema=schema,
             owners=FieldManager(schema, descriptor.type.gvk),
