@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import itertools
 import tempfile
 from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ from kube_core._kit.random import Random
 from kube_core.abc.ingress import IngressDriver
 from kube_core.abc.network import Network, NetworkRanges
 from kube_core.abc.proxy import ProxyDriver
+from kube_core.abc.runtime import Runtime
 from kube_core.abc.store import Store
 from kube_core.abc.transport import User
 from kube_core.abc.volume import VolumeDriver
@@ -46,6 +48,8 @@ from kube_core.control.events import EventWriter
 from kube_core.control.runtime import ControllerRuntime
 from kube_core.drivers import load_driver
 from kube_core.meta.status import AlreadyExists
+from kube_core.node.agent import NodeAgent, NodeConfig
+from kube_core.node.streams import PodStreams
 from kube_core.plugins import PluginHost
 from kube_core.proxy.agent import IngressAgent, ServiceProxyAgent
 from kube_core.proxy.ingresses import ingress_class
@@ -95,6 +99,7 @@ class Cluster:
         self.scheduler: Scheduler | None = None
         self.service_proxy: ServiceProxyAgent | None = None
         self.ingress: IngressAgent | None = None
+        self.nodes: dict[str, NodeAgent] = {}
         self.port = 0
 
     # -- what users reach for ----------------------------------------------------------------------------------------
@@ -185,9 +190,10 @@ class Cluster:
         self._background = await stack.enter_async_context(Background())
         volumes = await self._start_volumes(stack) if self.config.nodes else None
         await self._start_controllers(stack, host, {"volume": volumes} if volumes is not None else {})
-        if self.config.nodes:
+        if volumes is not None:
             await self._start_scheduler(host)
             await self._start_data_plane()
+            await self._start_nodes(network, ranges, volumes)
 
     def _state_directory(self, stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> Path | None:
         """Where state is kept, made if need be; None for a cluster that keeps nothing."""
@@ -292,6 +298,38 @@ class Cluster:
         await self.service_proxy.started()
         await self.ingress.started()
 
+    async def _start_nodes(self, network: type[Network], ranges: NetworkRanges, volumes: VolumeDriver) -> None:
+        """Every node's agent; returns when all are Ready."""
+        cidrs = node_ranges(ranges.pod_cidr, self.config.nodes)
+        await asyncio.gather(
+            *(self._start_node(f"node-{number}", cidr, network, volumes) for number, cidr in enumerate(cidrs, 1))
+        )
+
+    async def _start_node(self, name: str, cidr: str, network: type[Network], volumes: VolumeDriver) -> None:
+        directory = self._state / "nodes" / name if self._state is not None else None
+        if directory is not None:
+            directory.mkdir(parents=True, exist_ok=True)
+        state = str(directory) if directory is not None else ""
+        options = {"image_folders": self.config.images} if self.config.images else {}
+        runtime: Runtime = load_driver("runtime", self.config.runtime)(
+            clock=self.clock, node_name=name, state_directory=state, **options
+        )
+        agent = NodeAgent(
+            NodeConfig(name, pod_cidr=cidr, state_directory=state),
+            client=self.client_for(User(f"system:node:{name}", ("system:nodes", AUTHENTICATED))),
+            informers=self.informers,
+            events=self._events,
+            runtime=runtime,
+            network=network(clock=self.clock, node_name=name, pod_cidr=cidr, state_directory=state),
+            volumes=[volumes],
+            clock=self.clock,
+        )
+        self.nodes[name] = agent
+        self.server.nodes[name] = PodStreams(agent)
+        ready = asyncio.Event()
+        running = self.background.start(f"node {name}", agent.run(ready=ready.set))
+        await first(ready, running)
+
     async def _ensure(self, resource: ResourceType, document: Mapping[str, Any]) -> None:
         """Make an object, unless there is one of its name."""
         with contextlib.suppress(AlreadyExists):
@@ -343,15 +381,40 @@ class Background:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a part of the cluster failed", part=task.get_name(), exc_info=error)
+
+
+async def first(ready: asyncio.Event, running: asyncio.Task[None]) -> None:
+    """Return once `ready` is set. Raises what ended `running` before that."""
+    waiting = asyncio.create_task(ready.wait())
+    try:
+        await asyncio.wait([waiting, running], return_when=asyncio.FIRST_COMPLETED)
+        if not ready.is_set():
+            await running
+    finally:
+        waiting.cancel()
+
+
+def node_ranges(pod_cidr: str, nodes: int) -> list[str]:
+    """Each node's part of the pod range: /24 where that is enough (or /64 of IPv6), smaller where it has to be.
+
+    Raises `ConfigError` for a range that is too small.
+    """
+    network = ipaddress.ip_network(pod_cidr)
+    length = 24 if network.version == 4 else 64
+    length = max(length, network.prefixlen + max(nodes - 1, 0).bit_length())
+    if length > network.max_prefixlen - 3:
+        raise ConfigError(f"the pod range {pod_cidr} is too small for {nodes} nodes")
+    return [str(subnet) for subnet in itertools.islice(network.subnets(new_prefix=length), nodes)]
 
 
 def kubeconfig(name: str, url: str, authority: bytes, user: KeyPair) -> Mapping[str, Any]:

@@ -64,11 +64,20 @@ class ProcessRuntime(Runtime):
     )
     name: ClassVar[str] = "process"
 
-    def __init__(self, *, clock: Clock, node_name: str, state_directory: str, images: Images | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        node_name: str,
+        state_directory: str,
+        images: Images | None = None,
+        image_folders: Sequence[Path | str] = (),
+    ) -> None:
+        """`image_folders`: where images are found by name, unless a whole map (`images`) is given."""
         super().__init__(clock=clock, node_name=node_name, state_directory=state_directory)
         if not state_directory:
             raise RuntimeFailure("the process runtime needs a state directory")
-        self.images = images or Images()
+        self.images = images or Images(folders=tuple(Path(folder) for folder in image_folders))
         self._root = Path(state_directory).absolute()
         self._directory = self._root / "runtime"
         self._link: links.Link | None = None
@@ -457,7 +466,9 @@ class _Connected(ByteStream):
 
 def _config(fields: Mapping[str, Any]) -> ContainerConfig:
     """From the JSON of `attrs.asdict`."""
-    shaped: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    shaped: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+    }
     shaped["mounts"] = tuple(Mount(**mount) for mount in fields["mounts"])
     return ContainerConfig(**shaped)
 
