@@ -23,9 +23,21 @@ __all__ = ["FILES", "Descriptions"]
 #: Which file describes the types whose names start so.
 FILES = {
     "io.k8s.api.apps.v1.": "apps",
+    "io.k8s.api.authentication.v1.": "authentication",
+    "io.k8s.api.authorization.v1.": "authorization",
+    "io.k8s.api.autoscaling.v1.": "autoscaling_v1",
+    "io.k8s.api.autoscaling.v2.": "autoscaling_v2",
     "io.k8s.api.batch.v1.": "batch",
+    "io.k8s.api.coordination.v1.": "coordination",
     "io.k8s.api.core.v1.": "core",
+    "io.k8s.api.discovery.v1.": "discovery",
+    "io.k8s.api.events.v1.": "events",
     "io.k8s.api.networking.v1.": "networking",
+    "io.k8s.api.node.v1.": "node",
+    "io.k8s.api.policy.v1.": "policy",
+    "io.k8s.api.rbac.v1.": "rbac",
+    "io.k8s.api.scheduling.v1.": "scheduling",
+    "io.k8s.api.scheduling.v1alpha3.": "scheduling_v1alpha3",
     "io.k8s.apimachinery.pkg.": "meta",
 }
 _OF_KINDS = {
