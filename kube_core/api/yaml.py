@@ -1,62 +1,121 @@
 """YAML in and out, as the API speaks it: one document, plain JSON values, upstream's reading of YAML 1.1 and 1.2.
 
-`load_all` reads manifests of many documents. ruamel.yaml does the work; its import is slow, so nothing imports this
-module before it is needed.
+Of repeated keys the last counts; `load_noting_duplicates` tells them, for field validation. `load_all` reads manifests
+of many documents, `load` the first document only, as the server does. ruamel.yaml does the work; its import is slow,
+so nothing imports this module before it is needed.
 """
 
 from __future__ import annotations
 
+import functools
 import io
+import json
+import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import MantissaNoDotYAML1_1Warning, YAMLError
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import SafeRepresenter
+from ruamel.yaml.resolver import VersionedResolver
 
-__all__ = ["YamlError", "dump", "load", "load_all"]
+__all__ = ["YamlError", "dump", "load", "load_all", "load_noting_duplicates"]
 
 
 class YamlError(ValueError):
     """The text is not YAML, or not of JSON's values; the message names the line."""
 
 
-def _reader() -> YAML:
-    reader = YAML(typ="safe", pure=True)
-    reader.version = "1.1"  # type: ignore[assignment]
-    reader.constructor.yaml_constructors = dict(reader.constructor.yaml_constructors)
-    # Times stay the text they were written as: JSON has no others.
-    reader.constructor.yaml_constructors["tag:yaml.org,2002:timestamp"] = lambda constructor, node: (
-        constructor.construct_scalar(node)
-    )
-    return reader
+class _Constructor(SafeConstructor):
+    """Keeps times as the text they were written as (JSON has no others), and the last of repeated keys."""
+
+    yaml_constructors = {  # noqa: RUF012 (ruamel's own way to say it)
+        **SafeConstructor.yaml_constructors,
+        "tag:yaml.org,2002:timestamp": lambda constructor, node: constructor.construct_scalar(node),
+    }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.duplicates: list[str] = []
+
+    def check_mapping_key(self, node: Any, key_node: Any, mapping: Any, key: Any, value: Any) -> bool:
+        if key in mapping:
+            shown = json.dumps(key) if isinstance(key, str) else _key(key)
+            self.duplicates.append(f"line {key_node.start_mark.line + 1}: key {shown} already set in map")
+        return True
+
+
+class _Representer(SafeRepresenter):
+    """Writes text so that a reader of YAML 1.1 takes it for text, as upstream does."""
+
+    def represent_str(self, data: Any) -> Any:
+        style = None
+        if "\n" in data and "\t" not in data:
+            style = "|"
+        elif _reads_as_other(data):
+            style = '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_Representer.add_representer(str, _Representer.represent_str)
+
+
+@functools.lru_cache(maxsize=1)
+def _resolver() -> VersionedResolver:
+    return VersionedResolver(version="1.1", loader=None)
+
+
+def _reads_as_other(text: str) -> bool:
+    return bool(_resolver().resolve(ScalarNode, text, (True, False)) != "tag:yaml.org,2002:str")
 
 
 def load(text: bytes | str) -> Any:
-    """One document. Raises `YamlError`."""
-    try:
-        return _plain(_reader().load(text))
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise YamlError(_one_line(error)) from None
+    """The first document. Raises `YamlError`."""
+    return load_noting_duplicates(text)[0]
+
+
+def load_noting_duplicates(text: bytes | str) -> tuple[Any, list[str]]:
+    """The first document, and a message for each repeated key in it. Raises `YamlError`."""
+    reader = _reader()
+    document = next(_documents(reader, text), None)
+    return document, reader.constructor.duplicates
 
 
 def load_all(text: bytes | str) -> Iterator[Any]:
     """Every document that is not empty. Raises `YamlError`."""
-    try:
-        for document in _reader().load_all(text):
-            if document is not None:
-                yield _plain(document)
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise YamlError(_one_line(error)) from None
+    return (document for document in _documents(_reader(), text) if document is not None)
 
 
 def dump(document: Mapping[str, Any]) -> bytes:
-    """Block style, keys in their order."""
+    """Block style, keys sorted; text that would be read as something else is quoted."""
     writer = YAML(typ="safe", pure=True)
+    writer.Representer = _Representer
     writer.default_flow_style = False
-    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    writer.width = sys.maxsize
     stream = io.BytesIO()
     writer.dump(_plain(document), stream)
     return stream.getvalue()
+
+
+def _reader() -> YAML:
+    reader = YAML(typ="safe", pure=True)
+    reader.Constructor = _Constructor
+    reader.version = "1.1"
+    return reader
+
+
+def _documents(reader: YAML, text: bytes | str) -> Iterator[Any]:
+    try:
+        with warnings.catch_warnings():
+            # `1e3` is a number in JSON, and no reason for a warning.
+            warnings.simplefilter("ignore", MantissaNoDotYAML1_1Warning)
+            for document in reader.load_all(text):
+                yield _plain(document)
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise YamlError(_one_line(error)) from None
 
 
 def _plain(value: Any) -> Any:

@@ -16,9 +16,10 @@ from typing import Any, Literal
 import attrs
 import orjson
 
+from kube_core.api.duplicates import duplicate_fields
 from kube_core.meta.status import BadRequest, NotAcceptable, UnsupportedMediaType
 
-__all__ = ["JSON", "YAML", "Form", "accept", "decode_body", "encode"]
+__all__ = ["JSON", "YAML", "Form", "accept", "decode_body", "encode", "repeated_keys"]
 
 JSON = "application/json"
 YAML = "application/yaml"
@@ -101,6 +102,21 @@ def parse_yaml(body: bytes) -> Any:
         return load(body)
     except YamlError as error:
         raise BadRequest(f"error converting YAML to JSON: yaml: {error}") from None
+
+
+def repeated_keys(body: bytes, content_type: str, decoded: Any) -> list[str]:
+    """A message for each key that a decoded body repeats, for field validation."""
+    media_type = content_type.split(";", 1)[0].strip() or JSON
+    if media_type == PROTOBUF:
+        return []
+    if media_type.endswith("json") or body[:1] in (b"{", b"["):
+        try:
+            return duplicate_fields(body, decoded)
+        except ValueError:
+            pass
+    from kube_core.api.yaml import load_noting_duplicates
+
+    return load_noting_duplicates(body)[1]
 
 
 def encode(document: Mapping[str, Any], form: Form) -> bytes:

@@ -224,7 +224,7 @@ class ApiServer:
             strategy_for(descriptor, rules or self._rules),
             self.objects,
             schema=schema,
-            owners=FieldManager(schema, descriptor.type.gvk),
+            owners=FieldManager(schema, descriptor.type.gvk, has_status=descriptor.subresource("status") is not None),
             clock=self.clock,
             random=self.random,
             allocator=self.services if is_service else None,

@@ -25,7 +25,7 @@ from kube_core.meta.status import (
     Expired,
     StatusError,
     Timeout,
-    UnsupportedMediaType,
+    conflict,
     invalid,
     not_found,
 )
@@ -196,7 +196,9 @@ class Verbs:
                 [fields.forbidden(Path("force"), "may not be specified for non-apply patch")],
             )
         patch = request.document if request.document is not None else patches.parse_patch(kind, request.body)
-        problems = patches.strict_errors(kind, patch) if options.field_validation != "Ignore" else []
+        problems = [*self._repeated(request, patch, options)]
+        if options.field_validation != "Ignore":
+            problems += patches.strict_errors(kind, patch)
 
         async def patched(current: Document | None) -> MutableDocument:
             if current is None:
@@ -221,12 +223,17 @@ class Verbs:
         if not isinstance(patch, dict):
             raise BadRequest("error decoding YAML: the object provided is not an object")
 
+        repeated = self._repeated(request, patch, options)
+
         async def applied(current: Document | None) -> MutableDocument:
             wanted: MutableDocument = thaw(patch)
             self._check_kind(wanted, registry)
             if registry.schema is not None:
-                context.warn(*self._checked(wanted, registry, options))
+                context.warn(*self._checked(wanted, registry, options, repeated))
             self._check_apply(wanted, info)
+            if current is None and wanted["metadata"].get("uid"):
+                why = f"uid mismatch: the provided object specified uid {wanted['metadata']['uid']}"
+                raise conflict(registry.resource, info.name, f"{why}, and no existing object was found")
             merged = registry.owners.apply(
                 current,
                 wanted,
@@ -248,8 +255,6 @@ class Verbs:
         if metadata.get("managedFields"):
             raise BadRequest("metadata.managedFields must be nil")
         metadata.setdefault("name", info.name)
-        if info.namespace:
-            metadata.setdefault("namespace", info.namespace)
 
     async def delete(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
         options = request_options.delete_options(request, read_document(request))
@@ -294,7 +299,7 @@ class Verbs:
         if not isinstance(document, dict):
             raise BadRequest(f"the object provided is unrecognized (must be of type {registry.type.kind})")
         self._check_kind(document, registry)
-        return self._decoded(document, registry, options, context)
+        return self._decoded(document, registry, options, context, self._repeated(request, document, options))
 
     @staticmethod
     def _check_kind(document: Document, registry: Registry) -> None:
@@ -332,18 +337,24 @@ class Verbs:
         try:
             decoded, warnings = decoding.read(document, registry.schema, options.field_validation, duplicates=problems)
         except DecodingError as error:
-            if error.strict:
-                raise BadRequest(str(error)) from None
             raise patches.refuse(kind, patch, before, str(error)) from None
         context.warn(*warnings)
         return decoded
 
     @staticmethod
-    def _checked(document: MutableDocument, registry: Registry, options: WriteOptions) -> Sequence[str]:
+    def _repeated(request: Request, document: Any, options: WriteOptions) -> Sequence[str]:
+        if options.field_validation == "Ignore" or request.document is not None:
+            return []
+        return negotiation.repeated_keys(request.body, request.headers.get("content-type", ""), document)
+
+    @staticmethod
+    def _checked(
+        document: MutableDocument, registry: Registry, options: WriteOptions, repeated: Sequence[str]
+    ) -> Sequence[str]:
         if registry.schema is None:
             return ()
         try:
-            return decoding.check(document, registry.schema, options.field_validation)
+            return decoding.read(document, registry.schema, options.field_validation, duplicates=repeated)[1]
         except DecodingError as error:
             raise BadRequest(
                 f"failed to create typed patch object: {error}" if not error.strict else str(error)
@@ -351,13 +362,17 @@ class Verbs:
 
     @staticmethod
     def _decoded(
-        document: MutableDocument, registry: Registry, options: WriteOptions, context: Context
+        document: MutableDocument,
+        registry: Registry,
+        options: WriteOptions,
+        context: Context,
+        repeated: Sequence[str] = (),
     ) -> MutableDocument:
         document.setdefault("kind", registry.type.kind)
         document.setdefault("apiVersion", registry.type.api_version)
         if registry.schema is None:
             return document
-        decoded, warnings = decoding.decode(document, registry.schema, options.field_validation)
+        decoded, warnings = decoding.decode(document, registry.schema, options.field_validation, duplicates=repeated)
         context.warn(*warnings)
         return decoded
 
@@ -367,10 +382,7 @@ def patch_type(request: Request, registry: Registry) -> str:
     content_type = request.headers.get("content-type", "").split(";", 1)[0].strip()
     supported = [name for name in PATCH_TYPES if not (registry.is_custom and name == patches.STRATEGIC)]
     if content_type not in supported:
-        raise UnsupportedMediaType(
-            "the body of the request was in an unknown format - accepted media types include: " + ", ".join(supported),
-            details={},
-        )
+        raise patches.unsupported_type()
     return content_type
 
 

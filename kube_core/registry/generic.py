@@ -23,7 +23,7 @@ from kube_core.api.schemas import Schema
 from kube_core.api.types import ResourceDescriptor
 from kube_core.bus.changes import Stored, encode
 from kube_core.meta import fields as field
-from kube_core.meta.documents import Document, Key, MutableDocument, key_of, thaw
+from kube_core.meta.documents import Document, Key, MutableDocument, key_of
 from kube_core.meta.fields import FieldError, Path
 from kube_core.meta.status import (
     AlreadyExists,
@@ -345,8 +345,6 @@ class Registry:
             else:
                 metadata.pop(name, None)
         metadata.pop("selfLink", None)
-        if "managedFields" not in metadata and "managedFields" in old:
-            metadata["managedFields"] = thaw(old["managedFields"])
 
     @staticmethod
     def _uid_mismatch(wanted: str, actual: str) -> str:

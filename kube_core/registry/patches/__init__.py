@@ -29,7 +29,17 @@ from kube_core.meta.fields import FieldError
 from kube_core.registry.patches import json_patch, merge, strategic
 from kube_core.registry.patches.wording import go_text
 
-__all__ = ["APPLY", "JSON", "MERGE", "STRATEGIC", "apply_patch", "parse_patch", "refuse", "strict_errors"]
+__all__ = [
+    "APPLY",
+    "JSON",
+    "MERGE",
+    "STRATEGIC",
+    "apply_patch",
+    "parse_patch",
+    "refuse",
+    "strict_errors",
+    "unsupported_type",
+]
 
 JSON = "application/json-patch+json"
 MERGE = "application/merge-patch+json"

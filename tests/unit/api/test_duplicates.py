@@ -1,0 +1,45 @@
+"""Repeated keys are found wherever they stand, and only they."""
+
+import json
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kube_core.api.duplicates import duplicate_fields
+
+
+def found(text):
+    return duplicate_fields(text.encode(), orjson.loads(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ('{"a":1}', []),
+        ('{"a": 1, "b": {"a": 1}}', []),
+        ('{"a":1,"a":1}', ["a"]),
+        ('{"a":1,"a":2,"a":3}', ["a"]),
+        ('{"spec":{"replicas":3,"replicas":4}}', ["spec.replicas"]),
+        ('{"spec":{"replicas":3},"spec":{"replicas":4}}', ["spec"]),
+        ('{"c":[{"n":1},{"n":1,"n":2}]}', ["c[1].n"]),
+        ('[{"op":"add","op":"add"}]', ["[0].op"]),
+        ('{"a":"\\u0062\\"a\\":"}', []),
+        ('"text"', []),
+    ],
+)
+def test_repeated_keys_are_named_by_their_path(text, paths):
+    assert found(text) == [f'duplicate field "{path}"' for path in paths]
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(VALUES, st.sampled_from([None, 1]))
+def test_no_text_of_a_value_has_any(value, indent):
+    assert found(json.dumps(value, indent=indent)) == []
