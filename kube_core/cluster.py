@@ -100,6 +100,7 @@ class Cluster:
         self.service_proxy: ServiceProxyAgent | None = None
         self.ingress: IngressAgent | None = None
         self.nodes: dict[str, NodeAgent] = {}
+        self._runtimes: list[Runtime] = []
         self.port = 0
 
     # -- what users reach for ----------------------------------------------------------------------------------------
@@ -187,6 +188,7 @@ class Cluster:
         )
         writer = EventWriter(self.client, clock=self.clock, random=self.random)
         self._events = await stack.enter_async_context(writer)
+        stack.push_async_callback(self._end_runtimes)
         self._background = await stack.enter_async_context(Background())
         volumes = await self._start_volumes(stack) if self.config.nodes else None
         await self._start_controllers(stack, host, {"volume": volumes} if volumes is not None else {})
@@ -324,11 +326,16 @@ class Cluster:
             volumes=[volumes],
             clock=self.clock,
         )
+        self._runtimes.append(runtime)
         self.nodes[name] = agent
         self.server.nodes[name] = PodStreams(agent)
         ready = asyncio.Event()
         running = self.background.start(f"node {name}", agent.run(ready=ready.set))
         await first(ready, running)
+
+    async def _end_runtimes(self) -> None:
+        """A cluster that stops in good order takes its pods along; one that is killed finds them again."""
+        await asyncio.gather(*(runtime.end() for runtime in self._runtimes))
 
     async def _ensure(self, resource: ResourceType, document: Mapping[str, Any]) -> None:
         """Make an object, unless there is one of its name."""

@@ -64,7 +64,7 @@ def _structlog_logger(bound: dict[str, Any]) -> Any:
 
     if not structlog.is_configured():
         _configure_structlog()
-    return structlog.get_logger(**bound)
+    return structlog.get_logger().bind(**bound)
 
 
 def _configure_structlog() -> None:

@@ -24,17 +24,17 @@ _INCLUDES = ("", "Metadata", "Object", "None")
 
 def single(request: Request, registry: Registry, stored: Stored, *, status: int = 200, now: float) -> Response:
     """One object in the form that the client accepts."""
-    if request.user is not None:
-        return Response(status, document=stored.document)
     form = negotiation.accept(request.headers.get("accept", ""))
+    if request.user is not None and not form.view:
+        return Response(status, document=stored.document)
     if form.view == "PartialObjectMetadataList":
         raise NotAcceptable(
             f"you requested {form.view}, but the requested object is not a list ({_internal(registry)})", details={}
         )
     if form.view == "Table":
-        return encoded(table(request, registry, [stored], {}, now=now), form, status)
+        return _view(request, table(request, registry, [stored], {}, now=now), form, status)
     if form.view:
-        return encoded(partial_metadata(stored.document), form, status)
+        return _view(request, partial_metadata(stored.document), form, status)
     if form.media_type == negotiation.JSON and not form.pretty and stored.revision:
         return Response(status, body=stored.wire + b"\n")
     return encoded(stored.document if stored.revision else _unversioned(stored), form, status)
@@ -58,21 +58,22 @@ def listing(
             metadata["remainingItemCount"] = remaining
     resource = registry.type
     kind = registry.descriptor.list_kind or f"{resource.kind}List"
-    if request.user is not None:
+    form = negotiation.accept(request.headers.get("accept", ""))
+    if request.user is not None and not form.view:
         documents = [stored.document for stored in items]
         return Response(
             document={"kind": kind, "apiVersion": resource.api_version, "metadata": metadata, "items": documents}
         )
-    form = negotiation.accept(request.headers.get("accept", ""))
     if form.view == "PartialObjectMetadata":
         raise NotAcceptable(
             f"you requested {form.view}, but the requested object is a list ({_internal(registry)}List)", details={}
         )
     if form.view == "Table":
-        return encoded(table(request, registry, items, metadata, now=now), form)
+        return _view(request, table(request, registry, items, metadata, now=now), form)
     if form.view:
         parts = [partial_metadata(stored.document) for stored in items]
-        return encoded(
+        return _view(
+            request,
             {
                 "kind": "PartialObjectMetadataList",
                 "apiVersion": "meta.k8s.io/v1",
@@ -121,6 +122,11 @@ def partial_metadata(document: Document) -> dict[str, Any]:
         "apiVersion": "meta.k8s.io/v1",
         "metadata": document["metadata"],
     }
+
+
+def _view(request: Request, document: Document, form: Form, status: int = 200) -> Response:
+    """A Table or metadata: as a document for a caller in this process."""
+    return Response(status, document=document) if request.user is not None else encoded(document, form, status)
 
 
 def success(request: Request, document: Document, status: int = 200) -> Response:
