@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from kube_core.meta import fields
-from kube_core.meta.documents import Document
+from kube_core.meta.documents import Document, MutableDocument
 from kube_core.meta.fields import Path
 from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.builtin import BuiltinStrategy
@@ -22,16 +21,21 @@ class LeaseStrategy(BuiltinStrategy):
     allows_create_on_update = True
     allows_unconditional_update = False
 
+    def prepare_for_create(self, document: MutableDocument) -> None:
+        super().prepare_for_create(document)
+        _drop_coordination(document)
+
+    def prepare_for_update(self, document: MutableDocument, old: Document) -> None:
+        super().prepare_for_update(document, old)
+        _drop_coordination(document)
+
     def validate(self, document: Document) -> Errors:
         spec = document.get("spec") or {}
         yield from checks.positive(SPEC.child("leaseDurationSeconds"), spec.get("leaseDurationSeconds"))
         yield from checks.non_negative(SPEC.child("leaseTransitions"), spec.get("leaseTransitions"))
-        if (
-            spec.get("strategy") is not None
-            and spec["strategy"] != "OldestEmulationVersion"
-            and "/" not in spec["strategy"]
-        ):
-            yield fields.not_supported(SPEC.child("strategy"), spec["strategy"], ["OldestEmulationVersion"])
-        if spec.get("preferredHolder") and not spec.get("strategy"):
-            detail = "may only be specified if `strategy` is defined"
-            yield fields.forbidden(SPEC.child("preferredHolder"), detail)
+
+
+def _drop_coordination(document: MutableDocument) -> None:
+    """Coordinated leader election is off by default upstream: its fields are not kept."""
+    for name in ("strategy", "preferredHolder"):
+        document.get("spec", {}).pop(name, None)

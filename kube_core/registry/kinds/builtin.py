@@ -6,7 +6,7 @@ the rules of the cluster (`ValidationContext`). Every module of this package has
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from kube_core.api import schemas
@@ -25,8 +25,6 @@ class BuiltinStrategy(Strategy):
 
     #: Whether `metadata.generation` is kept; None: where there is a status subresource.
     keeps_generation: ClassVar[bool] = False
-    #: The rule for names, and whether the beginning of a generated name may end in a dash (it may, mostly).
-    name_rule: ClassVar[Callable[[str], names.Messages]] = staticmethod(names.dns1123_subdomain)
 
     def __init__(self, descriptor: ResourceDescriptor, context: ValidationContext) -> None:
         super().__init__(descriptor)
@@ -62,4 +60,8 @@ class BuiltinStrategy(Strategy):
         if prefix and len(name) > 1 and name.endswith("-"):
             # What is generated ends in letters and digits.
             name = f"{name[:-1]}a"
-        return type(self).name_rule(name)
+        return self.name_rule(name)
+
+    def name_rule(self, name: str) -> names.Messages:
+        """The rule for names of this kind."""
+        return names.dns1123_subdomain(name)

@@ -20,8 +20,10 @@ KUBERNETES = "kubernetes"
 
 
 class NamespaceStrategy(BuiltinStrategy):
-    name_rule = staticmethod(names.dns1123_label)
     returns_deleted = True
+
+    def name_rule(self, name: str) -> names.Messages:
+        return names.dns1123_label(name)
 
     def default(self, document: MutableDocument) -> None:
         metadata = document["metadata"]

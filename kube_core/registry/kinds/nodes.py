@@ -53,11 +53,11 @@ class NodeStrategy(BuiltinStrategy):
         spec, before = document["spec"], old["spec"]
         yield from _addresses(document)
         yield from self.validate(document)
-        for name in ("podCIDRs", "providerID"):
-            if before.get(name) and spec.get(name) != before[name]:
-                what = "podCIDR" if name == "podCIDRs" else name
-                detail = f'node updates may not change {what} except from "" to valid'
-                yield fields.forbidden(SPEC.child(name), detail)
+        if before.get("podCIDRs") and spec.get("podCIDRs") != before["podCIDRs"]:
+            detail = 'node updates may not change podCIDR except from "" to valid'
+            yield fields.forbidden(SPEC.child("podCIDRs"), detail)
+        if before.get("providerID") and spec.get("providerID") != before["providerID"]:
+            yield fields.invalid(SPEC.child("providerID"), spec.get("providerID"), "field cannot be modified once set")
 
     def validate_status_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         yield from _addresses(document)

@@ -23,7 +23,9 @@ _AFFINITY_SECONDS = 3 * 60 * 60
 
 class ServiceStrategy(BuiltinStrategy):
     returns_deleted = True
-    name_rule = staticmethod(names.dns1123_label)
+
+    def name_rule(self, name: str) -> names.Messages:
+        return names.dns1123_label(name)
 
     def default(self, document: MutableDocument) -> None:
         spec: dict[str, Any] = document.setdefault("spec", {})

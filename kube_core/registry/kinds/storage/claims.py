@@ -121,10 +121,7 @@ def _same_sources(spec: dict[str, Any]) -> None:
     if source is not None and reference is None:
         spec["dataSourceRef"] = dict(source)
     elif reference is not None and source is None and not reference.get("namespace"):
-        group, kind = reference.get("apiGroup"), reference.get("kind")
-        snapshot = group == "snapshot.storage.k8s.io" and kind == "VolumeSnapshot"
-        if snapshot or (not group and kind == "PersistentVolumeClaim"):
-            spec["dataSource"] = dict(reference)
+        spec["dataSource"] = dict(reference)
 
 
 def _without_allowed(new: Part, before: Part, old: Document) -> Part:

@@ -55,7 +55,8 @@ class VolumeAttributesClassStrategy(BuiltinStrategy):
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         yield from self.validate(document)
         for name in ("driverName", "parameters"):
-            yield from checks.immutable(Path(name), document.get(name), old.get(name))
+            if (document.get(name) or None) != (old.get(name) or None):
+                yield fields.forbidden(Path(name), f"updates to {name} are forbidden.")
 
 
 def _driver(path: Path, name: str) -> Errors:

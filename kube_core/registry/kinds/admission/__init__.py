@@ -1,0 +1,1 @@
+"""Admission kinds: webhook configurations, and policies in CEL with their bindings."""

@@ -1,0 +1,57 @@
+"""APIServices: groups that another server serves. Documented under "Kubernetes API Aggregation Layer"."""
+
+from __future__ import annotations
+
+from kube_core.meta import fields, names
+from kube_core.meta.documents import Document, MutableDocument
+from kube_core.meta.fields import Path
+from kube_core.registry.kinds import checks
+from kube_core.registry.kinds.admission.webhooks import client_service
+from kube_core.registry.kinds.builtin import BuiltinStrategy
+from kube_core.registry.kinds.checks import Errors
+
+__all__ = ["APIServiceStrategy"]
+
+SPEC = Path("spec")
+
+
+class APIServiceStrategy(BuiltinStrategy):
+    allows_unconditional_update = False
+
+    def name_rule(self, name: str) -> names.Messages:
+        return names.path_segment(name)
+
+    def default(self, document: MutableDocument) -> None:
+        service = (document.get("spec") or {}).get("service")
+        if service is not None:
+            service.setdefault("port", 443)
+
+    def validate(self, document: Document) -> Errors:
+        spec, name = document.get("spec") or {}, document["metadata"].get("name") or ""
+        group, version = spec.get("group") or "", spec.get("version") or ""
+        if name != f"{version}.{group}":
+            detail = f'must be `spec.version+"."+spec.group`: "{version}.{group}"'
+            yield fields.invalid(Path("metadata").child("name"), name, detail)
+        if group:
+            yield from checks.named(SPEC.child("group"), group, names.dns1123_subdomain)
+        elif version != "v1":
+            yield fields.required(SPEC.child("group"), "only v1 may have an empty group and it better be legacy kube")
+        yield from checks.named(SPEC.child("version"), version, names.dns1035_label)
+        for field, limit in (("groupPriorityMinimum", 20000), ("versionPriority", 1000)):
+            priority = spec.get(field) or 0
+            if not 0 < priority <= limit:
+                yield fields.invalid(SPEC.child(field), priority, f"must be positive and less than {limit}")
+        service, bundle = spec.get("service"), spec.get("caBundle")
+        if service is None:
+            if bundle:
+                yield fields.invalid(
+                    SPEC.child("caBundle"), "<value omitted>", "local APIServices may not have a caBundle"
+                )
+            if spec.get("insecureSkipTLSVerify"):
+                detail = "local APIServices may not have insecureSkipTLSVerify"
+                yield fields.invalid(SPEC.child("insecureSkipTLSVerify"), True, detail)
+            return
+        yield from client_service(SPEC.child("service"), service)
+        if bundle and spec.get("insecureSkipTLSVerify"):
+            detail = "may not be true if caBundle is present"
+            yield fields.invalid(SPEC.child("insecureSkipTLSVerify"), True, detail)

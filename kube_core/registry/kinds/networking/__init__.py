@@ -1,0 +1,1 @@
+"""Networking kinds: ingresses and their classes, policies, addresses."""

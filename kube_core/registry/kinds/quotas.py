@@ -1,0 +1,194 @@
+"""ResourceQuotas and LimitRanges: how much a namespace may have, and each thing in it.
+
+Documented under "Resource Quotas" and "Limit Ranges". They are enforced by admission.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from kube_core.meta import fields, names, quantities
+from kube_core.meta.documents import Document, MutableDocument
+from kube_core.meta.fields import FieldError, Path
+from kube_core.registry.kinds import checks
+from kube_core.registry.kinds.builtin import BuiltinStrategy
+from kube_core.registry.kinds.checks import Errors
+from kube_core.registry.kinds.pods.defaults import round_resources
+from kube_core.registry.kinds.pods.resources import quantity_value, resource_name
+
+__all__ = ["LimitRangeStrategy", "ResourceQuotaStrategy"]
+
+Part = Mapping[str, Any]
+
+SPEC = Path("spec")
+SCOPES = (
+    "BestEffort",
+    "CrossNamespacePodAffinity",
+    "NotBestEffort",
+    "NotTerminating",
+    "PriorityClass",
+    "Terminating",
+    "VolumeAttributesClass",
+)
+_EXISTING_SCOPES = ("BestEffort", "NotBestEffort", "Terminating", "NotTerminating", "CrossNamespacePodAffinity")
+_ONLY_EXISTS = (
+    "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, "
+    "ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity"
+)
+_LIMITS = ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio")
+
+
+class ResourceQuotaStrategy(BuiltinStrategy):
+    def default(self, document: MutableDocument) -> None:
+        for part in (document.get("spec") or {}, document.get("status") or {}):
+            for name in ("hard", "used"):
+                if name in part:
+                    round_resources(part[name])
+
+    def validate(self, document: Document) -> Errors:
+        spec = document.get("spec") or {}
+        yield from _amounts(SPEC.child("hard"), spec.get("hard") or {})
+        scopes: Sequence[str] = spec.get("scopes") or ()
+        for scope in scopes:
+            if scope not in SCOPES:
+                yield fields.invalid(SPEC.child("scopes"), list(scopes), "unsupported scope")
+        for one, other in (("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")):
+            if one in scopes and other in scopes:
+                yield fields.invalid(SPEC.child("scopes"), list(scopes), "conflicting scopes")
+        for expression in (spec.get("scopeSelector") or {}).get("matchExpressions") or ():
+            yield from _scope(SPEC.child("scopeSelector").child("matchExpressions"), expression)
+
+    def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
+        yield from self.validate(document)
+        new, before = document.get("spec") or {}, old.get("spec") or {}
+        if sorted(new.get("scopes") or ()) != sorted(before.get("scopes") or ()):
+            yield fields.invalid(SPEC.child("scopes"), list(new.get("scopes") or ()), checks.IMMUTABLE)
+
+    def validate_status_update(self, document: Document, old: Document) -> Iterable[FieldError]:
+        status = document.get("status") or {}
+        for name in ("hard", "used"):
+            yield from _amounts(Path("status").child(name), status.get(name) or {})
+
+
+class LimitRangeStrategy(BuiltinStrategy):
+    allows_create_on_update = True
+
+    def default(self, document: MutableDocument) -> None:
+        for limit in (document.get("spec") or {}).get("limits") or ():
+            for name in _LIMITS:
+                if name in limit:
+                    round_resources(limit[name])
+            if limit.get("type") == "Container":
+                _default_container_limits(limit)
+
+    def prepare_for_create(self, document: MutableDocument) -> None:
+        super().prepare_for_create(document)
+        if not document["metadata"].get("name") and not document["metadata"].get("generateName"):
+            document["metadata"]["generateName"] = "limits-"
+
+    def validate(self, document: Document) -> Errors:
+        seen: set[str] = set()
+        for position, limit in enumerate((document.get("spec") or {}).get("limits") or ()):
+            here = SPEC.child("limits").index(position)
+            kind = limit.get("type") or ""
+            if not kind:
+                yield fields.required(here.child("type"))
+            else:
+                yield from checks.named(here.child("type"), kind, names.qualified_name)
+            if kind in seen:
+                yield fields.duplicate(here.child("type"), kind)
+            seen.add(kind)
+            yield from _limit(here, limit, kind)
+
+
+def _default_container_limits(limit: dict[str, Any]) -> None:
+    """The default is the most there may be; the default request is the default, or else the least."""
+    maxima, minima = limit.get("max") or {}, limit.get("min") or {}
+    default = {**maxima, **(limit.get("default") or {})}
+    request = {**minima, **default, **(limit.get("defaultRequest") or {})}
+    if default:
+        limit["default"] = default
+    if request:
+        limit["defaultRequest"] = request
+
+
+def _limit(path: Path, limit: Part, kind: str) -> Errors:
+    if kind == "Pod":
+        for name in ("default", "defaultRequest"):
+            if limit.get(name):
+                yield fields.forbidden(path.child(name), "may not be specified when `type` is 'Pod'")
+    if kind == "PersistentVolumeClaim":
+        have = (limit.get("min") or {}).get("storage"), (limit.get("max") or {}).get("storage")
+        if have == (None, None):
+            detail = "either minimum or maximum storage value is required, but neither was provided"
+            yield fields.required(path.child("limits"), detail)
+    parsed = {
+        name: {resource: quantities.parse(amount) for resource, amount in (limit.get(name) or {}).items()}
+        for name in _LIMITS
+    }
+    for name in _LIMITS:
+        for resource in parsed[name]:
+            yield from resource_name(path.child(name).key(resource), resource)
+    for resource in sorted({resource for name in _LIMITS for resource in parsed[name]}):
+        least, most = parsed["min"].get(resource), parsed["max"].get(resource)
+        default, request = parsed["default"].get(resource), parsed["defaultRequest"].get(resource)
+
+        def beyond(name: str, value: Any, what: str, other: Any, resource: str = resource) -> FieldError:
+            detail = f"{what} value {value} is greater than {other[0]} value {other[1]}"
+            return fields.invalid(path.child(name).key(resource), str(value), detail)
+
+        if least is not None and most is not None and least > most:
+            yield beyond("min", least, "min", ("max", most))
+        if request is not None and least is not None and least > request:
+            yield beyond("defaultRequest", request, "min", ("default request", request))
+        if request is not None and most is not None and request > most:
+            yield beyond("defaultRequest", request, "default request", ("max", most))
+        if request is not None and default is not None and request > default:
+            yield beyond("defaultRequest", request, "default request", ("default limit", default))
+        if default is not None and least is not None and least > default:
+            yield beyond("default", default, "min", ("default", default))
+        if default is not None and most is not None and default > most:
+            yield beyond("default", default, "default", ("max", most))
+        ratio = parsed["maxLimitRequestRatio"].get(resource)
+        if ratio is not None and ratio < quantities.parse("1"):
+            here = path.child("maxLimitRequestRatio").key(resource)
+            yield fields.invalid(here, str(ratio), f"ratio {ratio} is less than 1")
+
+
+def _amounts(path: Path, amounts: Mapping[str, str]) -> Errors:
+    for name, amount in amounts.items():
+        here = path.key(name)
+        if name.startswith("count/"):
+            yield from checks.named(here, name.removeprefix("count/"), names.qualified_name)
+        else:
+            yield from _quota_name(here, name)
+        yield from quantity_value(here, name, amount)
+
+
+def _quota_name(path: Path, name: str) -> Errors:
+    plain = name.removeprefix("requests.").removeprefix("limits.")
+    if "/" in name or ".storageclass." in name:
+        yield from checks.named(path, name, names.qualified_name)
+    else:
+        yield from resource_name(path, name if name == plain or "hugepages-" not in plain else plain)
+
+
+def _scope(path: Path, expression: Part) -> Errors:
+    name, operator = expression.get("scopeName") or "", expression.get("operator") or ""
+    values: Sequence[str] = expression.get("values") or ()
+    if name not in SCOPES:
+        yield fields.invalid(path.child("scopeName"), name, "unsupported scope")
+    if name in _EXISTING_SCOPES and operator != "Exists":
+        yield fields.invalid(path.child("operator"), operator, _ONLY_EXISTS)
+    if operator in ("In", "NotIn"):
+        if not values:
+            yield fields.required(
+                path.child("values"), "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"
+            )
+    elif operator in ("Exists", "DoesNotExist"):
+        if values:
+            detail = "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector"
+            yield fields.invalid(path.child("values"), list(values), detail)
+    else:
+        yield fields.invalid(path.child("operator"), operator, "not a valid selector operator")
