@@ -300,7 +300,7 @@ class ListReader(Reader):
     def explain(self, value: Any, place: Place, problems: Problems) -> Any:
         if not isinstance(value, list):
             return super().explain(value, place, problems)
-        if not value:
+        if not value and not self.keeps_empty:
             return ABSENT
         return [
             self.items.nothing() if item is None else self.items.explain(item, place.item(index), problems)
@@ -440,7 +440,8 @@ class _Field:
         default = self.document.get("default") if zeros.is_written(self.owner, self.name) else None
         kind = self.document.get("type") or ""
         keeps = self.required or default is not None or zeros.keeps_zero(self.owner, self.name, kind)
-        return _reader(self.document, self.library, keeps_zero=keeps, default=default)
+        empty = zeros.keeps_empty_list(self.owner, self.name)
+        return _reader(self.document, self.library, keeps_zero=keeps, keeps_empty=empty, default=default)
 
     def fill(self, reader: Reader) -> Callable[[], Any] | None:
         default = self.document.get("default")
@@ -504,6 +505,7 @@ def _reader(
     library: Mapping[str, Mapping[str, Any]],
     *,
     keeps_zero: bool = True,
+    keeps_empty: bool = False,
     default: Any = None,
 ) -> Reader:
     reference = _reference(document)
@@ -526,7 +528,7 @@ def _reader(
         case "number":
             return NumberReader()
         case "array":
-            return ListReader(_reader(document.get("items") or {}, library))
+            return ListReader(_reader(document.get("items") or {}, library), keeps_empty=keeps_empty)
         case "object" if isinstance(document.get("additionalProperties"), Mapping):
             return MapReader(_reader(document["additionalProperties"], library))
         case "object" if document.get("properties"):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["always_null", "always_zero", "is_written", "keeps_zero", "owner_of"]
+__all__ = ["always_null", "always_zero", "is_written", "keeps_empty_list", "keeps_zero", "owner_of"]
 
 
 def owner_of(schema: str) -> str:
@@ -33,6 +33,11 @@ def keeps_zero(owner: str, field: str, kind: str) -> bool:
         case "integer" | "number":
             return field not in _PLAIN_NUMBERS or place in _KEPT_NUMBERS
     return place in _KEPT_TEXT_PLACES or (field in _KEPT_TEXTS and place not in _PLAIN_TEXTS)
+
+
+def keeps_empty_list(owner: str, field: str) -> bool:
+    """Whether a list with nothing in it is something else than no list."""
+    return f"{owner}.{field}" == "HPAScalingRules.policies"
 
 
 def always_null(owner: str, field: str, *, required: bool, kind: str, ref: str) -> bool:

@@ -11,18 +11,28 @@ from typing import Any
 
 from kube_core.api.types import ResourceDescriptor
 from kube_core.meta import fields, names
-from kube_core.meta.documents import Document
+from kube_core.meta.documents import Document, MutableDocument
 from kube_core.meta.fields import FieldError, Path
 from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.checks import Errors
 from kube_core.registry.strategy import Strategy
 
-__all__ = ["check_annotations", "template_metadata", "validate_metadata", "validate_metadata_update"]
+__all__ = [
+    "check_annotations",
+    "drop_duplicate_owners",
+    "template_metadata",
+    "validate_metadata",
+    "validate_metadata_update",
+]
 
 METADATA = Path("metadata")
 ANNOTATIONS_LIMIT = 256 * 1024
 #: Finalizers that need no domain.
 STANDARD_FINALIZERS = frozenset({"kubernetes", "orphan", "foregroundDeletion"})
+_DUPLICATE_OWNERS = (
+    ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject "
+    "such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: "
+)
 #: Kinds that nothing can belong to, as they come and go without garbage collection.
 NEVER_OWNERS = frozenset({("v1", "Event"), ("events.k8s.io/v1", "Event")})
 
@@ -42,6 +52,17 @@ def validate_metadata_update(
     if new == before:
         return ()
     return [*_changes(new, before), *_contents(new, finalizers=False), *_qualified_finalizers(new)]
+
+
+def drop_duplicate_owners(document: MutableDocument) -> Sequence[str]:
+    """Remove owner references that are there twice, in place; the warnings that say so."""
+    references: list[Mapping[str, Any]] = document["metadata"].get("ownerReferences") or []
+    kept = [each for position, each in enumerate(references) if each not in references[:position]]
+    if len(kept) == len(references):
+        return ()
+    document["metadata"]["ownerReferences"] = kept
+    repeated = [str(each.get("uid")) for position, each in enumerate(references) if each in references[:position]]
+    return (_DUPLICATE_OWNERS + ", ".join(dict.fromkeys(repeated)),)
 
 
 def template_metadata(path: Path, metadata: Mapping[str, Any]) -> Errors:

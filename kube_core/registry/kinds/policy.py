@@ -57,6 +57,10 @@ class PriorityClassStrategy(BuiltinStrategy):
     def default(self, document: MutableDocument) -> None:
         document.setdefault("preemptionPolicy", "PreemptLowerPriority")
 
+    def bump_generation(self, document: MutableDocument, old: Document) -> None:
+        """It stays: what counts never changes."""
+        document["metadata"]["generation"] = old["metadata"].get("generation", 1)
+
     def validate(self, document: Document) -> Errors:
         name, value = document["metadata"].get("name") or "", document.get("value") or 0
         if name.startswith(SYSTEM_PREFIX):

@@ -15,7 +15,7 @@ from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.checks import Errors
 from kube_core.registry.kinds.pods.defaults import round_resources
-from kube_core.registry.kinds.pods.resources import quantity_value, resource_name
+from kube_core.registry.kinds.pods.resources import is_hugepages, quantity_value, resource_name
 
 __all__ = ["LimitRangeStrategy", "ResourceQuotaStrategy"]
 
@@ -31,6 +31,21 @@ SCOPES = (
     "Terminating",
     "VolumeAttributesClass",
 )
+_COMPUTE = frozenset(
+    f"{prefix}{name}" for prefix in ("", "requests.", "limits.") for name in ("cpu", "memory", "ephemeral-storage")
+)
+_QUOTA_RESOURCES = _COMPUTE | {
+    "configmaps",
+    "persistentvolumeclaims",
+    "pods",
+    "replicationcontrollers",
+    "requests.storage",
+    "resourcequotas",
+    "secrets",
+    "services",
+    "services.loadbalancers",
+    "services.nodeports",
+}
 _EXISTING_SCOPES = ("BestEffort", "NotBestEffort", "Terminating", "NotTerminating", "CrossNamespacePodAffinity")
 _ONLY_EXISTS = (
     "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, "
@@ -56,6 +71,7 @@ class ResourceQuotaStrategy(BuiltinStrategy):
         for one, other in (("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")):
             if one in scopes and other in scopes:
                 yield fields.invalid(SPEC.child("scopes"), list(scopes), "conflicting scopes")
+        yield from _scoped_resources(scopes, spec.get("hard") or {})
         for expression in (spec.get("scopeSelector") or {}).get("matchExpressions") or ():
             yield from _scope(SPEC.child("scopeSelector").child("matchExpressions"), expression)
 
@@ -170,8 +186,18 @@ def _quota_name(path: Path, name: str) -> Errors:
     plain = name.removeprefix("requests.").removeprefix("limits.")
     if "/" in name or ".storageclass." in name:
         yield from checks.named(path, name, names.qualified_name)
-    else:
-        yield from resource_name(path, name if name == plain or "hugepages-" not in plain else plain)
+        return
+    yield from resource_name(path, plain if is_hugepages(plain) else name)
+    if name not in _QUOTA_RESOURCES and not is_hugepages(plain):
+        yield fields.invalid(path, name, "must be a standard resource for quota")
+
+
+def _scoped_resources(scopes: Sequence[str], hard: Mapping[str, str]) -> Errors:
+    """A scope is about pods: a quota with one counts pods and what they compute with, and nothing else."""
+    for scope in scopes:
+        allowed = {"pods", "count/pods"} if scope == "BestEffort" else {"pods", "count/pods", *_COMPUTE}
+        if scope in SCOPES and scope != "VolumeAttributesClass" and any(name not in allowed for name in hard):
+            yield fields.invalid(SPEC.child("scopes"), list(scopes), "unsupported scope applied to resource")
 
 
 def _scope(path: Path, expression: Part) -> Errors:

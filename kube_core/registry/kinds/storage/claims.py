@@ -38,6 +38,7 @@ class ClaimStrategy(BuiltinStrategy):
 
     def prepare_for_create(self, document: MutableDocument) -> None:
         super().prepare_for_create(document)
+        _drop_unknown_source(document["spec"])
         _same_sources(document["spec"])
 
     def prepare_for_update(self, document: MutableDocument, old: Document) -> None:
@@ -113,6 +114,16 @@ def _source(path: Path, part: Part) -> Errors:
             yield fields.invalid(path, part.get("kind") or "", detail)
     else:
         yield from named(path.child("apiGroup"), part["apiGroup"], names.dns1123_subdomain)
+
+
+def _drop_unknown_source(spec: dict[str, Any]) -> None:
+    """The older field holds a claim or a snapshot; anything else there was always ignored, and is for the newer one."""
+    source = spec.get("dataSource")
+    if source is None:
+        return
+    kind = source.get("apiGroup") or "", source.get("kind")
+    if kind not in (("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot")):
+        del spec["dataSource"]
 
 
 def _same_sources(spec: dict[str, Any]) -> None:

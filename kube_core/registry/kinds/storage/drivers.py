@@ -59,8 +59,7 @@ class DriverStrategy(BuiltinStrategy):
             document["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
 
     def validate(self, document: Document) -> Errors:
-        spec, name = document["spec"], document["metadata"].get("name") or ""
-        yield from _driver_name(Path("name"), name)
+        spec = document["spec"]
         for flag in ("attachRequired", "podInfoOnMount", "storageCapacity"):
             if spec.get(flag) is None:
                 yield fields.required(SPEC.child(flag))
@@ -207,6 +206,7 @@ def _token_requests(listed: Sequence[Mapping[str, Any]]) -> Errors:
         here, audience = SPEC.child("tokenRequests").index(position), request.get("audience") or ""
         if audience in seen:
             yield fields.duplicate(here.child("audience"), audience)
+            continue
         seen.add(audience)
         seconds = request.get("expirationSeconds")
         if seconds is not None and seconds < _TOKEN_SHORTEST:
