@@ -144,14 +144,14 @@ class FakeApi:
         position = next((i for i, change in enumerate(self._changes) if change.revision > after), len(self._changes))
         while True:
             changed = self._changed
+            if self._watch_round != this_round:
+                return  # what was not delivered yet is for the next watch
             while position < len(self._changes):
                 change = self._changes[position]
                 position += 1
                 here = not namespace or change.event.object["metadata"].get("namespace", namespace) == namespace
                 if change.resource == resource and here:
                     yield change.event
-            if self._watch_round != this_round:
-                return
             await changed.wait()
 
     def _record(self, resource: ResourceType, kind: str, document: Document) -> None:

@@ -13,15 +13,12 @@ from kube_core.client.informer import Informers
 from kube_core.meta.documents import Document, Key, key_of, uid_of
 from kube_core.meta.status import Expired, InternalError, ServiceUnavailable
 
-NAMES = st.sampled_from(["a", "b", "c"])
-STEPS = st.one_of(
-    st.tuples(st.just("put"), NAMES),
-    st.tuples(st.just("remove"), NAMES),
-    st.tuples(
-        st.sampled_from(["bookmark", "end watches", "forget history", "unavailable", "expired", "broken", "wait"]),
-        st.just(""),
-    ),
-)
+ACTIONS = [
+    "put", "put", "remove", "remove unseen", "make again unseen",
+    "bookmark", "end watches", "forget history", "unavailable", "expired", "broken",
+]  # fmt: skip
+#: What happens, to which object, and whether the news arrives before the next step.
+STEPS = st.tuples(st.sampled_from(ACTIONS), st.sampled_from(["a", "b"]), st.booleans())
 
 
 class Story:
@@ -42,13 +39,21 @@ class Story:
             self.objects[key] = after
 
 
-def act(api: FakeApi, step: str, name: str) -> None:
-    match step:
+def act(api: FakeApi, action: str, name: str) -> None:
+    match action:
         case "put":
             api.put(PODS, {"metadata": {"name": name, "namespace": "web"}})
         case "remove":
             if api.get(PODS, name, "web") is not None:
                 api.remove(PODS, name, "web")
+        case "remove unseen":
+            api.end_watches()
+            act(api, "remove", name)
+            api.compact()
+        case "make again unseen":
+            act(api, "remove unseen", name)
+            act(api, "put", name)
+            api.compact()
         case "bookmark":
             api.bookmark(PODS)
         case "end watches":
@@ -63,17 +68,17 @@ def act(api: FakeApi, step: str, name: str) -> None:
             api.fail(InternalError("no"))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(STEPS, max_size=25))
-def test_cache_ends_up_like_the_server(steps: list[tuple[str, str]]) -> None:
+def test_cache_ends_up_like_the_server(steps: list[tuple[str, str, bool]]) -> None:
     async def play() -> None:
         api, story = FakeApi(), Story()
         async with Informers(api.client(), clock=api.clock, random=Random(1)) as informers:
             informer = informers.informer(PODS)
             informer.add_handler(story)
-            for step, name in steps:
-                act(api, step, name)
-                if step == "wait":
+            for action, name, arrives in steps:
+                act(api, action, name)
+                if arrives:
                     await quiet(lambda: True, turns=5)
             api.end_watches()
             await api.clock.advance(300)
