@@ -85,17 +85,44 @@ class Scale:
     async def _patch(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
         kind = patch_type(request, registry)
         options = request_options.write_options(request, "PatchOptions")
-        if kind == "apply":
-            patch = request.document if request.document is not None else negotiation.parse_yaml(request.body)
-            kind = "merge"
-        else:
-            patch = (
-                read_document(request) if request.document is not None else negotiation.decode_body(request.body, "")
-            )
+        if kind == patches.APPLY:
+            return await self._apply(request, info, registry, context, options)
+        patch = request.document if request.document is not None else patches.parse_patch(kind, request.body)
         schema: Schema = builtin(_SCHEMA)
         return await self._write(
             request, info, registry, context, options, lambda present: patches.apply_patch(kind, present, patch, schema)
         )
+
+    async def _apply(
+        self, request: Request, info: RequestInfo, registry: Registry, context: Context, options: WriteOptions
+    ) -> Response:
+        """Owning a Scale's replicas is owning the workload's, so that is what gets applied."""
+        patch = request.document if request.document is not None else negotiation.parse_yaml(request.body)
+        if not isinstance(patch, dict) or (patch.get("apiVersion"), patch.get("kind")) != ("autoscaling/v1", "Scale"):
+            raise BadRequest("invalid object type: the object provided is not an autoscaling/v1 Scale")
+        configuration: MutableDocument = {
+            "apiVersion": registry.type.api_version,
+            "kind": registry.type.kind,
+            "metadata": {"name": info.name},
+        }
+        if "replicas" in (patch.get("spec") or {}):
+            configuration["spec"] = {"replicas": _replicas_of(patch, info)}
+
+        async def applied(current: Document | None) -> MutableDocument:
+            if current is None:
+                raise not_found(registry.resource, info.name)
+            return registry.owners.apply(
+                current,
+                configuration,
+                manager=options.field_manager,
+                force=bool(options.force),
+                subresource="scale",
+                now=self._clock.now(),
+            )
+
+        update = Update(options, subresource="scale", applies=True)
+        stored, _ = await registry.update(context, info.key, update, applied)
+        return responses.success(request, scale_of(stored.document))
 
     async def _write(
         self,
@@ -110,17 +137,7 @@ class Scale:
             if current is None:
                 raise not_found(registry.resource, info.name)
             wanted = change(scale_of(current))
-            replicas = (wanted.get("spec") or {}).get("replicas", 0) or 0
-            if not isinstance(replicas, int) or isinstance(replicas, bool):
-                raise BadRequest(
-                    'Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal '
-                    f"{'string' if isinstance(replicas, str) else 'number'} into Go struct field "
-                    "ScaleSpec.spec.replicas of type int32"
-                )
-            if replicas < 0:
-                path = Path("spec").child("replicas")
-                error = fields.invalid(path, replicas, "must be greater than or equal to 0")
-                raise invalid(GroupKind("autoscaling", "Scale"), info.name, [error])
+            replicas = _replicas_of(wanted, info)
             revision = metadata_of(wanted).get("resourceVersion")
             if revision and revision != current["metadata"]["resourceVersion"]:
                 raise conflict(registry.resource, info.name, STALE)
@@ -132,3 +149,18 @@ class Scale:
         update = Update(options, subresource="scale")
         stored, _ = await registry.update(context, info.key, update, scaled)
         return responses.success(request, scale_of(stored.document))
+
+
+def _replicas_of(wanted: Document, info: RequestInfo) -> int:
+    replicas = (wanted.get("spec") or {}).get("replicas", 0) or 0
+    if not isinstance(replicas, int) or isinstance(replicas, bool):
+        raise BadRequest(
+            'Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal '
+            f"{'string' if isinstance(replicas, str) else 'number'} into Go struct field "
+            "ScaleSpec.spec.replicas of type int32"
+        )
+    if replicas < 0:
+        path = Path("spec").child("replicas")
+        error = fields.invalid(path, replicas, "must be greater than or equal to 0")
+        raise invalid(GroupKind("autoscaling", "Scale"), info.name, [error])
+    return replicas

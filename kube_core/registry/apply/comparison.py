@@ -78,7 +78,8 @@ def every_path(structure: Structure, value: Any) -> Fields:
         element = structure.element
         tree = {".": _LEAF}
         for item in value:
-            tree[structure.item_of(item)] = every_path(element, item) if kind is LIST else _LEAF
+            name = structure.item_of(item)
+            tree[name] = every_path(element, item) if kind is LIST and name not in tree else _LEAF
         return tree
     return _LEAF
 
@@ -141,17 +142,17 @@ def _lists(structure: Structure, old: Sequence[Any], new: Sequence[Any], trees: 
     element = structure.element
     for name, items in after.items():
         present = before.get(name)
+        # Items that share a key cannot be told apart: they come, go and change as one.
         if present is None:
-            trees[0][name] = every_path(element, items[-1])
+            trees[0][name] = every_path(element, items[0]) if len(items) == 1 else _LEAF
         elif len(items) == len(present) == 1:
             if items[0] != present[0]:
                 _values(element, name, present[0], items[0], trees)
         elif items != present:
-            # Items that share a key cannot be told apart: they change as one.
-            trees[1][name] = every_path(element, items[-1])
+            trees[1][name] = _LEAF
     for name, items in before.items():
         if name not in after:
-            trees[2][name] = every_path(element, items[-1])
+            trees[2][name] = every_path(element, items[0]) if len(items) == 1 else _LEAF
 
 
 def _by_element(structure: Structure, items: Sequence[Any]) -> dict[str, list[Any]]:

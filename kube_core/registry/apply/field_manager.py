@@ -39,6 +39,8 @@ __all__ = ["FieldManager", "Versions", "settle_times"]
 
 _BEFORE_FIRST_APPLY = "before-first-apply"
 _UNKNOWN = "unknown"
+#: Writes through these are entered without their time, an accident of upstream's that clients see.
+_UNTIMED = ("scale",)
 
 #: Never owned: what identifies the object, and what only the server writes.
 _NEVER_OWNED = fieldsets.of_paths(
@@ -131,7 +133,7 @@ class FieldManager:
             merged, ledger = self._applied(ledger, live_body, patch, identity, force)
         except FieldConflicts as conflicts:
             merged, ledger = self._settle_conflicts(conflicts, ledger, live_body, patch, identity)
-        if live is None or merged != live_body:
+        if subresource not in _UNTIMED and (live is None or merged != live_body):
             owner = ledger.get(identity)
             if owner is not None:
                 ledger.put(identity, Owner(owner.fields, owner.api_version, format_time(now)))
@@ -226,6 +228,7 @@ class FieldManager:
         self._yield_fields(ledger, comparisons, None, True)
         taken = mine.set_by_new
         if taken:
+            time = "" if identity.subresource in _UNTIMED else time
             present = ledger.get(identity)
             fields = fieldsets.union(taken, present.fields) if present else taken
             ledger.put(identity, Owner(fields, self._gvk.api_version, time))

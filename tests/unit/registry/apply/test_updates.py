@@ -145,6 +145,30 @@ def test_missing_list_keys_have_their_default():
     }
 
 
+def test_items_that_share_a_key_are_owned_as_one():
+    document = deployment()
+    container = document["spec"]["template"]["spec"]["containers"][0]
+    container["env"] = [{"name": "A", "value": "1"}, {"name": "B", "value": "1"}, {"name": "A", "value": "2"}]
+    live = created(DEPLOYMENTS, document)
+
+    def env_of(document, manager):
+        fields = owned(document, manager)["f:spec"]["f:template"]["f:spec"]["f:containers"]
+        return fields['k:{"name":"main"}']["f:env"]
+
+    assert env_of(live, "maker") == {
+        ".": {}, 'k:{"name":"A"}': {}, 'k:{"name":"B"}': {".": {}, "f:name": {}, "f:value": {}},
+    }  # fmt: skip
+    container["env"][2]["value"] = "3"
+    assert env_of(updated(DEPLOYMENTS, live, document), "editor") == {'k:{"name":"A"}': {}}
+
+
+def test_replicas_set_through_scale_have_no_time():
+    live = created(DEPLOYMENTS, deployment(1))
+    new = updated(DEPLOYMENTS, live, deployment(2), manager="scaler", subresource="scale")
+    (entry,) = [entry for entry in new["metadata"]["managedFields"] if entry["manager"] == "scaler"]
+    assert (entry["fieldsV1"], entry.get("time")) == ({"f:spec": {"f:replicas": {}}}, None)
+
+
 @pytest.mark.parametrize("reset", [[], [{}]])
 def test_client_may_clear_all_ownership_and_updates_do_not_bring_it_back(reset):
     live = created(CONFIG_MAPS, config_map({"a": "1"}))
