@@ -40,6 +40,9 @@ class UpOptions:
 
 def run(options: UpOptions) -> str | None:
     """Run the cluster until told to stop; returns what went wrong, in one line."""
+    if descriptor := os.environ.get(_READY_FD):
+        # The pipe ends with this process; those that it starts must not keep it open.
+        os.set_inheritable(int(descriptor), False)
     error = _run(options)
     _tell_parent(error or "")
     return error
@@ -111,8 +114,8 @@ def _run(options: UpOptions) -> str | None:
         return str(error)
     except OSError as error:
         return f"{error.filename or 'system'}: {error.strerror or error}"
-    except KeyboardInterrupt:
-        return None
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return "told to stop before it was ready"
     return None
 
 
@@ -155,9 +158,19 @@ async def _until_told(options: UpOptions, config: ClusterConfig, state: ClusterS
     logs.configure("warning")
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
+    task = asyncio.current_task()
+
+    def told() -> None:
+        """Stop in good order; a cluster that is still starting is given up."""
+        stop.set()
+        if starting and task is not None:
+            task.cancel()
+
+    starting = True
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, told)
     async with Cluster(config) as cluster:
+        starting = False
         if state is not None:
             state.save(_saved(config, cluster.port))
         path, current = _merge(options, cluster)

@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,16 @@ _LOCKED = 3
 async def launch(directory: Path) -> None:
     """Start the supervisor of a directory; returns when it listens. One that runs already is left alone."""
     os.makedirs(directory, exist_ok=True, mode=0o700)
-    launcher = await asyncio.create_subprocess_exec(
-        sys.executable, "-I", "-S", str(_SUPERVISOR), str(directory),
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )  # fmt: skip
-    _, said = await launcher.communicate()
+    # What it says goes through a file: the end of a pipe would be waited for until whoever inherited it has ended.
+    with tempfile.TemporaryFile() as file:
+        launcher = await asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", str(_SUPERVISOR), str(directory),
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=file,
+            start_new_session=True,
+        )  # fmt: skip
+        await launcher.wait()
+        file.seek(0)
+        said = file.read()
     if launcher.returncode not in (0, _LOCKED):
         lines = said.decode("utf-8", "replace").strip().splitlines() or ["it ended at once"]
         raise RuntimeFailure(f"the container supervisor did not start: {lines[-1]}")
