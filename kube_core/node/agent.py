@@ -1,0 +1,237 @@
+"""The node agent: registers its node, and runs the pods that are bound to it.
+
+    async with Informers(client) as informers, EventWriter(client, ...) as events:
+        agent = NodeAgent(NodeConfig("node-1"), client=client, informers=informers, events=events, runtime=runtime,
+                          network=network, volumes=[volumes], clock=clock)
+        await agent.run(ready=...)          # until cancelled
+
+Many agents may share one program, one client and one `Informers`: each watches its own pods, all share one informer of
+Services. The drivers are the agent's to start and to stop; stopping leaves persistent containers as they are.
+
+The outline is here; a pod's life is in `pods/worker.py`. What streams to clients (logs, exec, port-forward) is
+`streams.NodeStreams(agent)`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from kube_core._kit.clock import Clock
+from kube_core._kit.logs import get_logger
+from kube_core.abc.network import Network
+from kube_core.abc.runtime import Runtime
+from kube_core.abc.volume import VolumeDriver
+from kube_core.api import resources
+from kube_core.client.client import ApiClient
+from kube_core.client.informer import Informer, Informers, Lister
+from kube_core.control.events import EventWriter
+from kube_core.meta.documents import Document, name_of, namespace_of, uid_of
+from kube_core.node.environment import service_variables
+from kube_core.node.pods.host import Host
+from kube_core.node.pods.reports import StatusReports
+from kube_core.node.pods.worker import PodWorker
+from kube_core.node.probes import Probes
+from kube_core.node.registration import NodeConfig, Registration
+from kube_core.node.sources import ApiSources
+from kube_core.node.volumes.mounting import PodVolumes
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+__all__ = ["NodeAgent", "NodeConfig"]
+
+
+class NodeAgent:
+    """One node."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        *,
+        client: ApiClient,
+        informers: Informers,
+        events: EventWriter,
+        runtime: Runtime,
+        network: Network,
+        volumes: Sequence[VolumeDriver],
+        clock: Clock,
+    ) -> None:
+        self.config = config
+        self.client = client.with_field_manager("kubelet")
+        self.runtime = runtime
+        self.network = network
+        self.clock = clock
+        self._volume_drivers = volumes
+        self._informers = informers
+        self._events = events
+        self._log: FilteringBoundLogger = get_logger("kube_core.node").bind(node=config.name)
+        self._workers: dict[str, PodWorker] = {}
+        self._services = _Services(informers.informer(resources.SERVICES))
+        self._group: asyncio.TaskGroup | None = None
+        self._host: Host | None = None
+
+    async def run(self, *, ready: Callable[[], None] | None = None) -> None:
+        """Until cancelled. `ready` is called once the Node is Ready and its pods are known."""
+        await self.runtime.start()
+        try:
+            await self.network.start()
+            for driver in self._volume_drivers:
+                await driver.start()
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                await self._begin(group)
+                if ready is not None:
+                    ready()
+        finally:
+            for worker in self._workers.values():
+                worker.close()
+            self._workers.clear()
+            if self._host is not None:
+                await self._host.probes.close()
+            self._group = self._host = None
+            await self.network.stop()
+            for driver in self._volume_drivers:
+                await driver.stop()
+            await self.runtime.stop()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no pod is being worked on and every status is written."""
+        return not any(worker.busy for worker in self._workers.values()) and (
+            self._host is None or self._host.reports.idle
+        )
+
+    @property
+    def pods(self) -> Sequence[Document]:
+        """The pods of this node."""
+        return [worker.pod for worker in self._workers.values()]
+
+    def pod(self, namespace: str, name: str) -> Document | None:
+        """A pod of this node, the newest of that name."""
+        found = None
+        for worker in self._workers.values():
+            if name_of(worker.pod) == name and namespace_of(worker.pod) == namespace and not worker.gone:
+                found = worker.pod
+        return found
+
+    async def _begin(self, group: asyncio.TaskGroup) -> None:
+        addresses = tuple(await self.network.node_addresses())
+        registration = Registration(
+            self.client,
+            self.config,
+            clock=self.clock,
+            addresses=addresses,
+            runtime_name=self.runtime.name,
+            log=self._log,
+        )
+        await registration.register()
+        host = self._host = self._make_host(registration, addresses)
+        group.create_task(registration.run(), name=f"heartbeat of {self.config.name}")
+        group.create_task(host.reports.run(), name=f"pod statuses of {self.config.name}")
+        group.create_task(self._follow_runtime(), name=f"container events of {self.config.name}")
+        await self._services.informer.synced()
+        pods = self._informers.informer(resources.PODS, field_selector=f"spec.nodeName={self.config.name}")
+        pods.add_handler(self._pod_changed)
+        group.create_task(self._until_cancelled(pods), name=f"pods of {self.config.name}")
+        await pods.synced()
+        await self._clear_orphans(host)
+
+    def _make_host(self, registration: Registration, addresses: Sequence[str]) -> Host:
+        config = self.config
+        sources = ApiSources(self.client)
+        events = self._events.recorder("kubelet", host=config.name, client=self.client)
+        volumes = PodVolumes(
+            sources,
+            clock=self.clock,
+            state_directory=config.state_directory,
+            drivers=self._volume_drivers,
+            write=self.runtime.capabilities.processes,
+            node=lambda: registration.node,
+        )
+        return Host(
+            name=config.name,
+            clock=self.clock,
+            runtime=self.runtime,
+            network=self.network,
+            volumes=volumes,
+            sources=sources,
+            reports=StatusReports(self.client, clock=self.clock, log=self._log),
+            probes=Probes(self.runtime, clock=self.clock, events=events, spawn=self._spawn),
+            events=events,
+            log=self._log,
+            node_ips=addresses,
+            log_directory=f"{config.state_directory}/logs" if config.state_directory else "",
+            node=lambda: registration.node,
+            services=self._services.variables,
+            spawn=self._spawn,
+        )
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        assert self._group is not None
+        return self._group.create_task(work, name=name)
+
+    def _pod_changed(self, before: Document | None, after: Document | None) -> None:
+        if self._host is None:
+            return
+        uid = uid_of(after or before or {})
+        worker = self._workers.get(uid)
+        if after is None:
+            if worker is not None:
+                worker.vanish()
+            return
+        if worker is None:
+            worker = self._workers[uid] = PodWorker(self._host, after, ended=self._ended)
+            worker.poke()
+        else:
+            worker.update(after)
+
+    def _ended(self, worker: PodWorker) -> None:
+        self._workers.pop(worker.uid, None)
+
+    async def _follow_runtime(self) -> None:
+        async for event in self.runtime.events():
+            worker = self._workers.get(event.pod_uid)
+            if worker is not None:
+                worker.poke()
+
+    async def _clear_orphans(self, host: Host) -> None:
+        """End what the runtime still has of pods that went while nobody looked."""
+        for sandbox in self.runtime.list_sandboxes():
+            uid = sandbox.config.uid
+            if uid in self._workers:
+                continue
+            pod = {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"namespace": sandbox.config.namespace, "name": sandbox.config.name, "uid": uid},
+                "spec": {"containers": []},
+            }
+            worker = self._workers[uid] = PodWorker(host, pod, ended=self._ended)
+            worker.vanish()
+
+    async def _until_cancelled(self, pods: Informer) -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            pods.remove_handler(self._pod_changed)
+
+
+class _Services:
+    """Service variables by namespace, made once for each change of Services. One informer for all agents."""
+
+    def __init__(self, informer: Informer) -> None:
+        self.informer = informer
+        self._lister: Lister = informer.lister
+        self._made: dict[tuple[str, bool], Mapping[str, str]] = {}
+        informer.add_handler(self._changed)
+
+    def variables(self, namespace: str, links: bool) -> Mapping[str, str]:
+        key = (namespace, links)
+        if key not in self._made:
+            self._made[key] = service_variables(self._lister.list(), namespace, links=links)
+        return self._made[key]
+
+    def _changed(self, before: Document | None, after: Document | None) -> None:
+        self._made.clear()

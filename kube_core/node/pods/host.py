@@ -1,0 +1,50 @@
+"""What a node's pod workers share: the drivers, the client's readers and writers, and the node's own addresses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from kube_core._kit.clock import Clock
+from kube_core.abc.network import Network
+from kube_core.abc.runtime import Runtime
+from kube_core.control.events import EventRecorder
+from kube_core.meta.documents import Document
+from kube_core.node.pods.backoff import Backoffs
+from kube_core.node.pods.reports import StatusReports
+from kube_core.node.probes import Probes
+from kube_core.node.sources import ApiSources
+from kube_core.node.volumes.mounting import PodVolumes
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+__all__ = ["Host"]
+
+
+@attrs.frozen
+class Host:
+    """One node, as its workers see it. Made by the agent."""
+
+    name: str
+    clock: Clock
+    runtime: Runtime
+    network: Network
+    volumes: PodVolumes
+    sources: ApiSources
+    reports: StatusReports
+    probes: Probes
+    events: EventRecorder
+    log: FilteringBoundLogger
+    node_ips: Sequence[str]
+    log_directory: str
+    """Where pods' logs go; "" leaves it to the runtime."""
+    node: Callable[[], Document | None]
+    services: Callable[[str, bool], Mapping[str, str]]
+    """Service variables for a namespace, with or without links."""
+    spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+    backoffs: Backoffs = attrs.field(factory=Backoffs)
+    image_backoffs: Backoffs = attrs.field(factory=Backoffs)

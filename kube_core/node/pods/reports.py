@@ -1,0 +1,107 @@
+"""Writing pod statuses: the latest one of each pod, once, and only when it says something new.
+
+Workers hand in whole statuses; one task a node writes them, so a pod that moves on while it waits its turn is written
+once. A pod whose end was reported is deleted for good here (grace 0, this very uid), since that must come after its
+last status. Called by the workers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import attrs
+
+from kube_core._kit.clock import Clock
+from kube_core.api import resources
+from kube_core.client.client import ApiClient
+from kube_core.meta.documents import Document, MutableDocument, name_of, namespace_of, uid_of
+from kube_core.meta.status import Conflict, NotFound, StatusError
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+__all__ = ["StatusReports"]
+
+_RETRY_SECONDS = 5.0
+#: Fields that a status may lose again; the patch has to say so.
+_OPTIONAL = ("reason", "message")
+
+
+@attrs.define
+class _Report:
+    pod: Document
+    status: Document
+    delete: bool
+
+
+class StatusReports:
+    """`run` is the task; `submit` never waits."""
+
+    def __init__(self, client: ApiClient, *, clock: Clock, log: FilteringBoundLogger) -> None:
+        self._client = client
+        self._clock = clock
+        self._log = log
+        self._waiting: dict[str, _Report] = {}
+        self._written: dict[str, Document] = {}
+        self._wake = asyncio.Event()
+
+    def submit(self, pod: Document, status: Document, *, delete: bool = False) -> None:
+        """Report `status` for `pod`; `delete`: nothing of it is left on this node, so it may go."""
+        uid = uid_of(pod)
+        if not delete and uid not in self._waiting and self._written.get(uid) == status:
+            return
+        self._waiting[uid] = _Report(pod, status, delete)
+        self._wake.set()
+
+    def forget(self, uid: str) -> None:
+        """The pod is gone from the API."""
+        self._waiting.pop(uid, None)
+        self._written.pop(uid, None)
+
+    @property
+    def idle(self) -> bool:
+        return not self._waiting
+
+    async def run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            failed: dict[str, _Report] = {}
+            while self._waiting:
+                uid = next(iter(self._waiting))
+                report = self._waiting[uid]
+                try:
+                    await self._write(uid, report)
+                except (NotFound, Conflict):
+                    self._done(uid, report)  # the pod is gone, or another one has its name
+                except StatusError as error:
+                    self._log.debug("pod status not written", pod=name_of(report.pod), error=error.message)
+                    failed[uid] = report
+                    self._done(uid, report)
+                else:
+                    self._done(uid, report)
+            if failed:
+                self._clock.call_later(_RETRY_SECONDS, lambda failed=failed: self._again(failed))  # type: ignore[misc]
+
+    async def _write(self, uid: str, report: _Report) -> None:
+        name, namespace = name_of(report.pod), namespace_of(report.pod)
+        if self._written.get(uid) != report.status:
+            status: MutableDocument = {field: None for field in _OPTIONAL if field not in report.status}
+            patch = {"metadata": {"uid": uid}, "status": {**status, **report.status}}
+            await self._client.patch(
+                resources.PODS, name, patch, namespace, patch_type="strategic", subresource="status"
+            )
+            self._written[uid] = report.status
+        if report.delete:
+            await self._client.delete(resources.PODS, name, namespace, grace_period=0, uid=uid)
+
+    def _done(self, uid: str, report: _Report) -> None:
+        if self._waiting.get(uid) is report:
+            del self._waiting[uid]
+
+    def _again(self, failed: Mapping[str, _Report]) -> None:
+        for uid, report in failed.items():
+            self._waiting.setdefault(uid, report)
+        self._wake.set()

@@ -1,0 +1,261 @@
+"""The node's own objects: the Node with its status, and the Lease that says that it lives.
+
+The Node is made where it is missing, and brought up to date where this node owns it (labels of its own, addresses,
+capacity, what it runs); what others wrote (taints, cordons, labels) stays. The Lease in `kube-node-lease` is renewed
+every 10 s; the status is written when it changes and every 5 min, as upstream's kubelet documents.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+
+from kube_core._kit.clock import Clock
+from kube_core.api import resources
+from kube_core.client.client import ApiClient
+from kube_core.meta import quantities
+from kube_core.meta.documents import Document, MutableDocument, labels_of, thaw, uid_of
+from kube_core.meta.quantities import Quantity
+from kube_core.meta.status import AlreadyExists, Conflict, NotFound, StatusError
+from kube_core.meta.times import format_micro_time, format_time
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+__all__ = ["KUBELET_VERSION", "NodeConfig", "Registration"]
+
+KUBELET_VERSION = "v1.37.2"
+
+_LEASE_NAMESPACE = "kube-node-lease"
+_LEASE_SECONDS = 40
+_RENEW_SECONDS = 10.0
+_STATUS_SECONDS = 300.0
+_RETRY_SECONDS = 1.0
+
+_HEALTHY = (
+    ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+)
+
+
+@attrs.frozen
+class NodeConfig:
+    """What one node is told about itself. Quantities as Kubernetes writes them; "": this machine's."""
+
+    name: str
+    pod_cidr: str = ""
+    cpu: str = ""
+    memory: str = ""
+    pods: int = 110
+    labels: Mapping[str, str] = attrs.field(factory=dict)
+    annotations: Mapping[str, str] = attrs.field(factory=dict)
+    taints: Sequence[Document] = ()
+    provider_id: str = ""
+    kubelet_port: int = 10250
+    """Where `server.py` listens; 0: nowhere."""
+    state_directory: str = ""
+    """Where volumes and logs go; needed by runtimes with processes."""
+
+
+class Registration:
+    """Keeps the Node and the Lease. `node` is the Node as last seen, for those who need its allocatable resources."""
+
+    def __init__(
+        self,
+        client: ApiClient,
+        config: NodeConfig,
+        *,
+        clock: Clock,
+        addresses: Sequence[str],
+        runtime_name: str,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._client = client
+        self._config = config
+        self._clock = clock
+        self._addresses = addresses
+        self._runtime_name = runtime_name
+        self._log = log
+        self._lease: Document | None = None
+        self._status_at = 0.0
+        self.node: Document | None = None
+
+    async def register(self) -> None:
+        """Return once the Node is there and Ready; tries until it is."""
+        while True:
+            try:
+                await self._write_node()
+                await self._renew()
+            except StatusError as error:
+                self._log.warning("the node cannot be registered yet", error=error.message)
+                await self._clock.sleep(_RETRY_SECONDS)
+            else:
+                return
+
+    async def run(self) -> None:
+        """Renew the Lease and the status, until cancelled."""
+        while True:
+            await self._clock.sleep(_RENEW_SECONDS)
+            try:
+                await self._renew()
+                if self._clock.monotonic() - self._status_at >= _STATUS_SECONDS:
+                    await self._write_node()
+            except StatusError as error:
+                self._log.warning("the node's heartbeat failed", error=error.message)
+
+    async def _write_node(self) -> None:
+        try:
+            present = await self._client.get(resources.NODES, self._config.name)
+        except NotFound:
+            try:
+                present = await self._client.create(resources.NODES, self._fresh())
+            except AlreadyExists:
+                present = await self._client.get(resources.NODES, self._config.name)
+        wanted = self._labels()
+        if any(labels_of(present).get(key) != value for key, value in wanted.items()):
+            present = await self._client.patch(
+                resources.NODES, self._config.name, {"metadata": {"labels": dict(wanted)}}
+            )
+        status = self._status(present)
+        self.node = await self._client.patch(
+            resources.NODES, self._config.name, {"status": status}, patch_type="strategic", subresource="status"
+        )
+        self._status_at = self._clock.monotonic()
+
+    async def _renew(self) -> None:
+        now = format_micro_time(self._clock.now())
+        if self._lease is None:
+            try:
+                self._lease = await self._client.get(resources.LEASES, self._config.name, _LEASE_NAMESPACE)
+            except NotFound:
+                self._lease = await self._client.create(resources.LEASES, self._fresh_lease(now))
+                return
+        lease: MutableDocument = thaw(self._lease)
+        lease["spec"] = {**(lease.get("spec") or {}), "holderIdentity": self._config.name, "renewTime": now}
+        try:
+            self._lease = await self._client.update(resources.LEASES, lease)
+        except (Conflict, NotFound):
+            self._lease = None
+            raise
+
+    def _fresh(self) -> MutableDocument:
+        config = self._config
+        spec: MutableDocument = {}
+        if config.pod_cidr:
+            spec |= {"podCIDR": config.pod_cidr, "podCIDRs": [config.pod_cidr]}
+        if config.provider_id:
+            spec["providerID"] = config.provider_id
+        if config.taints:
+            spec["taints"] = [dict(taint) for taint in config.taints]
+        metadata: MutableDocument = {"name": config.name, "labels": dict(self._labels())}
+        if config.annotations:
+            metadata["annotations"] = dict(config.annotations)
+        return {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec}
+
+    def _labels(self) -> Mapping[str, str]:
+        system, machine = _platform()
+        return {
+            "beta.kubernetes.io/arch": machine,
+            "beta.kubernetes.io/os": system,
+            "kubernetes.io/arch": machine,
+            "kubernetes.io/hostname": self._config.name,
+            "kubernetes.io/os": system,
+            **self._config.labels,
+        }
+
+    def _status(self, present: Document) -> MutableDocument:
+        config = self._config
+        capacity = {
+            "cpu": config.cpu or str(os.cpu_count() or 1),
+            "ephemeral-storage": "100Gi",
+            "hugepages-1Gi": "0",
+            "hugepages-2Mi": "0",
+            "memory": config.memory or _memory(),
+            "pods": str(config.pods),
+        }
+        allocatable = {**capacity, "memory": str(_less(capacity["memory"], "100Mi"))}
+        system, machine = _platform()
+        addresses = [{"type": "InternalIP", "address": address} for address in self._addresses]
+        return {
+            "addresses": [*addresses, {"type": "Hostname", "address": config.name}],
+            "allocatable": allocatable,
+            "capacity": capacity,
+            "conditions": self._conditions(present),
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": config.kubelet_port}},
+            "nodeInfo": {
+                "architecture": machine,
+                "bootID": _first_line("/proc/sys/kernel/random/boot_id"),
+                "containerRuntimeVersion": f"{self._runtime_name}://{KUBELET_VERSION.lstrip('v')}",
+                "kernelVersion": platform.release(),
+                "kubeProxyVersion": "",
+                "kubeletVersion": KUBELET_VERSION,
+                "machineID": _first_line("/etc/machine-id"),
+                "operatingSystem": system,
+                "osImage": _os_image(),
+                "systemUUID": "",
+            },
+        }
+
+    def _conditions(self, present: Document) -> list[MutableDocument]:
+        known = {each["type"]: each for each in (present.get("status") or {}).get("conditions") or ()}
+        now = format_time(self._clock.now())
+        wanted = [(kind, "False", reason, message) for kind, reason, message in _HEALTHY]
+        wanted.append(("Ready", "True", "KubeletReady", "kubelet is posting ready status"))
+        conditions = []
+        for kind, status, reason, message in wanted:
+            before = known.get(kind)
+            since = before["lastTransitionTime"] if before is not None and before.get("status") == status else now
+            conditions.append(
+                {
+                    "type": kind,
+                    "status": status,
+                    "lastHeartbeatTime": now,
+                    "lastTransitionTime": since,
+                    "reason": reason,
+                    "message": message,
+                }
+            )
+        return conditions
+
+    def _fresh_lease(self, now: str) -> MutableDocument:
+        owner = {"apiVersion": "v1", "kind": "Node", "name": self._config.name, "uid": uid_of(self.node or {})}
+        return {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": self._config.name, "namespace": _LEASE_NAMESPACE, "ownerReferences": [owner]},
+            "spec": {"holderIdentity": self._config.name, "leaseDurationSeconds": _LEASE_SECONDS, "renewTime": now},
+        }
+
+
+def _platform() -> tuple[str, str]:
+    machine = platform.machine().lower()
+    return platform.system().lower(), {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+
+
+def _memory() -> str:
+    return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 1024}Ki"
+
+
+def _less(amount: str, part: str) -> Quantity:
+    whole, kept = quantities.parse(amount), quantities.parse(part)
+    return whole - kept if kept < whole else whole
+
+
+def _first_line(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.readline().strip()
+    except OSError:
+        return ""
+
+
+def _os_image() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "")
+    except OSError:
+        return platform.system()
