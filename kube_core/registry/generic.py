@@ -25,6 +25,7 @@ from kube_core.bus.changes import Stored, encode
 from kube_core.meta import fields as field
 from kube_core.meta.documents import Document, Key, MutableDocument, key_of
 from kube_core.meta.fields import FieldError, Path
+from kube_core.meta.gvk import GroupKind
 from kube_core.meta.status import (
     AlreadyExists,
     BadRequest,
@@ -39,7 +40,7 @@ from kube_core.meta.status import (
 from kube_core.meta.times import format_time
 from kube_core.registry import deletion
 from kube_core.registry.context import Context, DeleteOptions, WriteOptions
-from kube_core.registry.kinds.metadata import validate_metadata, validate_metadata_update
+from kube_core.registry.kinds.metadata import drop_duplicate_owners, validate_metadata, validate_metadata_update
 from kube_core.registry.strategy import Strategy
 from kube_core.storage.objects import ObjectStore, Superseded
 
@@ -167,15 +168,17 @@ class Registry:
         metadata = document["metadata"]
         metadata["uid"] = self.random.uid()
         metadata["creationTimestamp"] = format_time(self.clock.now())
-        for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "generation"):
+        for name in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"):
             metadata.pop(name, None)
+        context.warn(*drop_duplicate_owners(document))
         self.strategy.prepare_for_create(document)
+        self.strategy.record_requester(document, context.user)
         key = Key(namespace, metadata.get("name") or "")
         release = self._allocate(document, None, options)
         try:
             errors = [*validate_metadata(document, self.descriptor, self.strategy), *self.strategy.validate(document)]
             if errors:
-                raise invalid(self.type.group_kind, key.name, errors)
+                raise invalid(self.strategy.group_kind, key.name, errors)
             context.warn(*self.strategy.warnings(document))
             await context.admission.validate(
                 context.attributes("CREATE", self.type, key, document, dry_run=options.dry_run)
@@ -272,6 +275,7 @@ class Registry:
             "UPDATE", self.type, key, document, old, subresource=update.subresource, dry_run=options.dry_run
         )
         await context.admission.mutate(attributes)
+        context.warn(*drop_duplicate_owners(document))
         self._prepare(document, old, update.subresource)
         release = _nothing if update.subresource else self._allocate(document, old, options)
         try:
@@ -280,8 +284,9 @@ class Registry:
                 *self._validate(document, old, update.subresource),
             ]
             if errors:
-                raise invalid(self.type.group_kind, key.name, errors)
-            context.warn(*self.strategy.warnings(document, old))
+                raise invalid(self.strategy.group_kind, key.name, errors)
+            if not update.subresource:
+                context.warn(*self.strategy.warnings(document, old))
             await context.admission.validate(attributes)
             return await self._write(current, document, options)
         except BaseException:
@@ -322,8 +327,9 @@ class Registry:
         if not text or text == "0":
             if text == "" and not self.strategy.allows_unconditional_update:
                 path = Path("metadata").child("resourceVersion")
+                # Upstream names the resource here, not the kind.
                 raise invalid(
-                    self.type.group_kind,
+                    GroupKind(self.type.group, self.type.plural),
                     current.key.name,
                     [field.invalid(path, 0, "must be specified for an update")],
                 )

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from kube_core.abc.transport import User
 from kube_core.api.types import ResourceDescriptor
 from kube_core.meta import names
 from kube_core.meta.documents import Document, MutableDocument
 from kube_core.meta.fields import FieldError
+from kube_core.meta.gvk import GroupKind
 
 __all__ = ["Strategy"]
 
@@ -43,6 +45,11 @@ class Strategy:
         #: Whether `metadata.generation` is kept for this kind.
         self.has_generation = self.has_status
 
+    @property
+    def group_kind(self) -> GroupKind:
+        """What errors about an object name it as."""
+        return self.descriptor.type.group_kind
+
     def name_problems(self, name: str, *, prefix: bool = False) -> Sequence[str]:
         """What is wrong with an object's name; `prefix`: with the beginning of a name to be generated."""
         return names.dns1123_subdomain_prefix(name) if prefix else names.dns1123_subdomain(name)
@@ -56,6 +63,9 @@ class Strategy:
             document.pop("status", None)
         if self.has_generation:
             document["metadata"]["generation"] = 1
+
+    def record_requester(self, document: MutableDocument, user: User) -> None:
+        """Write down who creates the object, for the kinds that keep it."""
 
     def prepare_for_update(self, document: MutableDocument, old: Document) -> None:
         """Keep what a client may not change through the main resource."""

@@ -9,6 +9,7 @@ import base64
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from kube_core.abc.transport import User
 from kube_core.meta import fields, names
 from kube_core.meta.documents import Document, MutableDocument, thaw
 from kube_core.meta.fields import FieldError, Path
@@ -54,6 +55,14 @@ _LASTING = (*_DECISIONS, "Failed")
 class SigningRequestStrategy(BuiltinStrategy):
     def name_rule(self, name: str) -> names.Messages:
         return ()
+
+    def record_requester(self, document: MutableDocument, user: User) -> None:
+        spec = document["spec"]
+        for name in ("username", "uid", "groups", "extra"):
+            spec.pop(name, None)
+        given: dict[str, Any] = {"username": user.name, "uid": user.uid, "groups": list(user.groups)}
+        given["extra"] = {key: list(values) for key, values in user.extra.items()}
+        spec.update({name: value for name, value in given.items() if value})
 
     def prepare_for_update(self, document: MutableDocument, old: Document) -> None:
         super().prepare_for_update(document, old)

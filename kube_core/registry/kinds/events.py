@@ -12,6 +12,7 @@ from typing import Any
 from kube_core.meta import fields, names
 from kube_core.meta.documents import Document, namespace_of
 from kube_core.meta.fields import FieldError, Path
+from kube_core.meta.gvk import GroupKind
 from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.checks import Errors
@@ -119,6 +120,10 @@ class NewEventStrategy(EventStrategy):
 
     about = "regarding"
     reporter = "reportingController"
+
+    @property
+    def group_kind(self) -> GroupKind:
+        return GroupKind("", "Event")
 
     def validate(self, document: Document) -> Errors:
         yield from super().validate(document)

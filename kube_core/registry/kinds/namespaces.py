@@ -73,6 +73,7 @@ class NamespaceStrategy(BuiltinStrategy):
 
     def prepare_for_deletion(self, document: MutableDocument) -> None:
         document["status"] = {**(document.get("status") or {}), "phase": "Terminating"}
+        document["metadata"].pop("deletionGracePeriodSeconds", None)
 
     def field_labels(self) -> Sequence[str]:
         return ("status.phase",)

@@ -58,13 +58,17 @@ class JobStrategy(BuiltinStrategy):
                 if not pattern.get("status"):
                     pattern["status"] = "True"
         default_template(spec.setdefault("template", {}))
+        labels = _template_labels(document)
+        if labels and not document["metadata"].get("labels"):
+            document["metadata"]["labels"] = dict(labels)
 
     def prepare_for_create(self, document: MutableDocument) -> None:
         super().prepare_for_create(document)
+        # A Job without labels of its own has those of its template, generated ones included.
+        shared = (document["metadata"].get("labels") or {}) == _template_labels(document)
         if not document["spec"].get("manualSelector"):
             _generate_selector(document)
-        labels = (document["spec"]["template"].get("metadata") or {}).get("labels")
-        if labels and not document["metadata"].get("labels"):
+        if shared and (labels := _template_labels(document)):
             document["metadata"]["labels"] = dict(labels)
 
     def validate(self, document: Document) -> Errors:
@@ -154,6 +158,10 @@ def _indexes(path: Path, spec: Mapping[str, Any]) -> Errors:
         if completions is not None and failed > completions:
             detail = "must be less than or equal to completions"
             yield fields.invalid(path.child("maxFailedIndexes"), failed, detail)
+
+
+def _template_labels(document: Document) -> Mapping[str, str]:
+    return ((document["spec"].get("template") or {}).get("metadata") or {}).get("labels") or {}
 
 
 def _generate_selector(document: MutableDocument) -> None:

@@ -47,6 +47,8 @@ class DaemonSetStrategy(BuiltinStrategy):
             rolling.setdefault("maxSurge", 0)
         spec.setdefault("revisionHistoryLimit", 10)
         default_template(spec.setdefault("template", {}))
+        if TEMPLATE_GENERATION not in (document["metadata"].get("annotations") or {}):
+            _set_template_generation(document, 0)
 
     def prepare_for_create(self, document: MutableDocument) -> None:
         super().prepare_for_create(document)
