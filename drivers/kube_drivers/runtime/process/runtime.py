@@ -77,7 +77,7 @@ class ProcessRuntime(Runtime):
         super().__init__(clock=clock, node_name=node_name, state_directory=state_directory)
         if not state_directory:
             raise RuntimeFailure("the process runtime needs a state directory")
-        self.images = images or Images(folders=tuple(Path(folder) for folder in image_folders))
+        self.images = images or Images.from_folders(Path(folder) for folder in image_folders)
         self._root = Path(state_directory).absolute()
         self._directory = self._root / "runtime"
         self._link: links.Link | None = None
