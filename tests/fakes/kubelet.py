@@ -37,7 +37,9 @@ class PretendedKubelet:
             made = await self.client.create(resources.NODES, document)
             ready = {"type": "Ready", "status": "True", "reason": "KubeletReady"}
             status = {"conditions": [ready], "capacity": node["status"]["allocatable"], **node["status"]}
-            await self.client.update_status(resources.NODES, {**made, "status": status})
+            made = await self.client.update_status(resources.NODES, {**made, "status": status})
+            # New nodes are tainted as not ready; taking that away is the node lifecycle controller's.
+            await self.client.update(resources.NODES, {**made, "spec": node["spec"]})
 
     async def run(self) -> None:
         self._pods.add_handler(self._changed)
