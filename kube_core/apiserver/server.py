@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -27,7 +28,6 @@ from kube_core.apiserver import bootstrap, watching
 from kube_core.apiserver.discovery import Discovery
 from kube_core.apiserver.health import Health
 from kube_core.apiserver.issuer import IssuerDocuments
-from kube_core.apiserver.openapi import OpenApi
 from kube_core.apiserver.pipeline import Pipeline
 from kube_core.apiserver.selecting import select
 from kube_core.apiserver.streams.forwarding import PortForward
@@ -53,6 +53,9 @@ from kube_core.registry.kinds.services.allocation import ServiceAllocator
 from kube_core.registry.options import ListOptions
 from kube_core.storage.cache import WatchCache
 from kube_core.storage.objects import ObjectStore
+
+if TYPE_CHECKING:
+    from kube_core.apiserver.openapi import OpenApi
 
 __all__ = ["ApiServer", "ServerConfig"]
 
@@ -120,7 +123,7 @@ class ApiServer:
         self.health.add("etcd", self._store_problem)
         self.health.add("informer-sync", self._cache_problem, endpoints=("readyz",))
         self.discovery = Discovery(self.catalogue)
-        self.openapi = OpenApi(self.catalogue)
+        self._openapi: OpenApi | None = None
         authorizer = Authorizer()
         self.pipeline = Pipeline(
             self.catalogue,
@@ -141,7 +144,6 @@ class ApiServer:
 
     async def start(self) -> None:
         """Read the store, make what must be there, start the server's own loops. Raises `StoreError`."""
-        self._define_topics()
         await self.cache.start()
         self._recover_allocations()
         await bootstrap.bootstrap(
@@ -194,6 +196,16 @@ class ApiServer:
         behind = self.store.revision - self.cache.revision
         return None if behind <= 0 else f"{behind} revisions behind the store"
 
+    def _answer_openapi(self, request: Request) -> Response | None:
+        if not request.path.startswith("/openapi"):
+            return None
+        if self._openapi is None:
+            # Only people and validating clients ask for it, and what makes it takes a while to import.
+            from kube_core.apiserver.openapi import OpenApi
+
+            self._openapi = OpenApi(self.catalogue)
+        return self._openapi.handle(request)
+
     def connect_node(self, name: str) -> NodeStreams | None:
         """The streams of a node, where somebody gave them (`nodes`)."""
         return self.nodes.get(name)
@@ -201,7 +213,7 @@ class ApiServer:
     def _route(self, authorizer: Authorizer) -> None:
         pipeline = self.pipeline
         issuer = IssuerDocuments(self.issuer)
-        pipeline.routes += [self.health.handle, self.discovery.handle, self.openapi.handle, issuer.handle]
+        pipeline.routes += [self.health.handle, self.discovery.handle, self._answer_openapi, issuer.handle]
         handlers = pipeline.subresources
         binding = Binding(self.clock, self.catalogue)
         handlers[("*", "*", "scale")] = Scale(self.clock)
@@ -219,9 +231,11 @@ class ApiServer:
     def _make_registry(self, descriptor: ResourceDescriptor, rules: ValidationContext | None = None) -> Registry:
         schema = builtin(descriptor.schema) if descriptor.schema else None
         is_service = descriptor.type.group == "" and descriptor.type.plural == "services"
+        strategy = strategy_for(descriptor, rules or self._rules)
+        self.bus.topic(descriptor.type.group_resource).index(strategy.index_fields(), strategy.fields)
         return Registry(
             descriptor,
-            strategy_for(descriptor, rules or self._rules),
+            strategy,
             self.objects,
             schema=schema,
             owners=FieldManager(schema, descriptor.type.gvk, has_status=descriptor.subresource("status") is not None),
@@ -229,17 +243,6 @@ class ApiServer:
             random=self.random,
             allocator=self.services if is_service else None,
         )
-
-    def _define_topics(self) -> None:
-        for descriptor in self.catalogue:
-            strategy = strategy_for(descriptor)
-            fields = tuple(strategy.index_fields())
-            if fields:
-
-                def fields_of(document: Document, strategy=strategy):  # type: ignore[no-untyped-def]
-                    return strategy.fields(document)
-
-                self.bus.define(descriptor.type.group_resource, fields, fields_of)
 
     def _recover_allocations(self) -> None:
         registry = self.catalogue.registry("", "v1", "services")

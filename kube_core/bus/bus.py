@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import attrs
@@ -177,12 +177,17 @@ class Subscription:
 class Topic:
     """One resource on the bus, with its subscriptions by index."""
 
-    def __init__(self, resource: GroupResource, index_fields: tuple[str, ...] = (), fields_of: FieldsOf | None = None):
+    def __init__(self, resource: GroupResource) -> None:
         self.resource = resource
-        self.index_fields = index_fields
-        self._fields_of = fields_of
+        self.index_fields: tuple[str, ...] = ()
+        self._fields_of: FieldsOf | None = None
         #: Subscriptions under ("name", ns, name), ("field", field, value), ("namespace", ns) or ("all",).
         self._subscriptions: dict[tuple[str, ...], dict[Subscription, None]] = {}
+
+    def index(self, fields: Sequence[str], fields_of: FieldsOf) -> None:
+        """Tell subscriptions apart by these fields, for those that come from now on."""
+        self.index_fields = tuple(fields)
+        self._fields_of = fields_of
 
     def fields_of(self, stored: Stored) -> Mapping[str, str]:
         """The values of this resource's selectable fields."""
@@ -244,11 +249,6 @@ class Bus:
         topic = self._topics.get(resource)
         if topic is None:
             topic = self._topics[resource] = Topic(resource)
-        return topic
-
-    def define(self, resource: GroupResource, index_fields: tuple[str, ...], fields_of: FieldsOf) -> Topic:
-        """Make a topic with index fields, before anyone subscribes to it."""
-        topic = self._topics[resource] = Topic(resource, index_fields, fields_of)
         return topic
 
     def forget(self, resource: GroupResource) -> None:

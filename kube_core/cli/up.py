@@ -8,9 +8,9 @@ until it says that it is ready, or why not.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,50 +50,47 @@ def run(options: UpOptions) -> str | None:
 
 def detached(options: UpOptions) -> str | None:
     """Start the cluster as a process of its own and return when it is ready."""
-    read, write = os.pipe()
-    os.set_inheritable(write, True)
-    log: Any = subprocess.DEVNULL
     try:
+        log = os.devnull
         if not options.in_memory:
             state = ClusterState.of(options.name)
             state.make()
-            log = open(state.log, "ab")  # noqa: SIM115 (the child's from here on)
-        child = subprocess.Popen(
-            [sys.executable, "-m", "kube_core.cli", "up", *_arguments(options)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, _READY_FD: str(write)},
-            pass_fds=[write],
-            start_new_session=True,
-        )
+            log = str(state.log)
     except StateError as error:
-        os.close(read)
-        os.close(write)
         return str(error)
-    os.close(write)
-    with os.fdopen(read) as pipe:
+    reading, writing = os.pipe()
+    sys.stdout.flush()
+    # A fork rather than a new interpreter: what is imported so far need not be imported again.
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        _go_apart(log)
+        os.environ[_READY_FD] = str(writing)
+        code = 1
+        try:
+            code = 0 if run(options) is None else 1
+        finally:
+            os._exit(code)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
         message = pipe.read()
     if message.startswith("ready\n"):
         sys.stdout.write(message.removeprefix("ready\n"))
         return None
-    code = child.wait()
-    return message.strip() or f"the cluster's process ended with code {code}; see {getattr(log, 'name', 'its output')}"
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    return message.strip() or f"the cluster's process ended with code {code}; see {log}"
 
 
-def _arguments(options: UpOptions) -> list[str]:
-    arguments = ["--name", options.name]
-    for name, value in options.given.items():
-        values = value if isinstance(value, list) else [value]
-        for each in values:
-            arguments += [f"--{name.replace('_', '-')}", str(each)]
-    if options.in_memory:
-        arguments.append("--in-memory")
-    if options.kubeconfig is not None:
-        arguments += ["--kubeconfig", options.kubeconfig]
-    if options.use_context:
-        arguments.append("--use-context")
-    return arguments
+def _go_apart(log: str) -> None:
+    """Belong to no terminal, and write to the log."""
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDONLY)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for target, source in ((0, null), (1, output), (2, output)):
+        os.dup2(source, target)
+    os.close(null)
+    os.close(output)
 
 
 def _run(options: UpOptions) -> str | None:
@@ -146,6 +143,8 @@ def _config(options: UpOptions, state: ClusterState | None, saved: Mapping[str, 
 
 
 def _serve(options: UpOptions, config: ClusterConfig, state: ClusterState | None) -> None:
+    # Nearly everything that start-up makes stays: looking for garbage among it only takes time.
+    gc.disable()
     import uvloop
 
     uvloop.run(_until_told(options, config, state))
@@ -171,6 +170,8 @@ async def _until_told(options: UpOptions, config: ClusterConfig, state: ClusterS
         loop.add_signal_handler(number, told)
     async with Cluster(config) as cluster:
         starting = False
+        gc.freeze()
+        gc.enable()
         if state is not None:
             state.save(_saved(config, cluster.port))
         path, current = _merge(options, cluster)

@@ -62,7 +62,7 @@ async def test_a_namespace_subscriber_does_not_hear_of_others() -> None:
 
 async def test_a_pod_that_moves_between_nodes_reaches_both_watchers() -> None:
     bus = Bus()
-    bus.define(PODS, ("spec.nodeName",), node_of)
+    bus.topic(PODS).index(["spec.nodeName"], node_of)
     here = bus.subscribe(PODS, Interest(fields={"spec.nodeName": "here"}))
     there = bus.subscribe(PODS, Interest(fields={"spec.nodeName": "there"}))
     elsewhere = bus.subscribe(PODS, Interest(fields={"spec.nodeName": "elsewhere"}))
