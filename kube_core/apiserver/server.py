@@ -51,6 +51,7 @@ from kube_core.registry.kinds import strategy_for
 from kube_core.registry.kinds.rules import ValidationContext
 from kube_core.registry.kinds.services.allocation import ServiceAllocator
 from kube_core.registry.options import ListOptions
+from kube_core.registry.strategy import Strategy
 from kube_core.storage.cache import WatchCache
 from kube_core.storage.objects import ObjectStore
 
@@ -231,11 +232,16 @@ class ApiServer:
     def _make_registry(self, descriptor: ResourceDescriptor, rules: ValidationContext | None = None) -> Registry:
         schema = builtin(descriptor.schema) if descriptor.schema else None
         is_service = descriptor.type.group == "" and descriptor.type.plural == "services"
-        strategy = strategy_for(descriptor, rules or self._rules)
-        self.bus.topic(descriptor.type.group_resource).index(strategy.index_fields(), strategy.fields)
+
+        def make_strategy() -> Strategy:
+            strategy = strategy_for(descriptor, rules or self._rules)
+            # Whoever selects by a field has asked for the strategy first, so the index is there before it is used.
+            self.bus.topic(descriptor.type.group_resource).index(strategy.index_fields(), strategy.fields)
+            return strategy
+
         return Registry(
             descriptor,
-            strategy,
+            make_strategy,
             self.objects,
             schema=schema,
             owners=FieldManager(schema, descriptor.type.gvk, has_status=descriptor.subresource("status") is not None),

@@ -12,6 +12,7 @@ store). Failures are `StatusError`s. Documents passed in belong to the registry.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
@@ -99,7 +100,7 @@ class Registry:
     def __init__(
         self,
         descriptor: ResourceDescriptor,
-        strategy: Strategy,
+        make_strategy: Callable[[], Strategy],
         objects: ObjectStore,
         *,
         schema: Schema | None,
@@ -110,7 +111,7 @@ class Registry:
     ) -> None:
         self.descriptor = descriptor
         self.type = descriptor.type
-        self.strategy = strategy
+        self._make_strategy = make_strategy
         self.objects = objects
         self.schema = schema
         self.owners = owners
@@ -121,6 +122,11 @@ class Registry:
         self.is_custom = False
         self.resource = descriptor.type.group_resource
         self.cache = objects.cache.resource(self.resource)
+
+    @functools.cached_property
+    def strategy(self) -> Strategy:
+        """What is particular to the kind; made when it first matters, as most kinds of a server are only listed."""
+        return self._make_strategy()
 
     # -- reads -------------------------------------------------------------------------------------------------------
 
