@@ -426,6 +426,22 @@ async def test_the_file_stops_growing_when_it_is_compacted(path: Path) -> None:
     assert path.stat().st_size < 1_200_000
 
 
+async def test_compacting_leaves_one_row_for_each_key_and_none_for_what_was_deleted(path: Path) -> None:
+    store = make(path)
+    await store.open()
+    for _ in range(3):
+        for number in range(4):
+            await put(store, f"/{number}", b"x")
+        await delete(store, "/0")
+    await store.compact(store.revision)
+    await put(store, "/0", b"anew")
+    await store.close()
+    connection = database.connect(path)
+    rows = connection.execute("SELECT key, value FROM changes ORDER BY key").fetchall()
+    connection.close()
+    assert rows == [("/0", b"anew"), ("/1", b"x"), ("/2", b"x"), ("/3", b"x")]
+
+
 async def test_a_compaction_that_was_interrupted_is_finished_by_the_next(path: Path) -> None:
     store = make(path)
     await store.open()
