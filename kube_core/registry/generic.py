@@ -375,6 +375,8 @@ class Registry:
             attributes = context.attributes("DELETE", self.type, key, None, current.document, dry_run=options.dry_run)
             await context.admission.mutate(attributes)
             await context.admission.validate(attributes)
+            policy_given = options.propagation is not None or options.orphan_dependents is not None
+            context.warn(*self.strategy.deletion_warnings(policy_given=policy_given))
             plan = deletion.plan(current.document, options, self.strategy, self.clock.now())
             try:
                 return await self._carry_out(current, plan, options), plan.remove

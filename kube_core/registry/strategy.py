@@ -130,6 +130,10 @@ class Strategy:
         """Texts for the Warning header."""
         return ()
 
+    def deletion_warnings(self, *, policy_given: bool) -> Sequence[str]:
+        """Texts for the Warning header of a deletion; `policy_given`: it says what becomes of dependents."""
+        return ()
+
     def field_labels(self) -> Sequence[str]:
         """Field selectors that this kind takes besides `metadata.name` and `metadata.namespace`."""
         return ()

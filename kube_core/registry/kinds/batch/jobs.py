@@ -31,6 +31,10 @@ _OLD_UID_LABEL = "controller-uid"
 _OLD_NAME_LABEL = "job-name"
 _INT32 = 2**31 - 1
 _INDEXED_LIMIT = 100_000
+_ORPHANS = (
+    "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "
+    "propagationPolicy=Orphan to suppress this warning"
+)
 _TOO_MANY_INDEXES = (
     "spec.completions: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than "
     "10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail"
@@ -92,6 +96,9 @@ class JobStrategy(BuiltinStrategy):
         if spec.get("completionMode") == "Indexed" and completions > _INDEXED_LIMIT and parallelism > 10_000:
             found.append(_TOO_MANY_INDEXES)
         return found
+
+    def deletion_warnings(self, *, policy_given: bool) -> Sequence[str]:
+        return () if policy_given else (_ORPHANS,)
 
     def field_labels(self) -> Sequence[str]:
         return ("status.successful",)

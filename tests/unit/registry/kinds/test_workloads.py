@@ -223,6 +223,13 @@ def test_finished_job_says_when_and_why(kind: MakeKind) -> None:
     ]
 
 
+def test_deletion_of_a_job_warns_that_pods_stay(kind: MakeKind) -> None:
+    strategy = kind("batch/v1", "Job").strategy
+    assert "child pods are preserved" in strategy.deletion_warnings(policy_given=False)[0]
+    assert strategy.deletion_warnings(policy_given=True) == ()
+    assert kind("apps/v1", "Deployment").strategy.deletion_warnings(policy_given=False) == ()
+
+
 @pytest.mark.parametrize(
     "schedule", ["* * * * *", "0 0 1 jan mon-fri", "*/5 1-4/2 * * 0,6", "@hourly", "@every 1h30m", "? * * * ?"]
 )
