@@ -43,8 +43,23 @@ GREETING = "It runs: from a fresh clone to this page."
 
 
 async def demonstrate(narrator: Narrator, *, keep: bool) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     directory = Path(tempfile.mkdtemp(prefix="kube-core-demo-"))
     leftovers = Leftovers(directory)
+    try:
+        stopping = await run_cluster(narrator, directory, leftovers, keep=keep)
+    finally:
+        leftovers.remove_directory()
+    left = leftovers.find()
+    if left:
+        raise StepFailed("something is left after the cluster has stopped:\n  " + "\n  ".join(left))
+    narrator.done("stopped: no process, no socket, no file is left", since=stopping)
+
+
+async def run_cluster(narrator: Narrator, directory: Path, leftovers: Leftovers, *, keep: bool) -> float:
+    """Start a cluster, tell the story, stop the cluster; returns when stopping began."""
     started = time.perf_counter()
     narrator.title("A cluster: SQLite store, process runtime, loopback network, user-space proxy, HTTP ingress")
     cluster = Cluster(
@@ -65,12 +80,7 @@ async def demonstrate(narrator: Narrator, *, keep: bool) -> None:
             kubeconfig.chmod(0o600)
             await stay(narrator, kubeconfig, story.url)
         narrator.title("Stopping")
-        stopping = time.perf_counter()
-    leftovers.remove_directory()
-    left = leftovers.find()
-    if left:
-        raise StepFailed("something is left after the cluster has stopped:\n  " + "\n  ".join(left))
-    narrator.done("stopped: no process, no socket, no file is left", since=stopping)
+        return time.perf_counter()
 
 
 async def stay(narrator: Narrator, kubeconfig: Path, url: str) -> None:
@@ -234,7 +244,7 @@ def main() -> int:
     except StepFailed as error:
         narrator.failed(str(error))
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         narrator.failed("interrupted")
         return 130
     return 0
