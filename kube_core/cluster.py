@@ -14,17 +14,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import importlib
 import ipaddress
 import itertools
 import tempfile
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import attrs
 
-from kube_core._kit.clock import Clock, SystemClock
+from kube_core._kit.clock import Clock, SystemClock, turn
 from kube_core._kit.logs import get_logger
 from kube_core._kit.random import Random
 from kube_core.abc.ingress import IngressDriver
@@ -59,6 +61,8 @@ __all__ = ["Cluster", "ClusterConfig"]
 
 _log = get_logger("kube_core.cluster")
 _ADMIN = User("kubernetes-admin", (MASTERS, AUTHENTICATED))
+#: Turns of the loop in which the server's first writes are on their way to the disk.
+_HEAD_START = 8
 _SERVER_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
 
 
@@ -84,9 +88,8 @@ class Cluster:
             raise ConfigError(str(error)) from None
         self.clock = clock or SystemClock()
         self.random = Random(self.config.seed)
-        self.plugins = host if host is not None else PluginHost.from_entry_points()
-        for plugin in plugins:
-            self.plugins.register(plugin, getattr(plugin, "__name__", type(plugin).__name__))
+        self._host = host
+        self._further_plugins = tuple(plugins)
         self._stack = contextlib.AsyncExitStack()
         self._server: ApiServer | None = None
         self._client: ApiClient | None = None
@@ -100,8 +103,15 @@ class Cluster:
         self.service_proxy: ServiceProxyAgent | None = None
         self.ingress: IngressAgent | None = None
         self.nodes: dict[str, NodeAgent] = {}
-        self._runtimes: list[Runtime] = []
         self.port = 0
+
+    @functools.cached_property
+    def plugins(self) -> PluginHost:
+        """The plugins of this cluster: those that are installed, and those it was given."""
+        host = self._host if self._host is not None else PluginHost.from_entry_points()
+        for plugin in self._further_plugins:
+            host.register(plugin, getattr(plugin, "__name__", type(plugin).__name__))
+        return host
 
     # -- what users reach for ----------------------------------------------------------------------------------------
 
@@ -171,12 +181,19 @@ class Cluster:
         await self._stack.aclose()
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
-        host = self.plugins
         self._state = self._state_directory(stack)
         network = load_driver("network", self.config.driver("network"))
         ranges = self._ranges(network)
+        cidrs = node_ranges(ranges.pod_cidr, self.config.nodes)
+        runtimes = self._make_runtimes(cidrs)
+        # Some runtimes start a process of their own: that takes its time beside ours.
+        starting = asyncio.gather(*(runtime.start() for runtime in runtimes.values()))
+        stack.push_async_callback(self._end_runtimes, runtimes, starting)
+        await turn()
         self._authority = self._load_authority()
-        self._server = await self._start_server(stack, host, ranges)
+        store = await self._open_store(stack)
+        host = self.plugins
+        self._server = await self._start_server(stack, store, ranges)
         self._client = self.client_for(_ADMIN)
         await self._listen(stack)
         self._informers = await stack.enter_async_context(
@@ -188,14 +205,14 @@ class Cluster:
         )
         writer = EventWriter(self.client, clock=self.clock, random=self.random)
         self._events = await stack.enter_async_context(writer)
-        stack.push_async_callback(self._end_runtimes)
         self._background = await stack.enter_async_context(Background())
         volumes = await self._start_volumes(stack) if self.config.nodes else None
         await self._start_controllers(stack, host, {"volume": volumes} if volumes is not None else {})
         if volumes is not None:
             await self._start_scheduler(host)
             await self._start_data_plane()
-            await self._start_nodes(network, ranges, volumes)
+            await starting
+            await self._start_nodes(network, volumes, cidrs, runtimes)
 
     def _state_directory(self, stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> Path | None:
         """Where state is kept, made if need be; None for a cluster that keeps nothing."""
@@ -220,12 +237,19 @@ class Cluster:
             return Authority.create("kube-core", now=now)
         return load_or_create(self.config.state_directory, "kube-core", now=now)
 
-    async def _start_server(
-        self, stack: contextlib.AsyncExitStack, host: PluginHost, ranges: NetworkRanges
-    ) -> ApiServer:
+    async def _open_store(self, stack: contextlib.AsyncExitStack) -> Store:
         store: Store = load_driver("store", self.config.store)(clock=self.clock, url=self.config.store)
-        await store.open()
+        opening = asyncio.create_task(store.open())
         stack.push_async_callback(store.close)
+        await turn()
+        # Importing every plugin takes about as long as the disk does.
+        try:
+            _ = self.plugins
+        finally:
+            await opening
+        return store
+
+    async def _start_server(self, stack: contextlib.AsyncExitStack, store: Store, ranges: NetworkRanges) -> ApiServer:
         loopback = [each for each in (ranges.pod_cidr, ranges.service_cidr) if ipaddress.ip_network(each).is_loopback]
         server = ApiServer(
             store,
@@ -237,10 +261,16 @@ class Cluster:
             ),
             clock=self.clock,
             random=self.random,
-            admission=host.admission(),
+            admission=self.plugins.admission(),
         )
-        await server.start()
         stack.push_async_callback(server.stop)
+        starting = asyncio.create_task(server.start())
+        if self.config.listen:
+            for _ in range(_HEAD_START):
+                await turn()
+            # aiohttp takes a while to import, in which the first objects can be written.
+            importlib.import_module("kube_core.apiserver.http")
+        await starting
         return server
 
     async def _listen(self, stack: contextlib.AsyncExitStack) -> None:
@@ -300,22 +330,39 @@ class Cluster:
         await self.service_proxy.started()
         await self.ingress.started()
 
-    async def _start_nodes(self, network: type[Network], ranges: NetworkRanges, volumes: VolumeDriver) -> None:
+    def _make_runtimes(self, cidrs: Sequence[str]) -> dict[str, Runtime]:
+        """A runtime for each node, by the node's name."""
+        if not cidrs:
+            return {}
+        driver = load_driver("runtime", self.config.runtime)
+        options = {"image_folders": self.config.images} if self.config.images else {}
+        names = [f"node-{number}" for number in range(1, len(cidrs) + 1)]
+        return {
+            name: driver(clock=self.clock, node_name=name, state_directory=self._node_directory(name), **options)
+            for name in names
+        }
+
+    def _node_directory(self, name: str) -> str:
+        """Where a node keeps what it keeps; "" for a cluster without state."""
+        if self._state is None:
+            return ""
+        directory = self._state / "nodes" / name
+        directory.mkdir(parents=True, exist_ok=True)
+        return str(directory)
+
+    async def _start_nodes(
+        self, network: type[Network], volumes: VolumeDriver, cidrs: Sequence[str], runtimes: Mapping[str, Runtime]
+    ) -> None:
         """Every node's agent; returns when all are Ready."""
-        cidrs = node_ranges(ranges.pod_cidr, self.config.nodes)
+        nodes = zip(runtimes.items(), cidrs, strict=True)
         await asyncio.gather(
-            *(self._start_node(f"node-{number}", cidr, network, volumes) for number, cidr in enumerate(cidrs, 1))
+            *(self._start_node(name, cidr, runtime, network, volumes) for (name, runtime), cidr in nodes)
         )
 
-    async def _start_node(self, name: str, cidr: str, network: type[Network], volumes: VolumeDriver) -> None:
-        directory = self._state / "nodes" / name if self._state is not None else None
-        if directory is not None:
-            directory.mkdir(parents=True, exist_ok=True)
-        state = str(directory) if directory is not None else ""
-        options = {"image_folders": self.config.images} if self.config.images else {}
-        runtime: Runtime = load_driver("runtime", self.config.runtime)(
-            clock=self.clock, node_name=name, state_directory=state, **options
-        )
+    async def _start_node(
+        self, name: str, cidr: str, runtime: Runtime, network: type[Network], volumes: VolumeDriver
+    ) -> None:
+        state = self._node_directory(name)
         agent = NodeAgent(
             NodeConfig(name, pod_cidr=cidr, state_directory=state),
             client=self.client_for(User(f"system:node:{name}", ("system:nodes", AUTHENTICATED))),
@@ -326,16 +373,17 @@ class Cluster:
             volumes=[volumes],
             clock=self.clock,
         )
-        self._runtimes.append(runtime)
         self.nodes[name] = agent
         self.server.nodes[name] = PodStreams(agent)
         ready = asyncio.Event()
         running = self.background.start(f"node {name}", agent.run(ready=ready.set))
         await first(ready, running)
 
-    async def _end_runtimes(self) -> None:
+    async def _end_runtimes(self, runtimes: Mapping[str, Runtime], starting: asyncio.Future[Any]) -> None:
         """A cluster that stops in good order takes its pods along; one that is killed finds them again."""
-        await asyncio.gather(*(runtime.end() for runtime in self._runtimes))
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await asyncio.gather(*(runtime.end() for runtime in runtimes.values()))
 
     async def _ensure(self, resource: ResourceType, document: Mapping[str, Any]) -> None:
         """Make an object, unless there is one of its name."""

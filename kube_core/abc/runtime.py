@@ -282,7 +282,10 @@ class Runtime(abc.ABC):
 
     @abc.abstractmethod
     async def start(self) -> None:
-        """Make ready; find earlier containers again. Raises `RuntimeFailure`."""
+        """Make ready; find earlier containers again. Asked again while started, it does nothing.
+
+        Raises `RuntimeFailure`.
+        """
 
     @abc.abstractmethod
     async def stop(self) -> None:

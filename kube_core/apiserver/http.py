@@ -87,7 +87,7 @@ class HttpServer:
             return await self._stream(native, response)
         headers: CIMultiDict[str] = CIMultiDict(response.headers)
         headers["Content-Type"] = response.content_type
-        headers["Cache-Control"] = "no-cache, private"
+        headers.setdefault("Cache-Control", "no-cache, private")
         return web.Response(status=response.status, body=response.encoded(), headers=headers)
 
     async def _call(self, request: Request) -> Response:

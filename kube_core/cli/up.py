@@ -12,6 +12,7 @@ import gc
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,9 @@ def detached(options: UpOptions) -> str | None:
         code = 1
         try:
             code = 0 if run(options) is None else 1
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
         finally:
             os._exit(code)
     os.close(writing)

@@ -88,11 +88,15 @@ class ProcessRuntime(Runtime):
         self._events: asyncio.Queue[ContainerEvent | None] = asyncio.Queue()
         self._stopping = False
         self._reviving: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
 
     async def start(self) -> None:
-        self._stopping = False
-        with self.clock.hold("process runtime: reach the supervisor"):
-            await self._reach()
+        async with self._starting:
+            if self._link is not None:
+                return
+            self._stopping = False
+            with self.clock.hold("process runtime: reach the supervisor"):
+                await self._reach()
 
     async def stop(self) -> None:
         self._stopping = True
