@@ -29,7 +29,9 @@ class NamespaceLifecycle(AdmissionPlugin):
     def handles(self, attributes: Attributes) -> bool:
         if attributes.operation == "DELETE":
             return attributes.resource.plural == "namespaces" and attributes.resource.group == ""
-        return attributes.resource.namespaced and attributes.resource.plural not in _REVIEWS
+        # What is there may still change while its namespace goes: finalizers are taken off that way.
+        creates = attributes.operation == "CREATE" and attributes.resource.namespaced
+        return creates and attributes.resource.plural not in _REVIEWS
 
     async def mutate(self, attributes: Attributes) -> None:
         if attributes.operation == "DELETE":

@@ -81,7 +81,7 @@ def test_cache_ends_up_like_the_server(steps: list[tuple[str, str, bool]]) -> No
                 if arrives:
                     await quiet(lambda: True, turns=5)
             api.end_watches()
-            await api.clock.advance(300)
+            await api.clock.advance(3600)
             await quiet(lambda: informer.is_synced)
             cached = {key_of(document): document for document in informer.lister.list("web")}
             assert not story.contradictions
