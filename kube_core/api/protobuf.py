@@ -32,6 +32,8 @@ _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _MACHINERY = "io.k8s.apimachinery.pkg."
 _EXTENSIONS = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
 _MAXIMUM_DEPTH = 100
+#: The types that are written as a number; a number where bytes belong could ask for any amount of memory.
+_NUMBERS = frozenset({"bool", "int32", "int64"})
 
 
 class ProtobufError(ValueError):
@@ -65,7 +67,7 @@ def decode(data: bytes, schema_of: Callable[[str, str], str]) -> dict[str, Any]:
         if not name:
             raise ProtobufError(f'no kind "{kind}" is registered for version "{api_version}"')
         return {"kind": kind, "apiVersion": api_version, **_in_json(name, _read(name, memoryview(raw), 0))}
-    except (IndexError, struct.error, UnicodeDecodeError, orjson.JSONDecodeError) as error:
+    except (IndexError, struct.error, UnicodeDecodeError, OverflowError, OSError, orjson.JSONDecodeError) as error:
         raise ProtobufError(f"the body cannot be read: {error}") from error
 
 
@@ -171,7 +173,7 @@ def _entry(kind: str, data: memoryview, depth: int) -> tuple[str, Any]:
         else:
             value, at = _varint(data, at)
         if tag >> 3 == 1:
-            key = str(bytes(value), "utf-8")
+            key = _value("string", value, depth)
         else:
             item = _value(kind, value, depth)
     return key, item
@@ -182,6 +184,8 @@ def _zero(kind: str) -> Any:
 
 
 def _value(kind: str, value: Any, depth: int) -> Any:
+    if isinstance(value, int) is not (kind in _NUMBERS):
+        raise ProtobufError(f"a field of type {kind} has another wire type")
     match kind:
         case "string":
             return str(bytes(value), "utf-8")
