@@ -1,6 +1,7 @@
 """The supervisor: one small process a node that owns its containers' processes and outlives the node agent.
 
-Run by file path (`python -I -S supervisor.py DIRECTORY`), so it imports the standard library alone, and little of it:
+Run by file path (`python -I -S supervisor.py DIRECTORY`); it imports the standard library alone, little of it, and its
+neighbours `processes.py` (starting and killing) and `commands.py` (exec):
 it is to stay resident for as long as containers run, beside every node.
 
 What it owns: each container's processes, their exit codes, their terminals, and the pumps that write what they say
@@ -31,38 +32,41 @@ It keeps no opinions: what a container's `meta` and the records of `set` mean is
 
 from __future__ import annotations
 
-import base64
 import ctypes
-import errno
 import fcntl
 import heapq
 import json
 import os
-import resource
 import selectors
 import signal
 import socket
 import struct
 import sys
-import termios
 import time
+
+if __package__:
+    from kube_drivers.runtime.process.commands import HIGH_WATER, Command
+    from kube_drivers.runtime.process.processes import (
+        Refused,
+        descendants,
+        exit_code,
+        kill_marked,
+        kill_members,
+        kill_pid,
+        read_processes,
+        spawn,
+    )
+else:  # run by path: the package, and all that it imports, is not for this process
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    from commands import HIGH_WATER, Command  # type: ignore
+    from processes import Refused, descendants, exit_code, kill_marked, kill_members, kill_pid, read_processes, spawn  # type: ignore
 
 IDLE_SECONDS = 60.0
 KILL_AGAIN_SECONDS = 0.02
 DRAIN_SECONDS = 5.0
 LINE_BYTES = 16 * 1024
-HIGH_WATER = 256 * 1024
 FRAME_LIMIT = 64 * 1024 * 1024
-MARK = "KUBE_CORE_CONTAINER"
 PR_SET_CHILD_SUBREAPER = 36
-
-
-class Refused(Exception):
-    """An answer that is an error."""
-
-    def __init__(self, message, reason=""):
-        super().__init__(message)
-        self.reason = reason
 
 
 class Loop:
@@ -292,144 +296,6 @@ class Connection:
         if self.command is not None:
             self.command.abandon()
         self.supervisor.look_idle()
-
-
-class Command:
-    """A command that runs in a container for somebody who is connected."""
-
-    def __init__(self, supervisor, connection, container, frame):
-        self.loop = supervisor.loop
-        self.connection = connection
-        self.container = container
-        self.code = None
-        self.outputs = {}
-        self.paused = set()
-        self.input = -1
-        self.pending = bytearray()
-        self.eof = False
-        self.tty = bool(frame.get("tty"))
-        spec = {**container.spec, "argv": frame["argv"]}
-        if self.tty:
-            master, slave = os.openpty()
-            self.pid = spawn(spec, (slave, slave, slave), tty=True)
-            os.close(slave)
-            self.outputs = {master: 1}
-            self.input = master
-        else:
-            reading, self.input = os.pipe()
-            out_read, out_write = os.pipe()
-            error_read, error_write = os.pipe()
-            try:
-                self.pid = spawn(spec, (reading, out_write, error_write), tty=False)
-            except Refused:
-                for fd in (self.input, out_read, error_read):
-                    os.close(fd)
-                raise
-            finally:
-                for fd in (reading, out_write, error_write):
-                    os.close(fd)
-            self.outputs = {out_read: 1, error_read: 2}
-        os.set_blocking(self.input, False)
-        for fd in self.outputs:
-            os.set_blocking(fd, False)
-            self.loop.read(fd, lambda mask, fd=fd: self.ready(fd, mask))
-        self.loop.children[self.pid] = self.ended
-        container.execs.add(self)
-        connection.command = self
-
-    def ready(self, fd, mask):
-        if mask & selectors.EVENT_WRITE:
-            self.feed()
-        if fd not in self.outputs or not mask & selectors.EVENT_READ:
-            return
-        try:
-            data = os.read(fd, 32768)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self.finish_output(fd)
-            return
-        self.connection.send({"out": self.outputs[fd], "data": base64.b64encode(data).decode()})
-        if len(self.connection.outgoing) > HIGH_WATER and fd in self.outputs:
-            self.loop.forget(fd)
-            self.paused.add(fd)
-
-    def resume(self):
-        for fd in self.paused:
-            self.loop.read(fd, lambda mask, fd=fd: self.ready(fd, mask))
-        self.paused.clear()
-
-    def take(self, frame):
-        if "in" in frame:
-            self.pending += base64.b64decode(frame["in"])
-        elif frame.get("eof"):
-            self.eof = True
-        elif "resize" in frame and self.tty and self.input >= 0:
-            columns, rows = frame["resize"]
-            fcntl.ioctl(self.input, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self.feed()
-
-    def feed(self):
-        if self.input < 0:
-            self.pending.clear()
-            return
-        try:
-            while self.pending:
-                del self.pending[: os.write(self.input, self.pending[:65536])]
-        except BlockingIOError:
-            self.loop.later(0.01, self.feed)
-            return
-        except OSError:
-            self.pending.clear()
-            self.eof = True
-        if self.eof:
-            if self.tty:
-                self.pending += b"\x04"  # end of file, as a terminal says it
-                self.eof = False
-                self.feed()
-            else:
-                os.close(self.input)
-                self.input = -1
-
-    def finish_output(self, fd):
-        self.loop.forget(fd)
-        self.paused.discard(fd)
-        if self.outputs.pop(fd, None) is None:
-            return
-        if fd == self.input:
-            self.input = -1
-        os.close(fd)
-        self.report()
-
-    def ended(self, code):
-        self.code = code
-        # Something that it left behind may hold its output open; the command itself is over.
-        self.loop.later(0.5, self.abandon_output)
-        self.report()
-
-    def abandon_output(self):
-        if not self.paused:
-            for fd in list(self.outputs):
-                self.finish_output(fd)
-
-    def report(self):
-        if self.code is None or self.outputs:
-            return
-        if self.input >= 0:
-            os.close(self.input)
-            self.input = -1
-        self.container.execs.discard(self)
-        self.connection.send({"exit": self.code})
-
-    def abandon(self):
-        """Nobody listens any more."""
-        self.paused.clear()
-        if self.code is None:
-            kill_session(self.pid)
-        for fd in list(self.outputs):
-            self.finish_output(fd)
 
 
 class Supervisor:
@@ -726,170 +592,6 @@ class Supervisor:
         for name in ("journal", "socket"):
             remove(os.path.join(self.directory, name))
         self.done = True
-
-
-def spawn(spec, stdio, tty):
-    """Start a program in a session of its own; its pid. Raises `Refused` with what execve said."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            become(spec, stdio, tty)
-        except OSError as error:
-            os.write(writing, f"{error.errno} {error.strerror}".encode())
-        except BaseException as error:
-            os.write(writing, f"0 {error}".encode())
-        finally:
-            os._exit(127)
-    os.close(writing)
-    failure = b""
-    while chunk := os.read(reading, 4096):
-        failure += chunk
-    os.close(reading)
-    if not failure:
-        return pid
-    os.waitpid(pid, 0)
-    number, _, text = failure.decode("utf-8", "replace").partition(" ")
-    name = spec["argv"][0]
-    if int(number) == errno.ENOENT and "/" not in name:
-        raise Refused(f'exec: "{name}": executable file not found in $PATH', "StartError")
-    raise Refused(f'exec: "{name}": {text[:1].lower()}{text[1:]}', "StartError")
-
-
-def become(spec, stdio, tty):
-    """Turn this child into the program. Never returns."""
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    os.setsid()
-    for target, fd in enumerate(stdio):
-        os.dup2(fd, target)
-    if tty:
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    for name, value in (spec.get("rlimits") or {}).items():
-        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
-    os.umask(0o022)
-    os.chdir(spec["cwd"])
-    if spec.get("group") is not None:
-        os.setgroups([])
-        os.setgid(spec["group"])
-    if spec.get("user") is not None:
-        os.setuid(spec["user"])
-    os.execvpe(spec["argv"][0], spec["argv"], spec["env"])
-
-
-def read_processes():
-    """pid → (parent, session, start time), of every process that is not a zombie."""
-    processes = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            found = read_process(int(name))
-            if found is not None:
-                processes[int(name)] = found
-    return processes
-
-
-def read_process(pid):
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return None
-    if fields[0] in (b"Z", b"X"):
-        return None
-    return int(fields[1]), int(fields[3]), int(fields[19])
-
-
-def descendants(processes, roots):
-    """`roots` and everything below them."""
-    children: dict = {}
-    for pid, (parent, _, _) in processes.items():
-        children.setdefault(parent, []).append(pid)
-    found, waiting = set(), list(roots)
-    while waiting:
-        pid = waiting.pop()
-        if pid not in found:
-            found.add(pid)
-            waiting.extend(children.get(pid, ()))
-    return found
-
-
-def is_marked(pid, identities):
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            environment = file.read()
-    except OSError:
-        return False
-    mark = f"{MARK}=".encode()
-    return any(
-        entry[len(mark) :].decode("utf-8", "replace") in identities
-        for entry in environment.split(b"\0")
-        if entry.startswith(mark)
-    )
-
-
-def kill_members(container):
-    """Kill what belongs to a container; whether there was anything."""
-    processes = read_processes()
-    sessions = {container.pid, *(each.pid for each in container.execs)}
-    me = os.getpid()
-    roots = {
-        pid
-        for pid, (parent, session, _) in processes.items()
-        if session in sessions or (parent == me and is_marked(pid, {container.id}))
-    }
-    members = descendants(processes, roots) & processes.keys()
-    for pid in members:
-        kill_pid(pid, processes[pid])
-    return bool(members)
-
-
-def kill_marked(identities):
-    """End what another supervisor left behind."""
-    if not identities:
-        return
-    for _ in range(50):
-        processes = read_processes()
-        left = [pid for pid in processes if pid != os.getpid() and is_marked(pid, identities)]
-        for pid in left:
-            kill_pid(pid, processes[pid])
-        if not left:
-            return
-        time.sleep(0.02)  # noqa: TID251 (this process has no clock but the machine's)
-
-
-def kill_pid(pid, seen):
-    """SIGKILL, to the very process that was looked at."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    except OSError:  # an old kernel
-        handle = -1
-    try:
-        again = read_process(pid)
-        if again is None or again[2] != seen[2]:
-            return
-        if handle >= 0:
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-        else:
-            os.kill(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
-    finally:
-        if handle >= 0:
-            os.close(handle)
-
-
-def kill_session(leader):
-    processes = read_processes()
-    for pid, seen in processes.items():
-        if seen[1] == leader:
-            kill_pid(pid, seen)
-
-
-def exit_code(status):
-    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
 def bind_short(listener, path):

@@ -1,0 +1,192 @@
+"""Processes of the supervisor: starting one in a session of its own, finding what belongs to a container, killing it.
+
+Standard library alone, as `supervisor.py`, which is run by its path and imports this as its neighbour. What always
+holds: a process is only ever signalled if it is the one that was looked at (pidfd and start time), or a child that was
+not reaped yet.
+"""
+
+# mypy: allow-untyped-defs, allow-untyped-calls, allow-incomplete-defs, allow-any-generics
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import resource
+import signal
+import termios
+import time
+
+MARK = "KUBE_CORE_CONTAINER"
+
+
+class Refused(Exception):
+    """An answer that is an error."""
+
+    def __init__(self, message, reason=""):
+        super().__init__(message)
+        self.reason = reason
+
+
+def spawn(spec, stdio, tty):
+    """Start a program in a session of its own; its pid. Raises `Refused` with what execve said."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            become(spec, stdio, tty)
+        except OSError as error:
+            os.write(writing, f"{error.errno} {error.strerror}".encode())
+        except BaseException as error:
+            os.write(writing, f"0 {error}".encode())
+        finally:
+            os._exit(127)
+    os.close(writing)
+    failure = b""
+    while chunk := os.read(reading, 4096):
+        failure += chunk
+    os.close(reading)
+    if not failure:
+        return pid
+    os.waitpid(pid, 0)
+    number, _, text = failure.decode("utf-8", "replace").partition(" ")
+    name = spec["argv"][0]
+    if int(number) == errno.ENOENT and "/" not in name:
+        raise Refused(f'exec: "{name}": executable file not found in $PATH', "StartError")
+    raise Refused(f'exec: "{name}": {text[:1].lower()}{text[1:]}', "StartError")
+
+
+def become(spec, stdio, tty):
+    """Turn this child into the program. Never returns."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    os.setsid()
+    for target, fd in enumerate(stdio):
+        os.dup2(fd, target)
+    if tty:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    for name, value in (spec.get("rlimits") or {}).items():
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+    os.umask(0o022)
+    os.chdir(spec["cwd"])
+    if spec.get("group") is not None:
+        os.setgroups([])
+        os.setgid(spec["group"])
+    if spec.get("user") is not None:
+        os.setuid(spec["user"])
+    os.execvpe(spec["argv"][0], spec["argv"], spec["env"])
+
+
+def read_processes():
+    """pid → (parent, session, start time), of every process that is not a zombie."""
+    processes = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            found = read_process(int(name))
+            if found is not None:
+                processes[int(name)] = found
+    return processes
+
+
+def read_process(pid):
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    if fields[0] in (b"Z", b"X"):
+        return None
+    return int(fields[1]), int(fields[3]), int(fields[19])
+
+
+def descendants(processes, roots):
+    """`roots` and everything below them."""
+    children: dict = {}
+    for pid, (parent, _, _) in processes.items():
+        children.setdefault(parent, []).append(pid)
+    found, waiting = set(), list(roots)
+    while waiting:
+        pid = waiting.pop()
+        if pid not in found:
+            found.add(pid)
+            waiting.extend(children.get(pid, ()))
+    return found
+
+
+def is_marked(pid, identities):
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            environment = file.read()
+    except OSError:
+        return False
+    mark = f"{MARK}=".encode()
+    return any(
+        entry[len(mark) :].decode("utf-8", "replace") in identities
+        for entry in environment.split(b"\0")
+        if entry.startswith(mark)
+    )
+
+
+def kill_members(container):
+    """Kill what belongs to a container; whether there was anything."""
+    processes = read_processes()
+    sessions = {container.pid, *(each.pid for each in container.execs)}
+    me = os.getpid()
+    roots = {
+        pid
+        for pid, (parent, session, _) in processes.items()
+        if session in sessions or (parent == me and is_marked(pid, {container.id}))
+    }
+    members = descendants(processes, roots) & processes.keys()
+    for pid in members:
+        kill_pid(pid, processes[pid])
+    return bool(members)
+
+
+def kill_marked(identities):
+    """End what another supervisor left behind."""
+    if not identities:
+        return
+    for _ in range(50):
+        processes = read_processes()
+        left = [pid for pid in processes if pid != os.getpid() and is_marked(pid, identities)]
+        for pid in left:
+            kill_pid(pid, processes[pid])
+        if not left:
+            return
+        time.sleep(0.02)  # noqa: TID251 (this process has no clock but the machine's)
+
+
+def kill_pid(pid, seen):
+    """SIGKILL, to the very process that was looked at."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    except OSError:  # an old kernel
+        handle = -1
+    try:
+        again = read_process(pid)
+        if again is None or again[2] != seen[2]:
+            return
+        if handle >= 0:
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+        else:
+            os.kill(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+    finally:
+        if handle >= 0:
+            os.close(handle)
+
+
+def kill_session(leader):
+    processes = read_processes()
+    for pid, seen in processes.items():
+        if seen[1] == leader:
+            kill_pid(pid, seen)
+
+
+def exit_code(status):
+    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
