@@ -1,7 +1,7 @@
 """A command in a container (`exec`): its streams, its terminal, its end. Part of the supervisor.
 
-Standard library alone, as `supervisor.py`, which is run by its path and imports this as its neighbour. Output waits while
-its connection has more than `HIGH_WATER` bytes to send; a command whose connection goes away is killed.
+Standard library alone, as `supervisor.py`, which is run by its path and imports this as its neighbour. Output waits
+while its connection has more than `HIGH_WATER` bytes to send; a command whose connection goes away is killed.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls, allow-incomplete-defs, allow-any-generics

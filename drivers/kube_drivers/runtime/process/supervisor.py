@@ -1,8 +1,8 @@
 """The supervisor: one small process a node that owns its containers' processes and outlives the node agent.
 
 Run by file path (`python -I -S supervisor.py DIRECTORY`); it imports the standard library alone, little of it, and its
-neighbours `processes.py` (starting and killing) and `commands.py` (exec):
-it is to stay resident for as long as containers run, beside every node.
+neighbours `processes.py` (starting and killing) and `commands.py` (exec). It is
+to stay resident for as long as containers run, beside every node.
 
 What it owns: each container's processes, their exit codes, their terminals, and the pumps that write what they say
 into CRI log files. An agent speaks to it over a unix socket, and may come and go; while it is away nothing is lost.
