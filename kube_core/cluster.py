@@ -225,7 +225,9 @@ class Cluster:
 
     def _ranges(self, network: type[Network]) -> NetworkRanges:
         """Pod and service ranges: what was asked for, what the driver declares, or upstream's usual ones."""
-        declared = network.ranges_for(self.config.name) if self.config.nodes else NetworkRanges()
+        # The same for a named cluster each time; another one for every cluster without a place of its own.
+        where = f"{self.config.name}@{self._state}" if self._state is not None else self.config.name
+        declared = network.ranges_for(where) if self.config.nodes else NetworkRanges()
         return NetworkRanges(
             pod_cidr=self.config.pod_cidr or declared.pod_cidr,
             service_cidr=self.config.service_cidr or declared.service_cidr,
@@ -292,7 +294,7 @@ class Cluster:
 
     async def _start_volumes(self, stack: contextlib.AsyncExitStack) -> VolumeDriver:
         """The cluster's volume driver, and its storage class as the default one."""
-        directory = str(self._state / "volumes") if self._state is not None else ""
+        directory = str(self._state) if self._state is not None else ""
         driver: VolumeDriver = load_driver("volume", self.config.driver("volume"))(
             clock=self.clock, state_directory=directory
         )
@@ -321,7 +323,7 @@ class Cluster:
         self.service_proxy = ServiceProxyAgent(self.informers, proxy, clock=self.clock, events=recorder)
         self.background.start("service proxy", self.service_proxy.run())
         ingress: IngressDriver = load_driver("ingress", self.config.driver("ingress"))(
-            clock=self.clock, address=self.config.bind, port=self.config.ingress_port
+            clock=self.clock, address=self._reachable_bind(), port=self.config.ingress_port
         )
         client = self.client_for(User("system:kube-ingress", (AUTHENTICATED,)), field_manager="kube-core-ingress")
         await self._ensure(resources.INGRESS_CLASSES, ingress_class())
@@ -384,6 +386,10 @@ class Cluster:
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         await asyncio.gather(*(runtime.end() for runtime in runtimes.values()))
+
+    def _reachable_bind(self) -> str:
+        """The address to listen on, or loopback where that is every address: it is shown to people."""
+        return "127.0.0.1" if ipaddress.ip_address(self.config.bind).is_unspecified else self.config.bind
 
     async def _ensure(self, resource: ResourceType, document: Mapping[str, Any]) -> None:
         """Make an object, unless there is one of its name."""

@@ -110,7 +110,7 @@ def table(
         registry.descriptor,
         documents,
         now=now,
-        include_object=include or "Metadata",
+        include_object=include or "Metadata",  # type: ignore[arg-type]  # one of _INCLUDES, as checked above
         list_metadata=metadata,
     )
     return made

@@ -21,9 +21,11 @@ from typing import Protocol
 
 import attrs
 
+from kube_core.api.types import ResourceType
 from kube_core.bus.changes import Change, Stored
 from kube_core.meta.documents import Document, Key
 from kube_core.meta.gvk import GroupResource
+from kube_core.meta.selectors import parse_labels
 
 __all__ = ["Bus", "Interest", "LabelMatcher", "Overrun", "Subscription", "Topic"]
 
@@ -260,11 +262,18 @@ class Bus:
                     subscription.close()
 
     def subscribe(
-        self, resource: GroupResource, interest: Interest | None = None, *, limit: int = 1000
+        self, kind: ResourceType | GroupResource, selector: str | Interest = "", *, limit: int = 1000
     ) -> Subscription:
-        """Hear of every change from now on. `limit`: how many may be unread before the subscriber is cut off."""
-        topic = self.topic(resource)
-        subscription = Subscription(topic, interest or Interest(), limit)
+        """Hear of every change to a resource from now on.
+
+        `selector`: labels as `kubectl -l` takes them, or an `Interest` that says more. `limit`: how many changes may
+        be unread before the subscriber is cut off. Raises `SelectorError`.
+        """
+        topic = self.topic(kind.group_resource if isinstance(kind, ResourceType) else kind)
+        interest = (
+            Interest(labels=parse_labels(selector) if selector else None) if isinstance(selector, str) else selector
+        )
+        subscription = Subscription(topic, selector, limit)
         topic.add(subscription)
         return subscription
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kube_core.api import resources
 from kube_core.bus.bus import Bus, Interest, Overrun
 from kube_core.bus.changes import Change, Stored, encode
 from kube_core.meta.documents import Document, Key
@@ -86,6 +87,14 @@ async def test_labels_that_start_and_stop_matching_are_additions_and_deletions()
         subscription.kind_of(Change(red.key, 5, red, None)),
     ]
     assert kinds == ["ADDED", "MODIFIED", "DELETED", "", "DELETED"]
+
+
+async def test_a_kind_and_a_label_selector_are_enough_to_subscribe() -> None:
+    bus = Bus()
+    subscription = bus.subscribe(resources.PODS, "team=red")
+    bus.publish(PODS, created(pod("b", 1, team="blue")))
+    bus.publish(PODS, created(pod("r", 2, team="red")))
+    assert (await anext(subscription)).key.name == "r"
 
 
 async def test_a_slow_subscriber_is_cut_off_and_ten_thousand_others_feel_nothing() -> None:
