@@ -197,7 +197,7 @@ class ApiServer:
         behind = self.store.revision - self.cache.revision
         return None if behind <= 0 else f"{behind} revisions behind the store"
 
-    def _answer_openapi(self, request: Request) -> Response | None:
+    async def _answer_openapi(self, request: Request) -> Response | None:
         if not request.path.startswith("/openapi"):
             return None
         if self._openapi is None:
@@ -205,7 +205,9 @@ class ApiServer:
             from kube_core.apiserver.openapi import OpenApi
 
             self._openapi = OpenApi(self.catalogue)
-        return self._openapi.handle(request)
+        # A document takes tens of milliseconds to make, the first time.
+        with self.clock.hold("an OpenAPI document is being made"):
+            return await asyncio.to_thread(self._openapi.handle, request)
 
     def connect_node(self, name: str) -> NodeStreams | None:
         """The streams of a node, where somebody gave them (`nodes`)."""

@@ -270,9 +270,8 @@ class Bus:
         be unread before the subscriber is cut off. Raises `SelectorError`.
         """
         topic = self.topic(kind.group_resource if isinstance(kind, ResourceType) else kind)
-        interest = (
-            Interest(labels=parse_labels(selector) if selector else None) if isinstance(selector, str) else selector
-        )
+        if isinstance(selector, str):
+            selector = Interest(labels=parse_labels(selector) if selector else None)
         subscription = Subscription(topic, selector, limit)
         topic.add(subscription)
         return subscription
