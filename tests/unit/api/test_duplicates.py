@@ -1,6 +1,7 @@
 """Repeated keys are found wherever they stand, and only they."""
 
 import json
+from typing import Any
 
 import orjson
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from kube_core.api.duplicates import duplicate_fields
 
 
-def found(text):
+def found(text: str) -> list[str]:
     return duplicate_fields(text.encode(), orjson.loads(text))
 
 
@@ -29,7 +30,7 @@ def found(text):
         ('"text"', []),
     ],
 )
-def test_repeated_keys_are_named_by_their_path(text, paths):
+def test_repeated_keys_are_named_by_their_path(text: str, paths: list[str]) -> None:
     assert found(text) == [f'duplicate field "{path}"' for path in paths]
 
 
@@ -41,5 +42,5 @@ VALUES = st.recursive(
 
 
 @given(VALUES, st.sampled_from([None, 1]))
-def test_no_text_of_a_value_has_any(value, indent):
+def test_no_text_of_a_value_has_any(value: Any, indent: int | None) -> None:
     assert found(json.dumps(value, indent=indent)) == []

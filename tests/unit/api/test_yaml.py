@@ -1,5 +1,7 @@
 """YAML as upstream reads it."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,15 +35,15 @@ VALUES = st.recursive(
         ("a: 1\n---\nb: 2\n", {"a": 1}),
     ],
 )
-def test_first_document_is_read(text, value):
+def test_first_document_is_read(text: str, value: Any) -> None:
     assert yaml.load(text) == value
 
 
-def test_every_document_is_read():
+def test_every_document_is_read() -> None:
     assert list(yaml.load_all("a: 1\n---\n---\nb: 2\n")) == [{"a": 1}, {"b": 2}]
 
 
-def test_last_of_repeated_keys_counts_and_each_is_told():
+def test_last_of_repeated_keys_counts_and_each_is_told() -> None:
     text = "data:\n  a: one\n  a: two\n  n: 1\n  n: 2\n"
     assert yaml.load_noting_duplicates(text) == (
         {"data": {"a": "two", "false": 2}},
@@ -50,22 +52,22 @@ def test_last_of_repeated_keys_counts_and_each_is_told():
 
 
 @pytest.mark.parametrize("text", ["a: b: c", "a: [", "\x00", ": :\n- x", "a: !!python/object:x {}"])
-def test_what_is_no_yaml_is_an_error(text):
+def test_what_is_no_yaml_is_an_error(text: str) -> None:
     with pytest.raises(yaml.YamlError):
         yaml.load(text)
 
 
-def test_what_was_written_is_read_again():
+def test_what_was_written_is_read_again() -> None:
     document = {"kind": "X", "apiVersion": "v1", "data": {"t": "yes", "n": "1", "m": "a\nb\n", "e": "", "l": [1, None]}}
     assert yaml.load(yaml.dump(document)) == document
 
 
 @given(VALUES)
-def test_any_value_comes_back(value):
+def test_any_value_comes_back(value: Any) -> None:
     assert yaml.load(yaml.dump({"value": value})) == {"value": value}
 
 
-def test_it_is_written_as_upstream_writes_it():
+def test_it_is_written_as_upstream_writes_it() -> None:
     document = {"kind": "X", "apiVersion": "v1", "items": [{"b": "yes", "a": 1}], "text": "a\nb\n", "at": "2026-01-01"}
     assert yaml.dump(document).decode() == (
         'apiVersion: v1\nat: "2026-01-01"\nitems:\n- a: 1\n  b: "yes"\nkind: X\ntext: |\n  a\n  b\n'

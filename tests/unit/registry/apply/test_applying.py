@@ -1,6 +1,7 @@
 """The apply operation: merging, ownership, conflicts, giving up, and the way over from client-side apply."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from kube_core.api import schemas
 from kube_core.api.schemas import Schema
 from kube_core.meta import status
-from kube_core.meta.documents import freeze, thaw
+from kube_core.meta.documents import Document, MutableDocument, freeze, thaw
 from kube_core.meta.gvk import GroupVersionKind
 from kube_core.registry.apply import FieldManager
 
@@ -36,30 +37,38 @@ GADGETS = FieldManager(
 )  # fmt: skip
 
 
-def config_map(data=None, **metadata):
+def config_map(data: Any = None, **metadata: Any) -> MutableDocument:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"} | metadata} | (
         {} if data is None else {"data": data}
     )
 
 
-def gadget(**spec):
+def gadget(**spec: Any) -> MutableDocument:
     return {"apiVersion": "g.io/v1", "kind": "Gadget", "metadata": {"name": "a"}, "spec": spec}
 
 
-def applied(fields, live, configuration, manager="alpha", now=0.0, **more):
+def applied(
+    fields: FieldManager,
+    live: Document | None,
+    configuration: Document,
+    manager: str = "alpha",
+    now: float = 0.0,
+    **more: Any,
+) -> Document:
     result = fields.apply(live, freeze(configuration), manager=manager, now=now, **more)
     result["metadata"]["uid"] = "u"
-    return freeze(result)
+    stored: Document = freeze(result)
+    return stored
 
 
-def owned(document, manager, operation="Apply"):
+def owned(document: Document, manager: str, operation: str = "Apply") -> Any:
     for entry in document["metadata"].get("managedFields", ()):
         if (entry["manager"], entry["operation"]) == (manager, operation):
             return entry["fieldsV1"]
     return None
 
 
-def test_applier_of_a_missing_object_owns_the_leaves_it_names():
+def test_applier_of_a_missing_object_owns_the_leaves_it_names() -> None:
     document = applied(CONFIG_MAPS, None, config_map({"a": "1"}, labels={"l": "1"}))
     assert document["data"] == {"a": "1"}
     assert document["metadata"]["managedFields"] == [
@@ -74,19 +83,19 @@ def test_applier_of_a_missing_object_owns_the_leaves_it_names():
     ]
 
 
-def test_applying_again_changes_nothing():
+def test_applying_again_changes_nothing() -> None:
     once = applied(CONFIG_MAPS, None, config_map({"a": "1"}))
     assert applied(CONFIG_MAPS, once, config_map({"a": "1"}), now=60.0) == once
 
 
-def test_same_value_is_shared_without_conflict_and_without_a_time():
+def test_same_value_is_shared_without_conflict_and_without_a_time() -> None:
     live = applied(CONFIG_MAPS, None, config_map({"a": "1"}))
     both = applied(CONFIG_MAPS, live, config_map({"a": "1"}), "beta", now=60.0)
     assert owned(both, "alpha") == owned(both, "beta") == {"f:data": {"f:a": {}}}
     assert [entry.get("time") for entry in both["metadata"]["managedFields"]] == [None, "1970-01-01T00:00:00Z"]
 
 
-def test_field_given_up_goes_unless_another_owns_it():
+def test_field_given_up_goes_unless_another_owns_it() -> None:
     live = applied(CONFIG_MAPS, None, config_map({"a": "1", "b": "1"}))
     live = applied(CONFIG_MAPS, live, config_map({"a": "1"}), "beta")
     live = applied(CONFIG_MAPS, live, config_map({}))
@@ -96,7 +105,7 @@ def test_field_given_up_goes_unless_another_owns_it():
     assert not live.get("data")
 
 
-def test_field_of_an_updater_survives_the_applier():
+def test_field_of_an_updater_survives_the_applier() -> None:
     live = applied(CONFIG_MAPS, None, config_map({"a": "1"}))
     new = thaw(live)
     new["data"]["b"] = "2"
@@ -105,7 +114,7 @@ def test_field_of_an_updater_survives_the_applier():
     assert live["data"] == {"b": "2"}
 
 
-def test_changing_anothers_field_is_a_conflict():
+def test_changing_anothers_field_is_a_conflict() -> None:
     live = applied(CONFIG_MAPS, None, config_map({"a": "1"}))
     with pytest.raises(status.Conflict) as caught:
         applied(CONFIG_MAPS, live, config_map({"a": "2"}), "beta")
@@ -115,7 +124,7 @@ def test_changing_anothers_field_is_a_conflict():
     }
 
 
-def test_conflicts_are_listed_by_manager_whole_fields_first():
+def test_conflicts_are_listed_by_manager_whole_fields_first() -> None:
     live = applied(GADGETS, None, gadget(m=[{"name": "x", "v": 1}], u=["1"], am={"k": "1"}))
     new = thaw(live)
     new["spec"]["s"] = ["q"]
@@ -136,7 +145,7 @@ def test_conflicts_are_listed_by_manager_whole_fields_first():
     ]
 
 
-def test_conflict_names_the_subresource():
+def test_conflict_names_the_subresource() -> None:
     body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "w"}}
     live = applied(DEPLOYMENTS, None, body | {"spec": {"replicas": 1}})
     live = applied(DEPLOYMENTS, live, body | {"status": {"replicas": 1}}, subresource="status")
@@ -146,7 +155,7 @@ def test_conflict_names_the_subresource():
     assert owned(ignored, "beta") is None or "f:spec" not in owned(ignored, "beta")
 
 
-def test_forcing_takes_the_fields_over():
+def test_forcing_takes_the_fields_over() -> None:
     live = applied(CONFIG_MAPS, None, config_map({"a": "1", "b": "1"}))
     live = applied(CONFIG_MAPS, live, config_map({"a": "2"}), "beta", force=True)
     assert live["data"] == {"a": "2", "b": "1"}
@@ -154,7 +163,7 @@ def test_forcing_takes_the_fields_over():
     assert owned(live, "beta") == {"f:data": {"f:a": {}}}
 
 
-def test_empty_map_is_owned_as_a_whole():
+def test_empty_map_is_owned_as_a_whole() -> None:
     live = applied(CONFIG_MAPS, None, config_map({}))
     assert owned(live, "alpha") == {"f:data": {}}
     bare = thaw(live)
@@ -163,13 +172,13 @@ def test_empty_map_is_owned_as_a_whole():
         applied(CONFIG_MAPS, freeze(bare), config_map({"k": "v"}), "beta")
 
 
-def test_atomic_parts_change_as_one():
+def test_atomic_parts_change_as_one() -> None:
     live = applied(GADGETS, None, gadget(am={"k": "1"}, u=["1"]))
     live = applied(GADGETS, live, gadget(am={"l": "2"}), "beta", force=True)
     assert live["spec"] == {"am": {"l": "2"}, "u": ["1"]}
 
 
-def test_granular_parts_are_shared():
+def test_granular_parts_are_shared() -> None:
     live = applied(GADGETS, None, gadget(m=[{"name": "x", "v": 1}], s=["1"], gm={"k": "1"}))
     live = applied(GADGETS, live, gadget(m=[{"name": "y", "v": 2}], s=["2"], gm={"l": "2"}), "beta")
     assert live["spec"] == {
@@ -192,12 +201,14 @@ def test_granular_parts_are_shared():
         (["s", "l"], ["s", "n"], ["s", "l", "n"]),
     ],
 )
-def test_applied_items_keep_their_order_among_live_ones(live, configuration, expected):
+def test_applied_items_keep_their_order_among_live_ones(
+    live: list[str], configuration: list[str], expected: list[str]
+) -> None:
     document = {"apiVersion": "g.io/v1", "kind": "Gadget", "metadata": {"name": "a", "uid": "u"}, "spec": {"s": live}}
     assert applied(GADGETS, freeze(document), gadget(s=configuration))["spec"]["s"] == expected
 
 
-def test_giving_up_a_struct_takes_unowned_defaults_with_it():
+def test_giving_up_a_struct_takes_unowned_defaults_with_it() -> None:
     body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "w"}}
     live = thaw(applied(DEPLOYMENTS, None, body | {"spec": {"replicas": 1, "strategy": {"type": "RollingUpdate"}}}))
     live["spec"]["strategy"]["rollingUpdate"] = {"maxSurge": "25%"}
@@ -205,7 +216,7 @@ def test_giving_up_a_struct_takes_unowned_defaults_with_it():
     assert result["spec"] == {"replicas": 1}
 
 
-def test_objects_nobody_owns_belong_to_before_first_apply():
+def test_objects_nobody_owns_belong_to_before_first_apply() -> None:
     live = freeze({**config_map({"a": "1", "b": "1"}), "metadata": {"name": "c", "uid": "u"}})
     with pytest.raises(status.Conflict, match=r'conflict with "before-first-apply" using v1: \.data\.a'):
         applied(CONFIG_MAPS, live, config_map({"a": "2"}))
@@ -216,15 +227,16 @@ def test_objects_nobody_owns_belong_to_before_first_apply():
 ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 
 
-def client_side(data, remembered):
+def client_side(data: dict[str, str], remembered: dict[str, str]) -> Document:
     text = json.dumps(config_map(remembered))
     document = config_map(data, annotations={ANNOTATION: text})
     CONFIG_MAPS.update(None, document, manager="kubectl-client-side-apply", now=0.0)
     document["metadata"]["uid"] = "u"
-    return freeze(document)
+    stored: Document = freeze(document)
+    return stored
 
 
-def test_kubectl_takes_over_what_it_applied_from_the_client_side():
+def test_kubectl_takes_over_what_it_applied_from_the_client_side() -> None:
     live = client_side({"a": "1", "b": "1"}, {"a": "1", "b": "1"})
     result = applied(CONFIG_MAPS, live, config_map({"a": "2"}), "kubectl")
     assert result["data"] == {"a": "2", "b": "1"}
@@ -234,7 +246,7 @@ def test_kubectl_takes_over_what_it_applied_from_the_client_side():
     assert owned(result, "kubectl") == {"f:data": {"f:a": {}}}
 
 
-def test_others_and_changed_values_still_conflict_after_client_side_apply():
+def test_others_and_changed_values_still_conflict_after_client_side_apply() -> None:
     with pytest.raises(status.Conflict):
         applied(CONFIG_MAPS, client_side({"a": "1"}, {"a": "1"}), config_map({"a": "2"}), "other")
     with pytest.raises(status.Conflict):
@@ -258,13 +270,13 @@ def test_others_and_changed_values_still_conflict_after_client_side_apply():
                                          '.data: expected map, got "x"'),
     ],
 )  # fmt: skip
-def test_configuration_that_cannot_be_is_refused(configuration, message):
+def test_configuration_that_cannot_be_is_refused(configuration: Document, message: str) -> None:
     with pytest.raises(status.BadRequest) as caught:
         applied(CONFIG_MAPS, None, configuration)
     assert caught.value.message == message
 
 
-def test_every_problem_is_told():
+def test_every_problem_is_told() -> None:
     with pytest.raises(status.BadRequest) as caught:
         applied(GADGETS, None, gadget(m=[{"v": 1}], on="yes"))
     assert caught.value.message == (
@@ -278,7 +290,7 @@ def test_every_problem_is_told():
 class TwoVersions:
     """v1 calls the field `size`, v2 calls it `length`; v0 is gone."""
 
-    def convert(self, document, api_version):
+    def convert(self, document: Document, api_version: str) -> Document | None:
         if api_version == "g.io/v0":
             return None
         spec = {
@@ -287,18 +299,18 @@ class TwoVersions:
         }
         return {**document, "apiVersion": api_version, "spec": spec}
 
-    def schema(self, api_version):
+    def schema(self, api_version: str) -> Schema:
         return Schema({"type": "object", "properties": {"spec": {"type": "object", "properties": {
             "size": {"type": "integer"}, "length": {"type": "integer"}, "color": TEXT}}}})  # fmt: skip
 
 
-def two_versions(version):
+def two_versions(version: str) -> FieldManager:
     versions = TwoVersions()
     gvk = GroupVersionKind("g.io", version, "Gadget")
     return FieldManager(versions.schema(""), gvk, custom=True, versions=versions)
 
 
-def test_owners_in_another_version_are_compared_in_their_own():
+def test_owners_in_another_version_are_compared_in_their_own() -> None:
     one, two = two_versions("v1"), two_versions("v2")
     live = applied(one, None, gadget(size=1))
     seen = freeze({**live, "apiVersion": "g.io/v2", "spec": {"length": 1}})
@@ -312,14 +324,14 @@ def test_owners_in_another_version_are_compared_in_their_own():
     assert colored["spec"] == {"color": "red"}
 
 
-def test_map_that_its_owners_emptied_is_unset_and_still_owned():
+def test_map_that_its_owners_emptied_is_unset_and_still_owned() -> None:
     live = applied(GADGETS, None, gadget(gm={"k": "1"}))
     result = applied(GADGETS, live, gadget(gm={}))
     assert result["spec"] == {"gm": None}
     assert owned(result, "alpha") == {"f:spec": {"f:gm": {}}}
 
 
-def test_owners_in_a_version_that_is_gone_are_forgotten():
+def test_owners_in_a_version_that_is_gone_are_forgotten() -> None:
     live = thaw(applied(two_versions("v1"), None, gadget(size=1)))
     live["metadata"]["managedFields"][0]["apiVersion"] = "g.io/v0"
     result = applied(two_versions("v1"), freeze(live), gadget(size=2), "beta")
@@ -343,14 +355,14 @@ SPECS = st.fixed_dictionaries(
 
 
 @given(SPECS, SPECS)
-def test_apply_is_idempotent_over_any_live_object(first, second):
+def test_apply_is_idempotent_over_any_live_object(first: dict[str, Any], second: dict[str, Any]) -> None:
     live = applied(GADGETS, None, gadget(**first), "other")
     once = applied(GADGETS, live, gadget(**second), force=True)
     assert applied(GADGETS, once, gadget(**second), force=True, now=60.0) == once
 
 
 @given(SPECS, SPECS)
-def test_what_an_applier_says_last_is_what_the_object_has(first, second):
+def test_what_an_applier_says_last_is_what_the_object_has(first: dict[str, Any], second: dict[str, Any]) -> None:
     live = applied(GADGETS, None, gadget(**first))
     result = applied(GADGETS, live, gadget(**second))
     kept = {key: value for key, value in second.items() if value not in ({}, [])}
@@ -358,7 +370,7 @@ def test_what_an_applier_says_last_is_what_the_object_has(first, second):
 
 
 @given(SPECS, SPECS)
-def test_disjoint_appliers_commute(first, second):
+def test_disjoint_appliers_commute(first: dict[str, Any], second: dict[str, Any]) -> None:
     second = {key: value for key, value in second.items() if key not in first}
     base = applied(GADGETS, None, gadget(), "base")
     one = applied(GADGETS, applied(GADGETS, base, gadget(**first), "one"), gadget(**second), "two")
@@ -369,7 +381,7 @@ def test_disjoint_appliers_commute(first, second):
 
 
 @given(SPECS, SPECS)
-def test_giving_up_everything_leaves_the_other_appliers_object(first, second):
+def test_giving_up_everything_leaves_the_other_appliers_object(first: dict[str, Any], second: dict[str, Any]) -> None:
     live = applied(GADGETS, None, gadget(**first), "one")
     live = applied(GADGETS, live, gadget(**second), "two", force=True)
     alone = applied(GADGETS, live, gadget(), "one")
@@ -379,7 +391,7 @@ def test_giving_up_everything_leaves_the_other_appliers_object(first, second):
             assert alone["spec"][key] is not None
 
 
-def test_times_of_other_appliers_stay():
+def test_times_of_other_appliers_stay() -> None:
     live = applied(GADGETS, None, gadget(on=True), "one")
     live = applied(GADGETS, live, gadget(s=["p"]), "two", now=60.0)
     assert [entry["time"][14:19] for entry in live["metadata"]["managedFields"]] == ["00:00", "01:00"]

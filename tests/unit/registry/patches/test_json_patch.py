@@ -1,17 +1,19 @@
 """JSON Patch: RFC 6902, and the leniencies that upstream's clients see."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kube_core.meta import status
-from kube_core.meta.documents import freeze, thaw
+from kube_core.meta.documents import Document, MutableDocument, freeze, thaw
 from kube_core.registry import patches
 
-FRUIT = {"kind": "ConfigMap", "data": {"apple": "red", "banana": "yellow"}, "list": [1, 2, 3]}
+FRUIT: dict[str, Any] = {"kind": "ConfigMap", "data": {"apple": "red", "banana": "yellow"}, "list": [1, 2, 3]}
 
 
-def patched(*operations, document=FRUIT):
+def patched(*operations: dict[str, Any], document: Document = FRUIT) -> MutableDocument:
     return patches.apply_patch(patches.JSON, freeze(thaw(document)), list(operations), None)
 
 
@@ -36,7 +38,7 @@ def patched(*operations, document=FRUIT):
         ({"op": "add", "path": "lost/data", "value": "x"}, "data", "x"),
     ],
 )
-def test_operation_changes_the_place_it_names(operation, place, expected):
+def test_operation_changes_the_place_it_names(operation: dict[str, Any], place: str, expected: Any) -> None:
     assert patched(operation)[place] == expected
 
 
@@ -57,7 +59,7 @@ def test_operation_changes_the_place_it_names(operation, place, expected):
         {"path": "/data"},
     ],
 )
-def test_operation_that_does_not_apply_is_unprocessable(operation):
+def test_operation_that_does_not_apply_is_unprocessable(operation: dict[str, Any]) -> None:
     with pytest.raises(status.Invalid) as caught:
         patched(operation)
     assert caught.value.code == 422
@@ -65,7 +67,7 @@ def test_operation_that_does_not_apply_is_unprocessable(operation):
     assert caught.value.details == {}
 
 
-def test_escapes_stand_for_slash_and_tilde():
+def test_escapes_stand_for_slash_and_tilde() -> None:
     document = {"a": {"example.org/x": 1, "t~1": 2}}
     result = patched(
         {"op": "remove", "path": "/a/example.org~1x"},
@@ -75,18 +77,18 @@ def test_escapes_stand_for_slash_and_tilde():
     assert result == {"a": {"t~1": 3}}
 
 
-def test_operations_see_the_results_of_earlier_ones_and_fail_together():
+def test_operations_see_the_results_of_earlier_ones_and_fail_together() -> None:
     result = patched({"op": "add", "path": "/new", "value": {}}, {"op": "add", "path": "/new/a", "value": 1})
     assert result["new"] == {"a": 1}
     with pytest.raises(status.Invalid):
         patched({"op": "remove", "path": "/list"}, {"op": "remove", "path": "/list"})
 
 
-def test_whole_document_is_replaced_by_the_empty_path():
+def test_whole_document_is_replaced_by_the_empty_path() -> None:
     assert patched({"op": "replace", "path": "", "value": {"a": 1}}) == {"a": 1}
 
 
-def test_copied_values_are_not_shared():
+def test_copied_values_are_not_shared() -> None:
     result = patched(
         {"op": "copy", "from": "/data", "path": "/copied"}, {"op": "add", "path": "/copied/pear", "value": "x"}
     )
@@ -94,25 +96,25 @@ def test_copied_values_are_not_shared():
 
 
 @pytest.mark.parametrize("body", [b"", b"[{", b'{"op": "add"}', b'["add"]', b"null"])
-def test_body_that_is_no_patch_is_a_bad_request(body):
+def test_body_that_is_no_patch_is_a_bad_request(body: bytes) -> None:
     with pytest.raises(status.BadRequest):
         patches.parse_patch(patches.JSON, body)
 
 
-def test_too_many_operations_are_too_large():
+def test_too_many_operations_are_too_large() -> None:
     body = b"[" + b",".join([b'{"op":"test","path":"/a"}'] * 10_001) + b"]"
     with pytest.raises(status.RequestEntityTooLarge, match="is 10000, got 10001"):
         patches.parse_patch(patches.JSON, body)
 
 
-def test_strict_validation_names_unknown_members():
+def test_strict_validation_names_unknown_members() -> None:
     patch = [{"op": "add", "path": "/a", "value": 1}, {"op": "remove", "path": "/a", "extra": 1}]
     assert patches.strict_errors(patches.JSON, patch) == ['json patch unknown field "[1].extra"']
     assert patches.strict_errors(patches.MERGE, {"extra": 1}) == []
 
 
 @given(st.dictionaries(st.text(), st.integers() | st.text(), min_size=1), st.data())
-def test_any_key_can_be_addressed(document, data):
+def test_any_key_can_be_addressed(document: dict[str, int | str], data: st.DataObject) -> None:
     key = data.draw(st.sampled_from(sorted(document)))
     pointer = "/" + key.replace("~", "~0").replace("/", "~1")
     assert patched({"op": "remove", "path": pointer}, document=document) == {

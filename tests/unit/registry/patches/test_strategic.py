@@ -1,23 +1,28 @@
 """Strategic merge patch: lists by merge key, and every directive."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kube_core.api.schemas import Schema
 from kube_core.meta import status
-from kube_core.meta.documents import freeze
+from kube_core.meta.documents import Document, MutableDocument, freeze
 from kube_core.registry import patches
 
 TEXT = {"type": "string"}
-ITEM = {"type": "object", "properties": {"name": TEXT, "image": TEXT, "args": {"type": "array", "items": TEXT}}}
+ITEM: dict[str, Any] = {
+    "type": "object",
+    "properties": {"name": TEXT, "image": TEXT, "args": {"type": "array", "items": TEXT}},
+}
 ITEM["properties"]["env"] = {
     "type": "array",
     "items": {"type": "object", "properties": {"name": TEXT, "value": TEXT}},
     "x-kubernetes-patch-strategy": "merge",
     "x-kubernetes-patch-merge-key": "name",
 }
-MERGED = {"type": "array", "x-kubernetes-patch-strategy": "merge"}
+MERGED: dict[str, Any] = {"type": "array", "x-kubernetes-patch-strategy": "merge"}
 SCHEMA = Schema(
     {
         "type": "object",
@@ -39,11 +44,11 @@ SCHEMA = Schema(
 )
 
 
-def patched(document, patch):
+def patched(document: Document, patch: dict[str, Any]) -> MutableDocument:
     return patches.apply_patch(patches.STRATEGIC, freeze(document), patch, SCHEMA)
 
 
-def named(*names, **more):
+def named(*names: str, **more: str) -> list[dict[str, str]]:
     return [{"name": name} | more for name in names]
 
 
@@ -115,7 +120,7 @@ def named(*names, **more):
          {"volumes": [{"name": "v", "configMap": {"name": "x"}}]}),
     ],
 )  # fmt: skip
-def test_patch_merges(document, patch, expected):
+def test_patch_merges(document: dict[str, Any], patch: dict[str, Any], expected: dict[str, Any]) -> None:
     assert patched(document, patch) == expected
 
 
@@ -137,7 +142,7 @@ def test_patch_merges(document, patch, expected):
          " doesn't match $setElementOrder list:\n[map[name:a] map[name:b]]\n"),
     ],
 )  # fmt: skip
-def test_malformed_directive_is_a_bad_request(patch, message):
+def test_malformed_directive_is_a_bad_request(patch: dict[str, Any], message: str) -> None:
     with pytest.raises(status.BadRequest) as caught:
         patched({"finalizers": ["a"]}, patch)
     assert caught.value.message == message
@@ -147,7 +152,7 @@ NAMES = st.lists(st.sampled_from("abcdef"), unique=True)
 
 
 @given(NAMES, NAMES)
-def test_merging_lists_loses_nothing_and_keeps_the_patch_order(live, changes):
+def test_merging_lists_loses_nothing_and_keeps_the_patch_order(live: list[str], changes: list[str]) -> None:
     result = [
         item["name"] for item in patched({"containers": named(*live)}, {"containers": named(*changes)})["containers"]
     ]
@@ -157,14 +162,14 @@ def test_merging_lists_loses_nothing_and_keeps_the_patch_order(live, changes):
 
 
 @given(NAMES, NAMES)
-def test_deleting_items_leaves_exactly_the_others(live, unwanted):
+def test_deleting_items_leaves_exactly_the_others(live: list[str], unwanted: list[str]) -> None:
     patch = {"containers": [{"name": name, "$patch": "delete"} for name in unwanted]}
     result = patched({"containers": named(*live)}, patch)
     assert result["containers"] == named(*(name for name in live if name not in unwanted))
 
 
 @given(NAMES, NAMES)
-def test_patching_twice_changes_nothing_more(live, changes):
+def test_patching_twice_changes_nothing_more(live: list[str], changes: list[str]) -> None:
     patch = {"containers": named(*changes, image="2"), "finalizers": changes}
     once = patched({"containers": named(*live), "finalizers": live}, patch)
     assert patched(once, patch) == once

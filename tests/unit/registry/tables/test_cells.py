@@ -1,5 +1,7 @@
 """Cells: durations, labels, selectors, lists."""
 
+from typing import Any
+
 import pytest
 
 from kube_core.registry.tables import cells
@@ -32,7 +34,7 @@ MINUTE, HOUR, DAY, YEAR = 60, 3600, 86_400, 365 * 86_400
         (8 * YEAR + 3 * DAY, "8y"),
     ],
 )
-def test_durations_get_coarser_with_size(seconds, text):
+def test_durations_get_coarser_with_size(seconds: float, text: str) -> None:
     assert cells.duration(seconds) == text
 
 
@@ -47,11 +49,11 @@ def test_durations_get_coarser_with_size(seconds, text):
         ("yesterday", "<invalid>"),
     ],
 )
-def test_ages_count_from_a_time(time, text):
+def test_ages_count_from_a_time(time: str | None, text: str) -> None:
     assert cells.since(time, 1_767_225_660.0) == text
 
 
-def test_labels_are_sorted():
+def test_labels_are_sorted() -> None:
     assert cells.labels_text({"b": "2", "a": "1"}) == "a=1,b=2"
     assert cells.labels_text({}) == cells.labels_text(None) == "<none>"
 
@@ -72,15 +74,15 @@ def test_labels_are_sorted():
         ({"matchExpressions": [{"key": "z", "operator": "Near"}]}, "<error>"),
     ],
 )  # fmt: skip
-def test_selectors_read_as_queries(selector, text):
+def test_selectors_read_as_queries(selector: dict[str, Any] | None, text: str) -> None:
     assert cells.selector_text(selector) == text
 
 
-def test_long_lists_say_how_much_is_left_out():
+def test_long_lists_say_how_much_is_left_out() -> None:
     assert cells.limited(["a", "b"], 3) == "a,b"
     assert cells.limited(["a", "b", "c", "d", "e"], 3) == "a,b,c + 2 more..."
     assert cells.limited([], 3, empty="*") == "*"
 
 
-def test_access_modes_are_short_and_in_order():
+def test_access_modes_are_short_and_in_order() -> None:
     assert cells.access_modes(["ReadWriteOncePod", "ReadWriteMany", "ReadWriteOnce"]) == "RWO,RWX,RWOP"

@@ -1,5 +1,7 @@
 """The JSONPath of printer columns."""
 
+from typing import Any
+
 import pytest
 
 from kube_core.registry.tables.json_path import compile_path
@@ -33,11 +35,11 @@ DOCUMENT = {
         (".metadata.*.*", ["back"]),
     ],
 )
-def test_path_finds(path, found):
+def test_path_finds(path: str, found: list[Any]) -> None:
     assert compile_path(path)(DOCUMENT) == found
 
 
 @pytest.mark.parametrize("path", ["spec", "..name", ".a[", ".a[1:2]", ".a[?(@.b==nope)]"])
-def test_path_that_is_not_understood_is_refused(path):
+def test_path_that_is_not_understood_is_refused(path: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 (the message is for people)
         compile_path(path)

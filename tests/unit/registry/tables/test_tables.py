@@ -1,33 +1,35 @@
 """Tables: their shape, and the rows of kinds by what `kubectl get` shows upstream."""
 
+from typing import Any
+
 import attrs
 import pytest
 
 from kube_core.api.descriptors import builtin_descriptors, descriptor_of_kind
 from kube_core.api.types import Column, ResourceDescriptor, ResourceType
-from kube_core.meta.documents import freeze
+from kube_core.meta.documents import MutableDocument, freeze
 from kube_core.meta.gvk import GroupVersionKind
-from kube_core.registry.tables import make_table, printer_for
+from kube_core.registry.tables import IncludeObject, make_table, printer_for
 
 NOW = 1_767_225_600.0 + 3600.0
 CREATED = "2026-01-01T00:00:00Z"
 GONE = {"deletionTimestamp": CREATED}
 
 
-def descriptor(group, kind, version="v1"):
+def descriptor(group: str, kind: str, version: str = "v1") -> ResourceDescriptor:
     found = descriptor_of_kind(GroupVersionKind(group, version, kind))
     assert found is not None
     return found
 
 
-def cells(group, kind, document, *, version="v1"):
+def cells(group: str, kind: str, document: MutableDocument, *, version: str = "v1") -> dict[str, Any]:
     document = {"metadata": {"name": "x", "creationTimestamp": CREATED} | document.pop("metadata", {})} | document
     table = make_table(descriptor(group, kind, version), [freeze(document)], now=NOW, list_metadata={})
     names = [column["name"] for column in table["columnDefinitions"]]
     return dict(zip(names, table["rows"][0]["cells"], strict=True))
 
 
-def pod_status(**status):
+def pod_status(**status: Any) -> tuple[str, str, str]:
     containers = status.pop("containers", 1)
     init = status.pop("init", ())
     spec = {
@@ -39,12 +41,14 @@ def pod_status(**status):
     return row["Ready"], row["Status"], row["Restarts"]
 
 
-def container(name="c0", ready=False, restarts=0, last=None, **state):
+def container(
+    name: str = "c0", ready: bool = False, restarts: int = 0, last: str | None = None, **state: Any
+) -> dict[str, Any]:
     result = {"name": name, "ready": ready, "restartCount": restarts, "state": state}
     return result | ({"lastState": {"terminated": {"finishedAt": last}}} if last else {})
 
 
-RUNNING = {"running": {}}
+RUNNING: dict[str, Any] = {"running": {}}
 
 
 @pytest.mark.parametrize(
@@ -91,11 +95,11 @@ RUNNING = {"running": {}}
          ("0/1", "SchedulingGated", "0")),
     ],
 )  # fmt: skip
-def test_pod_is_summed_up(status, expected):
+def test_pod_is_summed_up(status: dict[str, Any], expected: tuple[str, str, str]) -> None:
     assert pod_status(**status) == expected
 
 
-def test_pod_shows_where_it_is():
+def test_pod_shows_where_it_is() -> None:
     row = cells("", "Pod", {
         "spec": {"nodeName": "n1", "readinessGates": [{"conditionType": "g"}, {"conditionType": "h"}]},
         "status": {"podIPs": [{"ip": "10.0.0.1"}], "conditions": [{"type": "g", "status": "True"}]},
@@ -105,7 +109,7 @@ def test_pod_shows_where_it_is():
     ]  # fmt: skip
 
 
-def test_finished_pods_have_a_row_condition():
+def test_finished_pods_have_a_row_condition() -> None:
     pods = [freeze({"metadata": {"name": "x"}, "status": {"phase": phase}}) for phase in ("Running", "Failed")]
     running, failed = make_table(descriptor("", "Pod"), pods, now=NOW, list_metadata={})["rows"]
     assert "conditions" not in running
@@ -194,7 +198,9 @@ WIDE = ["a,b", "a:1,b:1", "app=w"]
         ("", "LimitRange", {}, ["x", CREATED]),
     ],
 )  # fmt: skip
-def test_kind_is_shown_as_upstream_shows_it(group, kind, document, expected):
+def test_kind_is_shown_as_upstream_shows_it(
+    group: str, kind: str, document: MutableDocument, expected: list[Any]
+) -> None:
     assert list(cells(group, kind, document).values()) == expected
 
 
@@ -212,7 +218,7 @@ def test_kind_is_shown_as_upstream_shows_it(group, kind, document, expected):
         ({"type": "Strange"}, None, "<unknown type>"),
     ],
 )  # fmt: skip
-def test_autoscaler_shows_its_metrics(metric, current, expected):
+def test_autoscaler_shows_its_metrics(metric: dict[str, Any], current: dict[str, Any] | None, expected: str) -> None:
     row = cells("autoscaling", "HorizontalPodAutoscaler", {
         "spec": {"metrics": [metric], "scaleTargetRef": {"kind": "Deployment", "name": "d"}, "maxReplicas": 4},
         "status": {"currentMetrics": [current] if current else None},
@@ -220,13 +226,13 @@ def test_autoscaler_shows_its_metrics(metric, current, expected):
     assert (row["Reference"], row["Targets"], row["MinPods"]) == ("Deployment/d", expected, "<unset>")
 
 
-def test_autoscaler_of_the_first_version_shows_its_one_metric():
+def test_autoscaler_of_the_first_version_shows_its_one_metric() -> None:
     document = {"spec": {"targetCPUUtilizationPercentage": 60}, "status": {"currentCPUUtilizationPercentage": 30}}
     assert cells("autoscaling", "HorizontalPodAutoscaler", document)["Targets"] == "cpu: 30%/60%"
 
 
 @pytest.mark.parametrize("found", builtin_descriptors(), ids=lambda found: f"{found.type.plural}.{found.type.group}")
-def test_every_kind_can_show_an_object_with_nothing_in_it(found):
+def test_every_kind_can_show_an_object_with_nothing_in_it(found: ResourceDescriptor) -> None:
     document = freeze({"metadata": {"name": "x"}})
     table = make_table(found, [document], now=NOW, list_metadata={"resourceVersion": "7"})
     assert table["metadata"] == {"resourceVersion": "7"}
@@ -234,7 +240,7 @@ def test_every_kind_can_show_an_object_with_nothing_in_it(found):
 
 
 @pytest.mark.parametrize("include", ["None", "Metadata", "Object"])
-def test_rows_carry_what_is_asked_for(include):
+def test_rows_carry_what_is_asked_for(include: IncludeObject) -> None:
     document = freeze({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "x"}, "data": {"a": "1"}})
     table = make_table(descriptor("", "ConfigMap"), [document], now=NOW, include_object=include, list_metadata={})
     meta = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": {"name": "x"}}
@@ -246,13 +252,13 @@ def test_rows_carry_what_is_asked_for(include):
 GADGETS = ResourceDescriptor(ResourceType("g.io", "v1", "Gadget", "gadgets", True), "gadget")
 
 
-def custom(columns, document):
+def custom(columns: tuple[Column, ...], document: MutableDocument) -> list[Any]:
     document = {"metadata": {"name": "x", "creationTimestamp": CREATED}} | document
     printer = printer_for(attrs.evolve(GADGETS, columns=columns))
     return printer.row(document, NOW)[1:]
 
 
-def test_custom_columns_come_from_the_definition():
+def test_custom_columns_come_from_the_definition() -> None:
     columns = (
         Column("Size", "integer", ".spec.size"),
         Column("Ratio", "number", ".spec.ratio"),
@@ -270,10 +276,10 @@ def test_custom_columns_come_from_the_definition():
     assert (definition["name"], definition["type"], definition["priority"]) == ("Tags", "string", 1)
 
 
-def test_custom_resource_without_columns_shows_its_age():
+def test_custom_resource_without_columns_shows_its_age() -> None:
     assert [column.name for column in printer_for(GADGETS).columns] == ["Name", "Age"]
     assert custom((), {}) == ["60m"]
 
 
-def test_column_whose_path_is_not_understood_is_empty():
+def test_column_whose_path_is_not_understood_is_empty() -> None:
     assert custom((Column("Odd", "string", "..name"),), {}) == [None]
