@@ -103,6 +103,8 @@ class Cluster:
         self.service_proxy: ServiceProxyAgent | None = None
         self.ingress: IngressAgent | None = None
         self.nodes: dict[str, NodeAgent] = {}
+        #: The ranges of pod and service addresses; known once started.
+        self.ranges = NetworkRanges()
         self.port = 0
 
     @functools.cached_property
@@ -183,7 +185,7 @@ class Cluster:
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         self._state = self._state_directory(stack)
         network = load_driver("network", self.config.driver("network"))
-        ranges = self._ranges(network)
+        self.ranges = ranges = self._ranges(network)
         cidrs = node_ranges(ranges.pod_cidr, self.config.nodes)
         runtimes = self._make_runtimes(cidrs)
         # Some runtimes start a process of their own: that takes its time beside ours.
@@ -366,7 +368,8 @@ class Cluster:
     ) -> None:
         state = self._node_directory(name)
         agent = NodeAgent(
-            NodeConfig(name, pod_cidr=cidr, state_directory=state),
+            # Its streams are called directly, so nothing listens on the kubelet's port.
+            NodeConfig(name, pod_cidr=cidr, state_directory=state, kubelet_port=0),
             client=self.client_for(User(f"system:node:{name}", ("system:nodes", AUTHENTICATED))),
             informers=self.informers,
             events=self._events,

@@ -27,10 +27,11 @@ class Leftovers:
     def note(self, cluster: Cluster) -> None:
         """Remember what listens now and did not before: the server, the ingress, services, pods."""
         mine = set(_sockets_of_tree(os.getpid()))
+        ranges = [ipaddress.ip_network(each) for each in (cluster.ranges.pod_cidr, cluster.ranges.service_cidr)]
         self._seen = {
             (address, port)
             for address, port, inode in set(_listening()) - self._before
-            if inode in mine or ipaddress.ip_address(address) != ipaddress.ip_address("127.0.0.1")
+            if inode in mine or any(ipaddress.ip_address(address) in each for each in ranges)
         }
 
     def remove_directory(self) -> None:
