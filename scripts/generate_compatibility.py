@@ -1,0 +1,495 @@
+"""Write `docs/compatibility.md`: what of Kubernetes is there, partial or absent.
+
+    python scripts/generate_compatibility.py            write the page
+    python scripts/generate_compatibility.py --check    say whether it is what the script gives
+
+Whether a verb or subresource is answered, and whether a controller, an admission plugin or a scheduler plugin is
+there, is asked of a running server and of what is installed. What cannot be asked is said in the tables below, in
+words; each names the one thing that is missing. `tests/meta/test_docs.py` holds the page to this script.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import attrs
+
+from kube_core.abc.transport import Request, Response, User
+from kube_core.admission.chain import ORDER as ADMISSION_ORDER
+from kube_core.api.descriptors import builtin_descriptors, builtin_groups
+from kube_core.api.types import ResourceDescriptor, ResourceType
+from kube_core.cluster import Cluster
+from kube_core.plugins import PluginHost
+
+PAGE = Path(__file__).parent.parent / "docs" / "compatibility.md"
+DONE, PARTIAL, ABSENT = "done", "partial", "absent"
+
+#: Every controller of upstream's controller manager that is on by default, and what it is for.
+CONTROLLERS: Mapping[str, str] = {
+    "certificatesigningrequest-approving-controller": "approves the requests of nodes",
+    "certificatesigningrequest-cleaner-controller": "removes old requests",
+    "certificatesigningrequest-signing-controller": "signs approved requests",
+    "clusterrole-aggregation-controller": "fills aggregated roles",
+    "cronjob-controller": "makes Jobs on a schedule",
+    "daemonset-controller": "runs a pod on each node",
+    "deployment-controller": "rolls out ReplicaSets",
+    "device-taint-eviction-controller": "evicts users of tainted devices",
+    "disruption-controller": "keeps the status of PodDisruptionBudgets",
+    "endpoints-controller": "keeps Endpoints",
+    "endpointslice-controller": "keeps EndpointSlices",
+    "endpointslice-mirroring-controller": "mirrors hand-made Endpoints",
+    "ephemeral-volume-controller": "makes claims for ephemeral volumes",
+    "garbage-collector-controller": "deletes what has lost its owners",
+    "horizontal-pod-autoscaler-controller": "scales by metrics",
+    "job-controller": "runs pods to completion",
+    "namespace-controller": "empties namespaces that go",
+    "node-ipam-controller": "gives nodes their pod ranges (here the cluster does, at start)",
+    "node-lifecycle-controller": "marks and taints nodes that went silent",
+    "persistentvolume-attach-detach-controller": "attaches volumes to nodes",
+    "persistentvolume-binder-controller": "binds claims, and provisions volumes",
+    "persistentvolume-expander-controller": "grows volumes",
+    "persistentvolume-protection-controller": "keeps volumes that are bound",
+    "persistentvolumeclaim-protection-controller": "keeps claims that are used",
+    "pod-garbage-collector-controller": "removes pods of nodes that are gone, and old ended ones",
+    "replicaset-controller": "keeps the number of pods",
+    "replicationcontroller-controller": "the same for ReplicationControllers",
+    "resourceclaim-controller": "makes claims of devices for pods",
+    "resourcequota-controller": "counts what quotas limit",
+    "root-ca-certificate-publisher-controller": "puts the CA into each namespace",
+    "service-cidr-controller": "keeps ServiceCIDRs",
+    "serviceaccount-controller": "makes the default service account",
+    "serviceaccount-token-controller": "fills Secrets that hold tokens",
+    "statefulset-controller": "runs pods with names and volumes of their own",
+    "storage-version-migrator-controller": "rewrites stored objects",
+    "taint-eviction-controller": "evicts pods that do not tolerate a taint",
+    "ttl-after-finished-controller": "deletes finished Jobs",
+    "validatingadmissionpolicy-status-controller": "checks the types of policies",
+    "volumeattributesclass-protection-controller": "keeps classes that are used",
+}
+
+#: Upstream's default scheduler plugins.
+SCHEDULER_PLUGINS = (
+    "SchedulingGates", "PrioritySort", "NodeUnschedulable", "NodeName", "TaintToleration", "NodeAffinity", "NodePorts",
+    "NodeResourcesFit", "VolumeRestrictions", "NodeVolumeLimits", "VolumeBinding", "VolumeZone", "PodTopologySpread",
+    "InterPodAffinity", "DynamicResources", "DefaultPreemption", "NodeResourcesBalancedAllocation", "ImageLocality",
+    "DefaultBinder",
+)  # fmt: skip
+#: What the scheduler does itself, without a plugin that one could replace.
+SCHEDULER_BUILT_IN = {"PrioritySort": "the queue orders by priority, then by age"}
+
+#: Who acts on a resource: controllers, admission plugins and scheduler plugins. Where one is missing the resource is
+#: stored, validated and watched, and nothing more happens.
+ACTED_ON_BY: Mapping[str, Sequence[str]] = {
+    "daemonsets.apps": ["daemonset-controller"],
+    "statefulsets.apps": ["statefulset-controller"],
+    "deployments.apps": ["deployment-controller"],
+    "replicasets.apps": ["replicaset-controller"],
+    "replicationcontrollers": ["replicationcontroller-controller"],
+    "jobs.batch": ["job-controller", "ttl-after-finished-controller"],
+    "cronjobs.batch": ["cronjob-controller"],
+    "horizontalpodautoscalers.autoscaling": ["horizontal-pod-autoscaler-controller"],
+    "poddisruptionbudgets.policy": ["disruption-controller"],
+    "endpoints": ["endpoints-controller", "endpointslice-mirroring-controller"],
+    "endpointslices.discovery.k8s.io": ["endpointslice-controller"],
+    "limitranges": ["LimitRanger"],
+    "resourcequotas": ["ResourceQuota", "resourcequota-controller"],
+    "namespaces": ["namespace-controller", "NamespaceLifecycle"],
+    "serviceaccounts": ["serviceaccount-controller", "ServiceAccount"],
+    "persistentvolumes": ["persistentvolume-binder-controller", "persistentvolume-protection-controller"],
+    "persistentvolumeclaims": [
+        "persistentvolume-binder-controller",
+        "persistentvolumeclaim-protection-controller",
+        "persistentvolume-expander-controller",
+    ],
+    "ingressclasses.networking.k8s.io": ["DefaultIngressClass"],
+    "servicecidrs.networking.k8s.io": ["service-cidr-controller"],
+    "volumeattachments.storage.k8s.io": ["persistentvolume-attach-detach-controller"],
+    "volumeattributesclasses.storage.k8s.io": ["volumeattributesclass-protection-controller"],
+    "storageclasses.storage.k8s.io": ["DefaultStorageClass"],
+    "priorityclasses.scheduling.k8s.io": ["Priority"],
+    "runtimeclasses.node.k8s.io": ["RuntimeClass"],
+    "certificatesigningrequests.certificates.k8s.io": [
+        "certificatesigningrequest-approving-controller",
+        "certificatesigningrequest-signing-controller",
+    ],
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io": ["MutatingAdmissionWebhook"],
+    "validatingwebhookconfigurations.admissionregistration.k8s.io": ["ValidatingAdmissionWebhook"],
+    "mutatingadmissionpolicies.admissionregistration.k8s.io": ["MutatingAdmissionPolicy"],
+    "mutatingadmissionpolicybindings.admissionregistration.k8s.io": ["MutatingAdmissionPolicy"],
+    "validatingadmissionpolicies.admissionregistration.k8s.io": ["ValidatingAdmissionPolicy"],
+    "validatingadmissionpolicybindings.admissionregistration.k8s.io": ["ValidatingAdmissionPolicy"],
+    "deviceclasses.resource.k8s.io": ["DynamicResources"],
+    "devicetaintrules.resource.k8s.io": ["DynamicResources"],
+    "resourceclaims.resource.k8s.io": ["DynamicResources", "resourceclaim-controller"],
+    "resourceclaimtemplates.resource.k8s.io": ["resourceclaim-controller"],
+    "resourceslices.resource.k8s.io": ["DynamicResources"],
+    "storageversionmigrations.storagemigration.k8s.io": ["storage-version-migrator-controller"],
+}
+
+#: What cannot be asked of the program: said by hand.
+GAPS: Mapping[str, str] = {
+    "pods": "the node starts no ephemeral containers, and resizes nothing in place",
+    "services": "no cloud: a load balancer never gets an address",
+    "componentstatuses": "always an empty list",
+    "customresourcedefinitions.apiextensions.k8s.io": "stored; the resources that they define are not served",
+    "apiservices.apiregistration.k8s.io": "stored; no request is passed on to other servers; built-in groups have none",
+    "clusterroles.rbac.authorization.k8s.io": "stored; not asked when a request is authorised",
+    "clusterrolebindings.rbac.authorization.k8s.io": "stored; not asked when a request is authorised",
+    "roles.rbac.authorization.k8s.io": "stored; not asked when a request is authorised",
+    "rolebindings.rbac.authorization.k8s.io": "stored; not asked when a request is authorised",
+    "networkpolicies.networking.k8s.io": "stored; no network driver enforces them",
+    "ipaddresses.networking.k8s.io": "stored; services' addresses have no such object",
+    "csidrivers.storage.k8s.io": "stored; volumes come from volume drivers",
+    "csinodes.storage.k8s.io": "stored; nodes make none",
+    "csistoragecapacities.storage.k8s.io": "stored; the scheduler does not read them",
+    "flowschemas.flowcontrol.apiserver.k8s.io": "stored; requests are not queued",
+    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": "stored; requests are not queued",
+    "clustertrustbundles.certificates.k8s.io": "stored; not projected into pods",
+    "podcertificaterequests.certificates.k8s.io": "stored; nodes make none",
+}
+
+#: Outside resources. (what, state, what to know)
+BY_HAND: Mapping[str, Sequence[tuple[str, str, str]]] = {
+    "Authentication and authorisation": [
+        ("client certificates", DONE, "of the cluster's own CA"),
+        ("service account tokens", DONE, "bound to pods, with audiences; issuer and keys are published"),
+        ("OpenID Connect, webhooks", ABSENT, ""),
+        (
+            "RBAC",
+            ABSENT,
+            "`system:masters` and the cluster's components may do everything, everybody else may read discovery and "
+            "review their own access ([why](decisions/0003-authorisation-until-rbac.md))",
+        ),
+        ("audit", ABSENT, ""),
+        ("encryption at rest", ABSENT, ""),
+    ],
+    "Nodes": [
+        ("registration, leases, capacity, conditions", DONE, ""),
+        ("init containers, sidecars, restart policies with back-off", DONE, ""),
+        ("readiness, liveness and startup probes", DONE, "HTTP, TCP, exec and gRPC"),
+        ("volumes", DONE, "configMap, secret, downwardAPI, projected, emptyDir, hostPath, persistentVolumeClaim"),
+        ("`postStart` and `preStop`", DONE, ""),
+        ("logs, exec, attach, port-forward", DONE, "over WebSocket and SPDY"),
+        ("container images from a registry", ABSENT, "an image is a folder, or the host"),
+        ("`runAsUser`, `runAsGroup`", DONE, "where the cluster may change users"),
+        ("namespaces, cgroups, limits, security profiles", ABSENT, "no driver here isolates"),
+        ("a file system of its own for each container", ABSENT, "volumes appear by the path rule"),
+        ("cluster DNS", ABSENT, "service environment variables are there"),
+        ("resource metrics", ABSENT, "`kubectl top` has no source"),
+        ("static pods, eviction under pressure", ABSENT, ""),
+    ],
+    "Services and Ingress": [
+        ("ClusterIP, NodePort, external addresses, session affinity", DONE, "TCP and UDP"),
+        ("headless services", PARTIAL, "endpoints are there, DNS is not"),
+        ("LoadBalancer", PARTIAL, "served like NodePort; no cloud gives it an address"),
+        ("Ingress with hosts and paths", DONE, "HTTP/1.1 and WebSocket"),
+        ("Ingress with TLS", ABSENT, "the seam carries certificates, the driver does not use them"),
+        ("Gateway API", ABSENT, "needs custom resources"),
+    ],
+}  # fmt: skip
+
+
+@attrs.frozen
+class Found:
+    """One line of the page."""
+
+    what: str
+    state: str
+    note: str = ""
+
+
+class Prober:
+    """Asks a running server."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._user = User("prober", ("system:masters",))
+
+    async def ask(
+        self, method: str, path: str, query: Mapping[str, str] | None = None, *, body: bytes = b"", **headers: str
+    ) -> Response:
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        if body:
+            given.setdefault("content-type", "application/json")
+        request = Request(method, path, tuple((query or {}).items()), given, body, user=self._user)
+        response = await self._cluster.server.handle(request)
+        close = getattr(response.stream, "aclose", None)
+        if close is not None:
+            await close()
+        return response
+
+    async def answers(self, verb: str, resource: ResourceType, subresource: str = "") -> bool:
+        """Whether a verb is answered by more than "not here". Changes nothing."""
+        name = "kube-core-probe"
+        at = resource.path("default" if resource.namespaced else "", name, subresource)
+        collection = resource.path("default" if resource.namespaced else "")
+        nothing = {"fieldSelector": f"metadata.name={name}"}
+        dry = {"dryRun": "All"}
+        ways: Mapping[str, Callable[[], Awaitable[Response]]] = {
+            "get": lambda: self.ask("GET", at),
+            "list": lambda: self.ask("GET", collection, nothing),
+            "watch": lambda: self.ask("GET", collection, {**nothing, "watch": "1"}),
+            "create": lambda: self.ask("POST", at if subresource else collection, dry, body=b"{}"),
+            "update": lambda: self.ask("PUT", at, dry, body=b"{}"),
+            "patch": lambda: self.ask("PATCH", at, dry, body=b"{}", content_type="application/merge-patch+json"),
+            "delete": lambda: self.ask("DELETE", at, dry),
+            "deletecollection": lambda: self.ask("DELETE", collection, {**nothing, **dry}),
+        }
+        response = await ways[verb]()
+        if response.status in (405, 500, 501):
+            return False
+        message = str((response.decoded() or {}).get("message", "")) if response.status == 404 else ""
+        return message != "the server could not find the requested resource"
+
+
+async def probe_api(prober: Prober) -> list[Found]:
+    """The API's own features, each by asking for it."""
+    pods, list_kind = "/api/v1/pods", "PodList"
+    view = "application/json;as={};v=v1;g=meta.k8s.io"
+
+    async def kind(path: str, query: Mapping[str, str] | None = None, accept: str = "*/*") -> str:
+        response = await prober.ask("GET", path, query, accept=accept)
+        document = response.decoded() if response.status == 200 and "json" in response.content_type else {}
+        return str((document or {}).get("kind", ""))
+
+    async def status(path: str, query: Mapping[str, str] | None = None, accept: str = "*/*") -> int:
+        return (await prober.ask("GET", path, query, accept=accept)).status
+
+    async def patched(content_type: str, body: bytes) -> bool:
+        query = {"dryRun": "All", **({"fieldManager": "probe"} if "apply" in content_type else {})}
+        path = "/api/v1/namespaces/default"
+        return (await prober.ask("PATCH", path, query, body=body, content_type=content_type)).status == 200
+
+    protobuf = "application/vnd.kubernetes.protobuf"
+    applied = b'{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"default","labels":{"a":"b"}}}'
+    asked: list[tuple[str, bool, str]] = [
+        ("JSON and YAML", await kind(pods) == list_kind and await status(pods, accept="application/yaml") == 200, ""),
+        ("protobuf in requests", await _reads_protobuf(prober), ""),
+        ("protobuf in responses", await status(pods, accept=protobuf) == 200, "406; clients fall back to JSON"),
+        ("CBOR", await status(pods, accept="application/cbor") == 200, "off by default upstream too"),
+        ("`Table`", await kind(pods, accept=view.format("Table")) == "Table", ""),
+        (
+            "`PartialObjectMetadata`",
+            await kind(pods, accept=view.format("PartialObjectMetadataList")) == "PartialObjectMetadataList",
+            "",
+        ),
+        ("label and field selectors", await status(pods, {"labelSelector": "a in (b)"}) == 200, ""),
+        ("`limit` and `continue`", await status(pods, {"limit": "1"}) == 200, ""),
+        ("watch, with bookmarks", await status(pods, {"watch": "1", "allowWatchBookmarks": "true"}) == 200, ""),
+        (
+            "watch lists (`sendInitialEvents`)",
+            await status(
+                pods,
+                {
+                    "watch": "1",
+                    "sendInitialEvents": "true",
+                    "resourceVersionMatch": "NotOlderThan",
+                    "allowWatchBookmarks": "true",
+                },
+            )
+            == 200,
+            "",
+        ),
+        ("JSON patch", await patched("application/json-patch+json", b"[]"), ""),
+        ("merge patch", await patched("application/merge-patch+json", b"{}"), ""),
+        ("strategic merge patch", await patched("application/strategic-merge-patch+json", b"{}"), ""),
+        ("server-side apply", await patched("application/apply-patch+yaml", applied), ""),
+        ("dry run", await _dry_runs(prober), ""),
+        ("discovery", await kind("/apis") == "APIGroupList", ""),
+        (
+            "aggregated discovery",
+            await kind("/apis", accept="application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList")
+            == "APIGroupDiscoveryList",
+            "",
+        ),
+        ("OpenAPI v2", await status("/openapi/v2") == 200, ""),
+        ("OpenAPI v3", await status("/openapi/v3") == 200, ""),
+        ("`/version`, `/healthz`, `/livez`, `/readyz`", await status("/readyz") == 200, ""),
+        ("`/metrics`", await status("/metrics") == 200, ""),
+        ("custom resources", await _serves_custom_resources(prober), "definitions are stored, and no more"),
+        ("aggregated API servers", False, "`APIService` is stored, and no more"),
+        ("impersonation", await _impersonates(prober), "the headers are ignored"),
+        ("API priority and fairness", False, "requests are not queued"),
+    ]
+    return [Found(what, DONE, "") if there else Found(what, ABSENT, note) for what, there, note in asked]
+
+
+async def _reads_protobuf(prober: Prober) -> bool:
+    # An empty message of the right kind: what matters is that it is not refused as a media type (415).
+    body = b"k8s\x00\x0a\x0f\x0a\x02v1\x12\x09Namespace\x12\x00"
+    response = await prober.ask(
+        "POST",
+        "/api/v1/namespaces",
+        {"dryRun": "All"},
+        body=body,
+        content_type="application/vnd.kubernetes.protobuf",
+        accept="application/json",
+    )
+    return response.status in (201, 422)
+
+
+async def _dry_runs(prober: Prober) -> bool:
+    path = "/api/v1/namespaces"
+    made = await prober.ask("POST", path, {"dryRun": "All"}, body=b'{"metadata":{"name":"kube-core-probe"}}')
+    return made.status == 201 and (await prober.ask("GET", f"{path}/kube-core-probe")).status == 404
+
+
+async def _serves_custom_resources(prober: Prober) -> bool:
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    definition = (
+        b'{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition",'
+        b'"metadata":{"name":"probes.kube-core.test"},"spec":{"group":"kube-core.test","scope":"Cluster",'
+        b'"names":{"plural":"probes","singular":"probe","kind":"Probe"},"versions":[{"name":"v1","served":true,'
+        b'"storage":true,"schema":{"openAPIV3Schema":{"type":"object"}}}]}}'
+    )
+    await prober.ask("POST", path, body=definition)
+    response = await prober.ask("GET", "/apis/kube-core.test/v1/probes")
+    await prober.ask("DELETE", f"{path}/probes.kube-core.test")
+    return response.status == 200
+
+
+async def _impersonates(prober: Prober) -> bool:
+    response = await prober.ask("GET", "/api/v1/pods", impersonate_user="nobody")
+    return response.status == 403
+
+
+def missing_for(descriptor: ResourceDescriptor, there: set[str]) -> list[str]:
+    """What a resource lacks, in words."""
+    name = _resource_name(descriptor)
+    found = [f"no {needed}" for needed in ACTED_ON_BY.get(name, ()) if needed not in there]
+    if name in GAPS:
+        found.append(GAPS[name])
+    return found
+
+
+async def resource_rows(prober: Prober, there: set[str]) -> dict[str, list[str]]:
+    """Table rows by group."""
+    rows: dict[str, list[str]] = {}
+    for descriptor in builtin_descriptors():
+        resource = descriptor.type
+        verbs = [(verb, await prober.answers(verb, resource)) for verb in descriptor.verbs]
+        subresources = []
+        for subresource in descriptor.subresources:
+            answered = subresource.name != "proxy" or await _proxies(prober, resource)
+            answered = answered and await prober.answers(subresource.verbs[0], resource, subresource.name)
+            subresources.append((subresource.name, answered))
+        lacks = missing_for(descriptor, there)
+        lacks += [f"{verb} is not answered" for verb, answered in verbs if not answered]
+        lacks += [f"no {name} subresource" for name, answered in subresources if not answered]
+        state = DONE if not lacks else PARTIAL
+        if not any(answered for _, answered in verbs):
+            state = ABSENT
+        cells = (
+            f"{resource.plural} ({resource.version})",
+            _verbs([verb for verb, answered in verbs if answered]),
+            ", ".join(name for name, answered in subresources if answered),
+            state,
+            "; ".join(lacks),
+        )
+        rows.setdefault(resource.group, []).append(_row(cells))
+    return rows
+
+
+async def _proxies(prober: Prober, resource: ResourceType) -> bool:
+    """Whether `proxy` is the way to a server, and not to the object itself."""
+    if resource.plural == "services":
+        response = await prober.ask("GET", resource.path("default", "kubernetes", "proxy"))
+        return response.status == 200 and (response.decoded() or {}).get("kind") != resource.kind
+    # There is neither a pod nor a node here to ask for: they go the way of services.
+    return await _proxies(prober, _SERVICES)
+
+
+async def page() -> str:
+    """The whole page."""
+    host = PluginHost.from_entry_points()
+    controllers = {spec.name for spec in host.controllers()}
+    admission = [spec.name for spec in host.admission()]
+    scheduler = [spec.name for spec in host.scheduler_plugins()]
+    async with Cluster(nodes=0, controllers=(), listen=False) as cluster:
+        prober = Prober(cluster)
+        rows = await resource_rows(prober, {*controllers, *admission, *scheduler})
+        features = await probe_api(prober)
+    lines = [
+        "# Compatibility",
+        "",
+        "<!-- Generated by scripts/generate_compatibility.py: do not edit. -->",
+        "",
+        "What is there of Kubernetes v1.37, by what a running server answers and what is installed. **done**: as",
+        "upstream documents it, as far as our tests know. **partial**: something is missing, and the last column says",
+        "what. **absent**: not there.",
+        "",
+        "## The API",
+        "",
+        *_table(features),
+        "",
+        "## Resources",
+        "",
+        "Every resource is validated, defaulted, stored and watched, and has upstream's columns. A controller that is",
+        "missing means that nothing acts on it. *All verbs* are create, delete, deletecollection, get, list, patch,",
+        "update and watch.",
+        "",
+    ]
+    for group in builtin_groups():
+        lines += [f"### {group.name or 'core'}", "", _row(_HEADS), _row(["---"] * len(_HEADS)), *rows[group.name], ""]
+    for title, found in BY_HAND.items():
+        lines += [f"## {title}", "", *_table(Found(*each) for each in found), ""]
+    lines += [
+        "## Controllers",
+        "",
+        *_table(Found(name, DONE if name in controllers else ABSENT, what) for name, what in CONTROLLERS.items()),
+        "",
+        "## Admission plugins",
+        "",
+        *_table(Found(name, DONE if name in admission else ABSENT) for name in ADMISSION_ORDER),
+        "",
+        "## Scheduler plugins",
+        "",
+        *_table(
+            Found(
+                name,
+                DONE if name in scheduler or name in SCHEDULER_BUILT_IN else ABSENT,
+                SCHEDULER_BUILT_IN.get(name, ""),
+            )
+            for name in SCHEDULER_PLUGINS
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+_SERVICES = ResourceType("", "v1", "Service", "services", True)
+_HEADS = ("resource", "verbs", "subresources", "state", "what is missing")
+_ALL = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+
+def _verbs(verbs: Sequence[str]) -> str:
+    return "all" if set(verbs) == set(_ALL) else ", ".join(sorted(verbs))
+
+
+def _resource_name(descriptor: ResourceDescriptor) -> str:
+    return f"{descriptor.type.plural}.{descriptor.type.group}" if descriptor.type.group else descriptor.type.plural
+
+
+def _table(found: Iterable[Found]) -> list[str]:
+    return [_row(("", "state", "")), _row(["---"] * 3), *(_row((each.what, each.state, each.note)) for each in found)]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def main() -> int:
+    text = asyncio.run(page())
+    if "--check" in sys.argv:
+        if PAGE.exists() and PAGE.read_text() == text:
+            return 0
+        print("docs/compatibility.md is stale: run scripts/generate_compatibility.py", file=sys.stderr)
+        return 1
+    PAGE.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
