@@ -61,6 +61,7 @@ class SpdyStream:
         self._received: asyncio.Queue[bytes] = asyncio.Queue()
         self._ended = False
         self._closed = False
+        self._peer_closed = False
 
     async def receive(self) -> bytes:
         """The next data; b"" once the peer has ended its side, or the session is over."""
@@ -80,6 +81,7 @@ class SpdyStream:
         """End this side."""
         if not self._closed:
             self._closed = True
+            self._session._drop_if_over(self)
             await self._session._send_data(self.id, b"", fin=True)
 
     async def reset(self) -> None:
@@ -88,6 +90,7 @@ class SpdyStream:
             self._closed = True
             await self._session._send_control(_RST_STREAM, 0, struct.pack(">II", self.id, _CANCEL))
         self.end()
+        self._session._drop_if_over(self)
 
     def put(self, data: bytes, *, fin: bool) -> None:
         """Called by the session for what arrived."""
@@ -96,7 +99,14 @@ class SpdyStream:
         if fin:
             self.end()
 
+    @property
+    def over(self) -> bool:
+        """Whether both sides have ended it."""
+        return self._closed and self._peer_closed
+
     def end(self) -> None:
+        """Called when no more will arrive."""
+        self._peer_closed = True
         self._received.put_nowait(b"")
 
 
@@ -143,6 +153,7 @@ class SpdySession:
             stream = self._streams.get(first)
             if stream is not None:
                 stream.put(payload, fin=bool(flags & _FIN))
+                self._drop_if_over(stream)
             return
         version, kind = (first >> 16) & 0x7FFF, first & 0xFFFF
         if version != _VERSION:
@@ -150,12 +161,12 @@ class SpdySession:
         if kind == _SYN_STREAM:
             await self._open(payload, fin=bool(flags & _FIN))
         elif kind == _RST_STREAM:
-            stream = self._streams.pop(struct.unpack(">I", payload[:4])[0], None)
+            stream = self._streams.pop(_stream_id(payload), None)
             if stream is not None:
                 stream._closed = True
                 stream.end()
         elif kind == _PING:
-            await self._send_control(_PING, 0, payload[:4])
+            await self._send_control(_PING, 0, struct.pack(">I", _number(payload)))
         elif kind == _GOAWAY:
             self.end()
         elif kind == _HEADERS:
@@ -165,7 +176,9 @@ class SpdySession:
     async def _open(self, payload: bytes, *, fin: bool) -> None:
         if len(payload) < 10:
             raise SpdyError("a SYN_STREAM frame is cut short")
-        stream_id = struct.unpack(">I", payload[:4])[0] & 0x7FFF_FFFF
+        stream_id = _stream_id(payload)
+        if stream_id in self._streams:
+            raise SpdyError(f"stream {stream_id} is open already")
         stream = SpdyStream(self, stream_id, self._headers(payload[10:]))
         self._streams[stream_id] = stream
         if fin:
@@ -173,9 +186,16 @@ class SpdySession:
         await self._reply(stream_id)
         self._on_stream(stream)
 
+    def _drop_if_over(self, stream: SpdyStream) -> None:
+        # A port-forward lives for long and opens two streams for each connection.
+        if stream.over:
+            self._streams.pop(stream.id, None)
+
     def _headers(self, block: bytes) -> Mapping[str, str]:
         try:
             data = self._inflate.decompress(block, _MAXIMUM_FRAME)
+            if self._inflate.unconsumed_tail:
+                raise SpdyError("a header block is too long")
             count = struct.unpack(">I", data[:4])[0]
             position, headers = 4, {}
             for _ in range(count):
@@ -205,7 +225,20 @@ def _control(kind: int, flags: int, payload: bytes) -> bytes:
     return struct.pack(">HHI", 0x8000 | _VERSION, kind, (flags << 24) | len(payload)) + payload
 
 
+def _number(payload: bytes) -> int:
+    """The number that a control frame begins with. Raises `SpdyError`."""
+    if len(payload) < 4:
+        raise SpdyError("a control frame is cut short")
+    return int.from_bytes(payload[:4], "big")
+
+
+def _stream_id(payload: bytes) -> int:
+    return _number(payload) & 0x7FFF_FFFF
+
+
 def _text(data: bytes, position: int) -> tuple[str, int]:
     length = struct.unpack(">I", data[position : position + 4])[0]
     end = position + 4 + length
+    if end > len(data):
+        raise SpdyError("a header block is cut short")
     return data[position + 4 : end].decode(), end
