@@ -48,7 +48,8 @@ class ResourceCache:
         """The objects of one namespace, or of all, in the order of their keys. Read it before the next await."""
         if namespace:
             return self._in_order(namespace)
-        names = sorted(self._namespaces)
+        # As in the store, where a page is continued: "a-b/x" comes before "a/x".
+        names = sorted(self._namespaces, key=lambda name: f"{name}/")
         if len(names) == 1:
             return self._in_order(names[0])
         return [stored for name in names for stored in self._in_order(name)]

@@ -1,6 +1,6 @@
 """Where objects live in the store: `/registry/<group>/<resource>/[<namespace>/]<name>`.
 
-The core group is written `core`. Keys order as lists are ordered: by namespace, then by name.
+The core group is written `core`. Lists are in the order of keys: by `namespace/`, then by name.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ def parse(text: str) -> tuple[GroupResource, Key]:
     """The way back. Raises ValueError for a key that is not one of an object."""
     if not text.startswith(REGISTRY):
         raise ValueError(f"{text!r} is not below {REGISTRY}")
-    group, resource, *rest = text[len(REGISTRY) :].split("/")
-    if len(rest) not in (1, 2):
+    parts = text[len(REGISTRY) :].split("/")
+    if len(parts) not in (3, 4):
         raise ValueError(f"{text!r} does not name an object")
-    namespace, name = rest if len(rest) == 2 else ("", rest[0])
+    group, resource = parts[0], parts[1]
+    namespace, name = (parts[2], parts[3]) if len(parts) == 4 else ("", parts[2])
     return GroupResource("" if group == "core" else group, resource), Key(namespace, name)
