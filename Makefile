@@ -50,5 +50,11 @@ truth: setup ## replay exchanges recorded from the upstream server (TRUTH=folder
 bench: setup ## print the figures of benchmarks/
 	@for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
 
+docs: setup ## write the generated pages, and build the documentation into build/site
+	@$(BIN)/python scripts/generate_reference.py
+	@$(BIN)/python scripts/generate_compatibility.py
+	@$(BIN)/python -m properdocs build --strict --quiet
+	@echo "build/site/index.html"
+
 clean: ## remove what was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
