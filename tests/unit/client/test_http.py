@@ -14,14 +14,12 @@ import attrs
 import orjson
 import pytest
 from aiohttp import WSMsgType, web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from fakes.api import PODS
 from kube_core._kit.clock import FakeClock
 from kube_core._kit.random import Random
 from kube_core.abc.transport import Request, WatchEvent
+from kube_core.auth.certificates import Authority
 from kube_core.client.client import ApiClient
 from kube_core.client.connection import ClientCertificate, Connection, ExecPlugin, Impersonation
 from kube_core.client.http import HttpTransport
@@ -411,60 +409,22 @@ async def test_failing_exec_plugin_is_one_clear_line(
         await connect(exec_plugin=plugin(tmp_path, body)).get(PODS, "a", "default")
 
 
-@attrs.frozen
-class Authority:
-    """A certificate authority of the test's own."""
-
-    key: ec.EllipticCurvePrivateKey
-    certificate: x509.Certificate
-
-    @property
-    def pem(self) -> bytes:
-        return self.certificate.public_bytes(serialization.Encoding.PEM)
-
-    @classmethod
-    def make(cls) -> Authority:
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ca")])
-        return cls(key, _builder(name, name, key).sign(key, hashes.SHA256()))
-
-    def issue(self, common_name: str, host: str = "") -> ClientCertificate:
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
-        builder = _builder(name, self.certificate.subject, key, authority=False)
-        if host:
-            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        certificate = builder.sign(self.key, hashes.SHA256())
-        return ClientCertificate(
-            certificate.public_bytes(serialization.Encoding.PEM),
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            ),
-        )
+def issued_by(authority: Authority, name: str, host: str = "") -> ClientCertificate:
+    now = datetime.datetime.now(datetime.UTC).timestamp()
+    pair = authority.issue_server(name, [host], now=now) if host else authority.issue_client(name, now=now)
+    return ClientCertificate(pair.certificate, pair.key)
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, *, authority: bool = True
-) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-    )
+def an_authority() -> Authority:
+    return Authority.create("ca", now=datetime.datetime.now(datetime.UTC).timestamp())
 
 
 async def test_tls_checks_the_server_and_shows_the_client_certificate(tmp_path: Path) -> None:
-    authority = Authority.make()
-    issued = authority.issue("server", "kubernetes")
+    authority = an_authority()
+    issued = issued_by(authority, "server", "kubernetes")
     pem = tmp_path / "server.pem"
     pem.write_bytes(issued.certificate + issued.key)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cadata=authority.pem.decode())
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cadata=authority.certificate.decode())
     context.load_cert_chain(pem)
     context.verify_mode = ssl.CERT_REQUIRED
     peers: list[Any] = []
@@ -477,12 +437,12 @@ async def test_tls_checks_the_server_and_shows_the_client_certificate(tmp_path: 
     await server.start(context)
     trusted = Connection(
         server=server.url,
-        certificate_authority=authority.pem,
+        certificate_authority=authority.certificate,
         tls_server_name="kubernetes",
-        client_certificate=authority.issue("jane"),
+        client_certificate=issued_by(authority, "jane"),
     )
     client = ApiClient(HttpTransport(trusted))
-    stranger = ApiClient(HttpTransport(attrs.evolve(trusted, certificate_authority=Authority.make().pem)))
+    stranger = ApiClient(HttpTransport(attrs.evolve(trusted, certificate_authority=an_authority().certificate)))
     wrong_name = ApiClient(HttpTransport(attrs.evolve(trusted, tls_server_name="other")))
     try:
         await client.get(PODS, "a", "default")
