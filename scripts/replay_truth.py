@@ -2,7 +2,7 @@
 
 Usage: replay_truth.py FOLDER [--update]. The folder has a `replay.py` and one folder of scenarios an area. Counts are
 printed per area and compared with `tests/wire/truth-counts.json`: one that goes down fails; `--update` writes them
-down. Without the folder it says so: in CI (`CI` is set, or `.ci/run` called us) that is a failure.
+down. Without the folder it says so: in CI (`CI` is set) that is a failure.
 """
 
 from __future__ import annotations
@@ -33,10 +33,19 @@ def main() -> int:
         COUNTS.write_text(json.dumps({area: passed for area, (passed, _) in counts.items()}, indent=1) + "\n")
         return 0
     known: dict[str, int] = json.loads(COUNTS.read_text()) if COUNTS.exists() else {}
-    worse = [area for area, passed in known.items() if counts.get(area, (0, 0))[0] < passed]
+    if suspects := worse_than(known, counts):
+        # A watch's second can be over before a busy machine has said everything: look again before saying so.
+        print(f"looking again at {', '.join(suspects)}")
+        counts |= asyncio.run(replay(folder, [folder / area for area in suspects]))
+    worse = worse_than(known, counts)
     for area in worse:
         print(f"{area}: {counts.get(area, (0, 0))[0]} exchanges agree, {known[area]} did before", file=sys.stderr)
     return 1 if worse else 0
+
+
+def worse_than(known: dict[str, int], counts: dict[str, tuple[int, int]]) -> list[str]:
+    """The areas in which fewer exchanges agree than are written down."""
+    return [area for area, passed in known.items() if counts.get(area, (0, 0))[0] < passed]
 
 
 async def replay(folder: Path, areas: list[Path]) -> dict[str, tuple[int, int]]:
