@@ -59,7 +59,10 @@ class _Forwarding:
 
     async def over_messages(self, stream: MessageStream) -> None:
         async def receive() -> bytes:
-            return await stream.receive() or b""
+            # A message may be empty (the library of Go's clients writes such); only None is the end.
+            while (message := await stream.receive()) == b"":
+                pass
+            return message or b""
 
         await self._serve(receive, stream.send)
         await stream.close()
