@@ -25,6 +25,10 @@ from ruamel.yaml.resolver import VersionedResolver
 __all__ = ["YamlError", "dump", "load", "load_all", "load_noting_duplicates"]
 
 
+#: How many values aliases may add to those that are written out.
+_ALIASED = 100_000
+
+
 class YamlError(ValueError):
     """The text is not YAML, or not of JSON's values; the message names the line."""
 
@@ -96,7 +100,7 @@ def dump(document: Mapping[str, Any]) -> bytes:
     writer.default_flow_style = False
     writer.width = sys.maxsize
     stream = io.BytesIO()
-    writer.dump(_plain(document), stream)
+    writer.dump(_Plain(sys.maxsize)(document), stream)
     return stream.getvalue()
 
 
@@ -113,19 +117,30 @@ def _documents(reader: YAML, text: bytes | str) -> Iterator[Any]:
             # `1e3` is a number in JSON, and no reason for a warning.
             warnings.simplefilter("ignore", MantissaNoDotYAML1_1Warning)
             for document in reader.load_all(text):
-                yield _plain(document)
+                yield _Plain(len(text) + _ALIASED)(document)
     except (YAMLError, UnicodeDecodeError) as error:
         raise YamlError(_one_line(error)) from None
+    except RecursionError:
+        raise YamlError("exceeded max depth") from None
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key if isinstance(key, str) else _key(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    raise YamlError(f"{type(value).__name__} has no JSON form")
+class _Plain:
+    """From what ruamel makes to JSON's values. `left`: how many there may be, so that aliases of aliases end."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def __call__(self, value: Any) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise YamlError("document contains excessive aliasing")
+        if isinstance(value, Mapping):
+            return {key if isinstance(key, str) else _key(key): self(item) for key, item in value.items()}
+        if isinstance(value, list | tuple | set):
+            return [self(item) for item in value]
+        if value is None or isinstance(value, str | bool | int | float):
+            return value
+        raise YamlError(f"{type(value).__name__} has no JSON form")
 
 
 def _key(key: Any) -> str:

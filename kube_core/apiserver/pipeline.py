@@ -6,9 +6,10 @@ Status; what nobody foresaw is logged with its trace and answered as 500 Interna
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import attrs
+import orjson
 
 from kube_core._kit.clock import Clock
 from kube_core._kit.logs import get_logger
@@ -19,7 +20,7 @@ from kube_core.apiserver.requests import RequestInfo, parse
 from kube_core.apiserver.verbs import Verbs
 from kube_core.auth.authentication import Authenticator
 from kube_core.auth.authorization import AccessAttributes, Authorizer, denial
-from kube_core.meta.status import Forbidden, InternalError, MethodNotSupported, NotFound, StatusError
+from kube_core.meta.status import BadRequest, Forbidden, InternalError, MethodNotSupported, NotFound, StatusError
 from kube_core.registry.catalogue import Catalogue
 from kube_core.registry.context import Admission, Context
 from kube_core.registry.generic import Registry
@@ -27,6 +28,9 @@ from kube_core.registry.generic import Registry
 __all__ = ["Pipeline", "Subresource", "not_found_text"]
 
 _log = get_logger("kube_core.apiserver")
+
+#: Upstream's bounds on the Warning header, in characters: of all texts, and of each once they are too many.
+_WARNINGS_TOTAL, _WARNING_ITEM = 4096, 256
 
 #: Answers a request on a subresource, whatever its verb. Raises StatusErrors.
 Subresource = Callable[[Request, RequestInfo, Registry, Context], Awaitable[Response]]
@@ -66,11 +70,14 @@ class Pipeline:
             response = await self._route(request, info, context)
         except StatusError as error:
             return responses.failure(request, error)
+        except (RecursionError, orjson.JSONEncodeError):
+            # Nobody's objects are hundreds of levels deep; what is stored never is, as it could not be encoded.
+            return responses.failure(request, BadRequest("the object provided is nested too deeply to be handled"))
         except Exception as error:
             _log.exception("request failed", method=request.method, path=request.path)
             return responses.failure(request, InternalError(f"Internal error occurred: {type(error).__name__}"))
         if context.warnings:
-            response.headers["Warning"] = ", ".join(f'299 - "{_quoted(text)}"' for text in context.warnings)
+            response.headers["Warning"] = _warning_header(context.warnings)
         return response
 
     def _authorize(self, user: User, info: RequestInfo) -> None:
@@ -108,6 +115,10 @@ class Pipeline:
             if info.group and not self.catalogue.has_group(info.group):
                 return not_found_text()
             raise _no_such_resource()
+        if info.namespace and not registry.type.namespaced:
+            raise _no_such_resource()
+        if registry.deprecation:
+            context.warn(registry.deprecation)
         if registry.type.namespaced and not info.namespace and info.verb not in ("list", "watch"):
             raise MethodNotSupported("the server does not allow this method on the requested resource", details={})
         if info.subresource:
@@ -165,5 +176,20 @@ def _no_such_resource() -> NotFound:
     return NotFound("the server could not find the requested resource", details={})
 
 
+def _warning_header(warnings: Sequence[str]) -> str:
+    """All warnings in one header; when they are too long together, each is shortened, and the last are left out."""
+    if sum(map(len, warnings)) > _WARNINGS_TOTAL:
+        warnings = [text[:_WARNING_ITEM] for text in warnings]
+    kept, total = [], 0
+    for text in warnings:
+        total += len(text)
+        if total > _WARNINGS_TOTAL:
+            break
+        kept.append(f'299 - "{_quoted(text)}"')
+    return ", ".join(kept)
+
+
 def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    # A header cannot hold control characters, and what clients send may have any.
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return printable.replace("\\", "\\\\").replace('"', '\\"')

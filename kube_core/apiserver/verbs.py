@@ -6,12 +6,13 @@ Writes are decoded against the kind's schema here, so that the registry gets doc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kube_core._kit.clock import Clock
 from kube_core._kit.random import Random
 from kube_core.abc.transport import Request, Response
+from kube_core.api.schemas import builtin, builtin_name
 from kube_core.apiserver import negotiation, responses, watching
 from kube_core.apiserver.requests import RequestInfo
 from kube_core.apiserver.selecting import Selection, select
@@ -36,7 +37,7 @@ from kube_core.registry.decoding import DecodingError
 from kube_core.registry.generic import Registry, Update
 from kube_core.registry.options import ContinueToken, ListOptions
 
-__all__ = ["PATCH_TYPES", "Verbs", "read_document"]
+__all__ = ["PATCH_TYPES", "Verbs", "read_document", "read_shaped"]
 
 PATCH_TYPES = (patches.JSON, patches.MERGE, patches.STRATEGIC, patches.APPLY)
 
@@ -78,16 +79,15 @@ class Verbs:
         await cache.caught_up()
         exact = options.resource_version_match == "Exact"
         asked = options.resource_version
-        if asked and not asked.isdigit():
-            raise BadRequest(f'Invalid value: "{asked}": strconv.ParseUint: parsing "{asked}": invalid syntax')
+        wanted = request_options.parse_revision(asked)
         if options.continue_token:
             token = ContinueToken.decode(options.continue_token)
             return await self._page(registry, selection, token.revision, options.limit, token.start)
         # A limited list at a resource version is of exactly that version, as upstream serves it.
         if exact or (options.limit and asked not in ("", "0") and not options.resource_version_match):
-            return await self._page(registry, selection, int(asked), options.limit, "")
-        if asked and int(asked) > cache.revision:
-            raise Timeout(f"Too large resource version: {asked}, current: {cache.revision}", details={})
+            return await self._page(registry, selection, wanted, options.limit, "")
+        if wanted > cache.revision:
+            raise _too_large(wanted, cache.revision)
         if selection.name and selection.namespace:
             found = registry.cache.get(Key(selection.namespace, selection.name))
             matched: Sequence[Stored] = [found] if found is not None else []
@@ -109,6 +109,8 @@ class Verbs:
         registry: Registry, selection: Selection, revision: int, limit: int, start: str
     ) -> tuple[Sequence[Stored], int, str, int]:
         """A page of the list as it was at a revision, read from the store."""
+        if revision > registry.objects.cache.revision:
+            raise _too_large(revision, registry.objects.cache.revision)
         found: list[Stored] = []
         while True:
             try:
@@ -147,7 +149,7 @@ class Verbs:
             # The stream has begun as far as clients are concerned: upstream answers 200 with one ERROR event.
             return Response(stream=_one(watching._error(error)))
         timeout = options.timeout or self.random.uniform(watching.MINIMUM_TIMEOUT, 2 * watching.MINIMUM_TIMEOUT)
-        stream = watching.json_lines(request, registry, start, options, form, self.clock, timeout)
+        stream = watching.JsonLines(request, registry, start, options, form, self.clock, timeout)
         return Response(content_type="application/json", stream=stream)
 
     # -- writes ------------------------------------------------------------------------------------------------------
@@ -227,6 +229,8 @@ class Verbs:
 
         async def applied(current: Document | None) -> MutableDocument:
             wanted: MutableDocument = thaw(patch)
+            if wanted.get("metadata") is None:
+                wanted["metadata"] = {}
             self._check_kind(wanted, registry)
             if registry.schema is not None:
                 context.warn(*self._checked(wanted, registry, options, repeated))
@@ -251,7 +255,7 @@ class Verbs:
 
     @staticmethod
     def _check_apply(wanted: MutableDocument, info: RequestInfo) -> None:
-        metadata = wanted.setdefault("metadata", {})
+        metadata = wanted["metadata"]
         if metadata.get("managedFields"):
             raise BadRequest("metadata.managedFields must be nil")
         metadata.setdefault("name", info.name)
@@ -382,6 +386,19 @@ def patch_type(request: Request, registry: Registry) -> str:
     content_type = request.headers.get("content-type", "").split(";", 1)[0].strip()
     supported = [name for name in PATCH_TYPES if not (registry.is_custom and name == patches.STRATEGIC)]
     if content_type not in supported:
+def read_shaped(
+    request: Request, api_version: str, kind: str, context: Context, mode: decoding.FieldValidation = "Warn"
+) -> MutableDocument:
+    """The body as an object of a kind that is no resource of its own (a Binding, a Scale). Raises `BadRequest`."""
+    document = read_document(request)
+    if not isinstance(document, Mapping):
+        raise BadRequest(f"the object provided is unrecognized (must be of type {kind})")
+    typed = {"kind": kind, "apiVersion": api_version, **document}
+    decoded, warnings = decoding.decode(typed, builtin(builtin_name(api_version, kind)), mode)
+    context.warn(*warnings)
+    return decoded
+
+
         raise patches.unsupported_type()
     return content_type
 
@@ -391,6 +408,10 @@ def read_document(request: Request) -> Any:
     if request.document is not None:
         return request.document
     if not request.body:
+def _too_large(revision: int, current: int) -> Timeout:
+    return Timeout(f"Too large resource version: {revision}, current: {current}", details={})
+
+
         return None
     return negotiation.decode_body(request.body, request.headers.get("content-type", ""))
 

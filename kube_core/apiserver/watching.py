@@ -9,7 +9,7 @@ A change is encoded once for all plain JSON watchers. Whatever has piled up is s
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any
 
 import attrs
@@ -22,11 +22,11 @@ from kube_core.apiserver.negotiation import Form
 from kube_core.apiserver.selecting import Selection
 from kube_core.bus.bus import Overrun, Subscription
 from kube_core.bus.changes import Change, Stored
-from kube_core.meta.status import BadRequest, Expired, StatusError, Timeout
+from kube_core.meta.status import Expired, StatusError, Timeout
 from kube_core.registry.generic import Registry
-from kube_core.registry.options import ListOptions
+from kube_core.registry.options import ListOptions, parse_revision
 
-__all__ = ["Start", "begin", "document_events", "json_lines"]
+__all__ = ["JsonLines", "Start", "begin", "document_events"]
 
 #: Seconds between bookmarks, and the shortest a watch without timeoutSeconds lasts (upstream's defaults).
 BOOKMARK_PERIOD = 60.0
@@ -49,7 +49,7 @@ async def begin(registry: Registry, selection: Selection, options: ListOptions, 
     """Subscribe at the revision that the options ask for. Raises `Expired`, `BadRequest`, `Timeout`."""
     cache = registry.objects.cache
     await cache.caught_up()
-    after = _revision(options.resource_version)
+    after = parse_revision(options.resource_version)
     initial_wanted = after == 0 if options.send_initial_events is None else options.send_initial_events
     if after > cache.revision:
         raise Timeout(
@@ -69,10 +69,36 @@ async def begin(registry: Registry, selection: Selection, options: ListOptions, 
     return Start(subscription, initial, cache.revision, marks_end)
 
 
-async def json_lines(
+class JsonLines(AsyncIterator[bytes]):
+    """The body of an HTTP watch: a JSON event a line.
+
+    More than its generator, because a generator that was never begun (the client went away first) ends nothing.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        registry: Registry,
+        start: Start,
+        options: ListOptions,
+        form: Form,
+        clock: Clock,
+        timeout: float,
+    ) -> None:
+        self._subscription = start.subscription
+        self._lines = _json_lines(request, registry, start, options, form, clock, timeout)
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._lines)
+
+    async def aclose(self) -> None:
+        await self._lines.aclose()
+        self._subscription.close()
+
+
+async def _json_lines(
     request: Request, registry: Registry, start: Start, options: ListOptions, form: Form, clock: Clock, timeout: float
-) -> AsyncIterator[bytes]:
-    """The body of an HTTP watch: a JSON event a line."""
+) -> AsyncGenerator[bytes, None]:
     subscription = start.subscription
     encode = _encoder(request, registry, form, clock)
     timers = [clock.call_later(timeout, subscription.close)]
@@ -88,7 +114,7 @@ async def json_lines(
     if options.allow_bookmarks:
         timers.append(clock.call_later(BOOKMARK_PERIOD, remind))
     try:
-        first = [encode("ADDED", stored) for stored in start.initial]
+        first = [encode("ADDED", registry.shown(stored)) for stored in start.initial]
         if start.marks_end:
             first.append(_bookmark(registry, start.revision, form, end=True))
         if first:
@@ -96,7 +122,7 @@ async def json_lines(
         while True:
             await subscription.wait()
             lines = [
-                _line(encode, kind, change, plain=not form.view)
+                _line(registry, encode, kind, change, plain=not form.view)
                 for change in subscription.drain()
                 if (kind := subscription.kind_of(change))
             ]
@@ -120,14 +146,14 @@ async def document_events(registry: Registry, start: Start) -> AsyncIterator[Wat
     subscription = start.subscription
     try:
         for stored in start.initial:
-            yield WatchEvent("ADDED", stored.document)
+            yield WatchEvent("ADDED", registry.shown(stored).document)
         while True:
             await subscription.wait()
             changes = subscription.drain()
             for change in changes:
                 kind = subscription.kind_of(change)
                 if kind:
-                    yield WatchEvent(kind, change.shown(kind).document)
+                    yield WatchEvent(kind, registry.shown(change.shown(kind)).document)
             if not changes and subscription.closed:
                 return
     except Overrun as error:
@@ -139,10 +165,13 @@ async def document_events(registry: Registry, start: Start) -> AsyncIterator[Wat
 Encoder = Callable[[str, Stored], bytes]
 
 
-def _line(encode: Encoder, kind: str, change: Change, *, plain: bool) -> bytes:
-    if plain:
+def _line(registry: Registry, encode: Encoder, kind: str, change: Change, *, plain: bool) -> bytes:
+    if plain and not registry.is_custom:
         return change.event(kind)
-    return encode(kind, change.shown(kind))
+    stored = change.shown(kind)
+    shown = registry.shown(stored)
+    # What is shown as it is stored is encoded once for all watchers.
+    return change.event(kind) if plain and shown is stored else encode(kind, shown)
 
 
 def _encoder(request: Request, registry: Registry, form: Form, clock: Clock) -> Encoder:
@@ -180,11 +209,3 @@ def _bookmark(registry: Registry, revision: int, form: Form, *, end: bool = Fals
 
 def _error(error: StatusError) -> bytes:
     return _event("ERROR", error.to_document())
-
-
-def _revision(text: str) -> int:
-    if not text:
-        return 0
-    if not text.isdigit():
-        raise BadRequest(f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax')
-    return int(text)

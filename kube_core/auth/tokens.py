@@ -68,7 +68,12 @@ class SigningKey:
 
     @property
     def loaded(self) -> Any:
-        """The private key, or None while there is none yet."""
+        """The private key, or None while there is none yet.
+
+        One that is kept is read here: tokens of before a restart hold, whether or not there is a new one since.
+        """
+        if self._key is None and self._path is not None and self._path.exists():
+            self._key = self._load_or_make()
         return self._key
 
     async def jwks(self) -> dict[str, Any]:
@@ -202,7 +207,7 @@ def _verified(token: str, key: Any, issuer: str) -> Mapping[str, Any] | None:
             issuer=issuer,
             options={"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False},
         )
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, ValueError):
         return None
     return payload
 

@@ -340,7 +340,7 @@ class Registry:
                     [field.invalid(path, 0, "must be specified for an update")],
                 )
             return
-        if not text.isdigit():
+        if not (text.isascii() and text.isdigit() and len(text) <= 20):
             path = Path("metadata").child("resourceVersion")
             raise invalid(
                 self.type.group_kind, current.key.name, [field.invalid(path, text, "must be an unsigned number")]

@@ -15,16 +15,22 @@ import attrs
 import orjson
 
 from kube_core.abc.transport import Request
+from kube_core.api.schemas import builtin, builtin_name
 from kube_core.meta import fields
 from kube_core.meta.fields import FieldError, Path
 from kube_core.meta.gvk import GroupKind
 from kube_core.meta.status import BadRequest, invalid
+from kube_core.registry import decoding
 from kube_core.registry.context import DeleteOptions, WriteOptions
+from kube_core.registry.decoding import DecodingError
 
-__all__ = ["ContinueToken", "ListOptions", "delete_options", "list_options", "write_options"]
+__all__ = ["ContinueToken", "ListOptions", "delete_options", "list_options", "parse_revision", "write_options"]
 
 _META = "meta.k8s.io"
 _FALSE = ("", "0", "false", "False", "FALSE", "f", "F")
+_LARGEST_REVISION = (1 << 64) - 1
+#: The version by which upstream names its tokens in errors.
+_TOKEN_VERSION = "meta.k8s.io/v1"
 
 
 @attrs.frozen
@@ -35,7 +41,7 @@ class ContinueToken:
     start: str
 
     def encode(self) -> str:
-        token = orjson.dumps({"v": "meta.k8s.io/v1", "rv": self.revision, "start": self.start})
+        token = orjson.dumps({"v": _TOKEN_VERSION, "rv": self.revision, "start": self.start})
         return base64.urlsafe_b64encode(token).decode().rstrip("=")
 
     @classmethod
@@ -43,11 +49,17 @@ class ContinueToken:
         """Raises `BadRequest`."""
         try:
             token = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            if token["v"] != "meta.k8s.io/v1":
+            if token["v"] != _TOKEN_VERSION:
                 raise BadRequest("continue key is not valid: server does not recognize this encoded version")
-            return cls(int(token["rv"]), str(token["start"]))
-        except (binascii.Error, ValueError, KeyError, TypeError) as error:
+            found = cls(int(token["rv"]), str(token["start"]))
+        except (binascii.Error, ValueError, KeyError, TypeError, OverflowError) as error:
             raise BadRequest(f"continue key is not valid: {error}") from error
+        if found.revision <= 0:
+            why = f"incorrect encoded start resourceVersion (version {_TOKEN_VERSION})"
+            raise BadRequest(f"continue key is not valid: {why}")
+        if not found.start:
+            raise BadRequest(f"continue key is not valid: encoded start key empty (version {_TOKEN_VERSION})")
+        return found
 
 
 @attrs.frozen
@@ -64,6 +76,17 @@ class ListOptions:
     limit: int = 0
     continue_token: str = ""
     send_initial_events: bool | None = None
+
+
+def parse_revision(text: str) -> int:
+    """A resource version as a number; "" is 0. Raises `BadRequest`."""
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdigit()):
+        raise BadRequest(f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax')
+    if len(text) > 20 or int(text) > _LARGEST_REVISION:
+        raise BadRequest(f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": value out of range')
+    return int(text)
 
 
 def _flag(text: str) -> bool:
@@ -143,7 +166,7 @@ def list_options(request: Request) -> ListOptions:
         resource_version=_first(query, "resourceVersion"),
         resource_version_match=_first(query, "resourceVersionMatch"),
         timeout=_number(query, "timeoutSeconds"),
-        limit=_number(query, "limit") or 0,
+        limit=max(_number(query, "limit") or 0, 0),
         continue_token=_first(query, "continue"),
         send_initial_events=None if initial is None else _flag(initial),
     )
@@ -211,13 +234,10 @@ def _delete_body(body: Any) -> Mapping[str, Any]:
     kind = body.get("kind")
     if kind not in (None, "", "DeleteOptions"):
         raise BadRequest(f'no kind "{kind}" is registered for version "{body.get("apiVersion", "")}" as delete options')
-    grace = body.get("gracePeriodSeconds")
-    if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int)):
-        found = "string" if isinstance(grace, str) else "bool" if isinstance(grace, bool) else "number"
-        raise BadRequest(
-            f"json: cannot unmarshal {found} into Go struct field DeleteOptions.gracePeriodSeconds of type int64"
-        )
-    return body
+    try:
+        return decoding.read(body, builtin(builtin_name("v1", "DeleteOptions")), "Ignore")[0]
+    except DecodingError as error:
+        raise BadRequest(str(error)) from None
 
 
 def _delete_query(query: Mapping[str, list[str]]) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from kube_core.abc.transport import Request, Response
 from kube_core.api.types import ResourceType
 from kube_core.apiserver import responses
 from kube_core.apiserver.requests import RequestInfo
-from kube_core.apiserver.verbs import read_document
+from kube_core.apiserver.verbs import read_shaped
 from kube_core.meta import fields
 from kube_core.meta.documents import Document, Key, MutableDocument, metadata_of, thaw
 from kube_core.meta.fields import Path
@@ -43,10 +43,8 @@ class Binding:
         self._catalogue = catalogue
 
     async def __call__(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
-        binding = read_document(request)
-        if not isinstance(binding, dict):
-            raise BadRequest("the object provided is unrecognized (must be of type Binding)")
         options = request_options.write_options(request, "CreateOptions")
+        binding = read_shaped(request, "v1", "Binding", context, options.field_validation)
         name = info.name or str(metadata_of(binding).get("name") or "")
         if info.name and metadata_of(binding).get("name") not in (None, "", info.name):
             raise BadRequest("name in URL does not match name in Binding object")
@@ -125,15 +123,13 @@ class Eviction:
         self._catalogue = catalogue
 
     async def __call__(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
-        eviction = read_document(request)
-        if not isinstance(eviction, dict):
-            raise BadRequest("the object provided is unrecognized (must be of type Eviction)")
+        create = request_options.write_options(request, "CreateOptions")
+        eviction = read_shaped(request, "policy/v1", "Eviction", context, create.field_validation)
         name = metadata_of(eviction).get("name")
         if name and name != info.name:
             raise BadRequest("name in URL does not match name in Eviction object")
         pod = (await registry.find(info.key)).document
         options = request_options.delete_options(request, eviction.get("deleteOptions") or {"kind": "DeleteOptions"})
-        create = request_options.write_options(request, "CreateOptions")
         if create.dry_run:
             import attrs
 

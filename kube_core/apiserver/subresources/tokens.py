@@ -8,7 +8,7 @@ from kube_core.abc.transport import Request, Response
 from kube_core.api.types import ResourceType
 from kube_core.apiserver import responses
 from kube_core.apiserver.requests import RequestInfo
-from kube_core.apiserver.verbs import read_document
+from kube_core.apiserver.verbs import read_shaped
 from kube_core.auth.tokens import BoundObject, TokenClaims, TokenIssuer
 from kube_core.meta import fields
 from kube_core.meta.documents import Document, Key, metadata_of
@@ -53,10 +53,8 @@ class Token:
         self._catalogue = catalogue
 
     async def __call__(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
-        wanted = read_document(request) or {}
-        if not isinstance(wanted, dict):
-            raise BadRequest("the object provided is unrecognized (must be of type TokenRequest)")
         options = request_options.write_options(request, "CreateOptions")
+        wanted = read_shaped(request, "authentication.k8s.io/v1", "TokenRequest", context, options.field_validation)
         account = (await registry.find(info.key)).document
         spec = dict(wanted.get("spec") or {})
         seconds = spec.get("expirationSeconds") or _DEFAULT_SECONDS
