@@ -117,8 +117,6 @@ class Pipeline:
             raise _no_such_resource()
         if info.namespace and not registry.type.namespaced:
             raise _no_such_resource()
-        if registry.deprecation:
-            context.warn(registry.deprecation)
         if registry.type.namespaced and not info.namespace and info.verb not in ("list", "watch"):
             raise MethodNotSupported("the server does not allow this method on the requested resource", details={})
         if info.subresource:
