@@ -386,6 +386,10 @@ def patch_type(request: Request, registry: Registry) -> str:
     content_type = request.headers.get("content-type", "").split(";", 1)[0].strip()
     supported = [name for name in PATCH_TYPES if not (registry.is_custom and name == patches.STRATEGIC)]
     if content_type not in supported:
+        raise patches.unsupported_type()
+    return content_type
+
+
 def read_shaped(
     request: Request, api_version: str, kind: str, context: Context, mode: decoding.FieldValidation = "Warn"
 ) -> MutableDocument:
@@ -399,21 +403,17 @@ def read_shaped(
     return decoded
 
 
-        raise patches.unsupported_type()
-    return content_type
-
-
 def read_document(request: Request) -> Any:
     """The body as a JSON value; None where there is none."""
     if request.document is not None:
         return request.document
     if not request.body:
-def _too_large(revision: int, current: int) -> Timeout:
-    return Timeout(f"Too large resource version: {revision}, current: {current}", details={})
-
-
         return None
     return negotiation.decode_body(request.body, request.headers.get("content-type", ""))
+
+
+def _too_large(revision: int, current: int) -> Timeout:
+    return Timeout(f"Too large resource version: {revision}, current: {current}", details={})
 
 
 def _deleted(registry: Registry, stored: Stored) -> dict[str, Any]:
