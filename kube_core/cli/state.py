@@ -109,9 +109,12 @@ class ClusterState:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise StateError(f"cluster {self.name!r} is running already (process {self._pid()})") from None
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            try:
+                file.truncate(0)
+                file.write(str(os.getpid()))
+                file.flush()
+            except OSError as error:
+                raise StateError(f"cannot keep state in {self.directory}: {error.strerror or error}") from None
             try:
                 yield
             finally:

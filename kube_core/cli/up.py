@@ -15,12 +15,15 @@ import sys
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from kube_core.cli.state import ClusterState, StateError
 from kube_core.config import ClusterConfig, ConfigError
+
+if TYPE_CHECKING:
+    from kube_core.cluster import Cluster
 
 __all__ = ["UpOptions", "detached", "run"]
 
@@ -177,8 +180,9 @@ async def _until_told(options: UpOptions, config: ClusterConfig, state: ClusterS
         gc.freeze()
         gc.enable()
         if state is not None:
-            state.save(_saved(config, cluster.port))
-        path, current = _merge(options, cluster)
+            state.save(_saved(config, cluster))
+        # On a thread: another program that changes the file is waited for.
+        path, current = await asyncio.to_thread(_merge, options, cluster)
         text = _announcement(config.name, cluster.url, path, current=current)
         _tell_parent(f"ready\n{text}")
         if _READY_FD not in os.environ:
@@ -187,23 +191,25 @@ async def _until_told(options: UpOptions, config: ClusterConfig, state: ClusterS
         await stop.wait()
 
 
-def _saved(config: ClusterConfig, port: int) -> Mapping[str, Any]:
-    """What `up` needs to resume the cluster as it is."""
+def _saved(config: ClusterConfig, cluster: Cluster) -> Mapping[str, Any]:
+    """What `up` needs to resume the cluster as it is. Services keep their addresses, so the ranges stay what they are,
+    wherever the state is moved to; a cluster that never had nodes may still get those of its first network driver."""
+    ranges = cluster.ranges if config.nodes else config
     return {
         "nodes": config.nodes,
         "runtime": config.runtime,
         "network": config.network,
         "store": config.store,
         "bind": config.bind,
-        "port": port,
+        "port": cluster.port,
         "controllers": ",".join(config.controllers) or "none",
-        "pod_cidr": config.pod_cidr,
-        "service_cidr": config.service_cidr,
+        "pod_cidr": ranges.pod_cidr,
+        "service_cidr": ranges.service_cidr,
         "images": [str(path) for path in config.images],
     }
 
 
-def _merge(options: UpOptions, cluster: Any) -> tuple[Path, bool]:
+def _merge(options: UpOptions, cluster: Cluster) -> tuple[Path, bool]:
     from kube_core.client.kubeconfig import default_paths, merge_context
 
     document = cluster.kubeconfig()

@@ -6,7 +6,8 @@ paths in a file count from its folder; `…-data` wins over a path. Inside a pod
 account's own token and authority are used.
 
 Writing goes through ruamel.yaml's round trip, so comments, order and unknown fields stay; the new content replaces
-the file in one step, under the same lock file (`<path>.lock`) that kubectl takes. An error leaves the file as it was.
+the file in one step, under the same lock file (`<path>.lock`) that kubectl takes (`kubeconfig_lock.py`). An error
+leaves the file as it was.
 
 ruamel.yaml takes a while to import, so only the functions that need it do.
 """
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from kube_core.client.connection import ClientCertificate, Connection, ExecPlugin, Impersonation
+from kube_core.client.kubeconfig_lock import locked
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
@@ -305,17 +307,14 @@ def _locked(path: Path) -> Iterator[None]:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
     except OSError as error:
         raise KubeconfigError(f"cannot write {path}: {error.strerror}") from error
-    try:
-        os.close(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    except FileExistsError as error:
-        raise KubeconfigError(f"{path} is being changed by another program ({lock} exists)") from error
-    except OSError as error:
-        raise KubeconfigError(f"cannot write {path}: {error.strerror}") from error
-    try:
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(locked(lock))
+        except FileExistsError as error:
+            raise KubeconfigError(f"{path} is being changed by another program ({lock} exists)") from error
+        except OSError as error:
+            raise KubeconfigError(f"cannot write {path}: {error.strerror}") from error
         yield
-    finally:
-        with contextlib.suppress(OSError):
-            lock.unlink()
 
 
 def _read_for_change(path: Path) -> tuple[YAML, Any]:

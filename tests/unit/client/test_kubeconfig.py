@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -207,6 +209,30 @@ def test_file_that_another_program_changes_is_left_alone(config: Path) -> None:
         add(config)
     assert config.read_text() == EXISTING
     assert lock.exists()
+
+
+def test_a_lock_left_behind_by_a_killed_process_does_not_count(config: Path) -> None:
+    program = (
+        "import os, signal, sys; from pathlib import Path; from kube_core.client.kubeconfig_lock import locked\n"
+        "with locked(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    lock = config.with_name("config.lock")
+    subprocess.run([sys.executable, "-c", program, str(lock)], check=False)
+    assert lock.exists()
+    add(config)
+    assert config.read_text() != EXISTING
+    assert not lock.exists()
+
+
+def test_many_at_once_lose_no_entry(config: Path) -> None:
+    program = (
+        "import sys; from kube_core.client.kubeconfig import merge_context\n"
+        "for number in range(5):\n"
+        "    merge_context(sys.argv[1], sys.argv[2] + str(number), cluster={'server': 'x'}, user={'token': 't'})"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", program, str(config), name]) for name in "abcd"]
+    assert [process.wait(timeout=50) for process in processes] == [0] * 4
+    assert {f"{name}{number}" for name in "abcd" for number in range(5)} <= set(load(config).contexts)
 
 
 def test_directory_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:

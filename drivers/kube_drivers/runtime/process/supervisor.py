@@ -655,6 +655,7 @@ def detach(directory):
 
 def main():
     directory = sys.argv[1]
+    os.closerange(3, 1 << 16)  # what the agent's program left open is no business of ours, nor of the containers
     os.umask(0o077)  # the journal has the containers' environments, and with them their secrets
     lock = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
