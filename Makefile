@@ -53,8 +53,7 @@ bench: setup ## print the figures of benchmarks/
 docs: setup ## write the generated pages, and build the documentation into build/site
 	@$(BIN)/python scripts/generate_reference.py
 	@$(BIN)/python scripts/generate_compatibility.py
-	@$(BIN)/python -m properdocs build --strict --quiet
-	@echo "build/site/index.html"
+	@$(BIN)/python -m properdocs build --strict
 
 clean: ## remove what was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -134,12 +134,7 @@ GAPS: Mapping[str, str] = {
     "pods": "the node starts no ephemeral containers, and resizes nothing in place",
     "services": "no cloud: a load balancer never gets an address",
     "componentstatuses": "always an empty list",
-    "customresourcedefinitions.apiextensions.k8s.io": "stored; the resources that they define are not served",
-    "apiservices.apiregistration.k8s.io": "stored; no request is passed on to other servers; built-in groups have none",
-    "clusterroles.rbac.authorization.k8s.io": "stored; not asked when a request is authorised",
-    "clusterrolebindings.rbac.authorization.k8s.io": "stored; not asked when a request is authorised",
-    "roles.rbac.authorization.k8s.io": "stored; not asked when a request is authorised",
-    "rolebindings.rbac.authorization.k8s.io": "stored; not asked when a request is authorised",
+    "apiservices.apiregistration.k8s.io": "stored; no request is passed on to other servers",
     "networkpolicies.networking.k8s.io": "stored; no network driver enforces them",
     "ipaddresses.networking.k8s.io": "stored; services' addresses have no such object",
     "csidrivers.storage.k8s.io": "stored; volumes come from volume drivers",
@@ -157,12 +152,6 @@ BY_HAND: Mapping[str, Sequence[tuple[str, str, str]]] = {
         ("client certificates", DONE, "of the cluster's own CA"),
         ("service account tokens", DONE, "bound to pods, with audiences; issuer and keys are published"),
         ("OpenID Connect, webhooks", ABSENT, ""),
-        (
-            "RBAC",
-            ABSENT,
-            "`system:masters` and the cluster's components may do everything, everybody else may read discovery and "
-            "review their own access ([why](decisions/0003-authorisation-until-rbac.md))",
-        ),
         ("audit", ABSENT, ""),
         ("encryption at rest", ABSENT, ""),
     ],
@@ -206,15 +195,22 @@ class Prober:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._user = User("prober", ("system:masters",))
+        self.admin = User("prober", ("system:masters", "system:authenticated"))
 
     async def ask(
-        self, method: str, path: str, query: Mapping[str, str] | None = None, *, body: bytes = b"", **headers: str
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        body: bytes = b"",
+        user: User | None = None,
+        **headers: str,
     ) -> Response:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         if body:
             given.setdefault("content-type", "application/json")
-        request = Request(method, path, tuple((query or {}).items()), given, body, user=self._user)
+        request = Request(method, path, tuple((query or {}).items()), given, body, user=user or self.admin)
         response = await self._cluster.server.handle(request)
         close = getattr(response.stream, "aclose", None)
         if close is not None:
@@ -245,7 +241,7 @@ class Prober:
         return message != "the server could not find the requested resource"
 
 
-async def probe_api(prober: Prober) -> list[Found]:
+async def probe_api(prober: Prober, known: Asked) -> list[Found]:
     """The API's own features, each by asking for it."""
     pods, list_kind = "/api/v1/pods", "PodList"
     view = "application/json;as={};v=v1;g=meta.k8s.io"
@@ -309,7 +305,8 @@ async def probe_api(prober: Prober) -> list[Found]:
         ("OpenAPI v3", await status("/openapi/v3") == 200, ""),
         ("`/version`, `/healthz`, `/livez`, `/readyz`", await status("/readyz") == 200, ""),
         ("`/metrics`", await status("/metrics") == 200, ""),
-        ("custom resources", await _serves_custom_resources(prober), "definitions are stored, and no more"),
+        ("custom resources", known.custom_resources, "definitions are stored, and no more"),
+        ("RBAC", known.rbac, _WITHOUT_RBAC),
         ("aggregated API servers", False, "`APIService` is stored, and no more"),
         ("impersonation", await _impersonates(prober), "the headers are ignored"),
         ("API priority and fairness", False, "requests are not queued"),
@@ -346,9 +343,35 @@ async def _serves_custom_resources(prober: Prober) -> bool:
         b'"storage":true,"schema":{"openAPIV3Schema":{"type":"object"}}}]}}'
     )
     await prober.ask("POST", path, body=definition)
-    response = await prober.ask("GET", "/apis/kube-core.test/v1/probes")
-    await prober.ask("DELETE", f"{path}/probes.kube-core.test")
-    return response.status == 200
+    try:
+        return await _becomes(prober, "/apis/kube-core.test/v1/probes", prober.admin)
+    finally:
+        await prober.ask("DELETE", f"{path}/probes.kube-core.test")
+
+
+async def _obeys_roles(prober: Prober) -> bool:
+    """Whether a user who may nothing may read pods once a role says so."""
+    group = "/apis/rbac.authorization.k8s.io/v1"
+    role = b'{"metadata":{"name":"probe"},"rules":[{"apiGroups":[""],"resources":["pods"],"verbs":["list"]}]}'
+    binding = (
+        b'{"metadata":{"name":"probe"},"subjects":[{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":"probed"}],'
+        b'"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"probe"}}'
+    )
+    user = User("probed", ("system:authenticated",))
+    if (await prober.ask("GET", "/api/v1/pods", user=user)).status != 403:
+        return False
+    await prober.ask("POST", f"{group}/clusterroles", body=role)
+    await prober.ask("POST", f"{group}/clusterrolebindings", body=binding)
+    return await _becomes(prober, "/api/v1/pods", user)
+
+
+async def _becomes(prober: Prober, path: str, user: User) -> bool:
+    """Whether a path is answered, soon: controllers may have to act first."""
+    for _ in range(20):
+        if (await prober.ask("GET", path, user=user)).status == 200:
+            return True
+        await asyncio.sleep(0.02)
+    return False
 
 
 async def _impersonates(prober: Prober) -> bool:
@@ -356,16 +379,30 @@ async def _impersonates(prober: Prober) -> bool:
     return response.status == 403
 
 
-def missing_for(descriptor: ResourceDescriptor, there: set[str]) -> list[str]:
+@attrs.frozen
+class Asked:
+    """What several parts of the page want to know."""
+
+    there: set[str]
+    """Controllers, admission plugins and scheduler plugins."""
+    custom_resources: bool
+    rbac: bool
+
+
+def missing_for(descriptor: ResourceDescriptor, asked: Asked) -> list[str]:
     """What a resource lacks, in words."""
     name = _resource_name(descriptor)
-    found = [f"no {needed}" for needed in ACTED_ON_BY.get(name, ()) if needed not in there]
+    found = [f"no {needed}" for needed in ACTED_ON_BY.get(name, ()) if needed not in asked.there]
     if name in GAPS:
         found.append(GAPS[name])
+    if descriptor.type.group == "rbac.authorization.k8s.io" and not asked.rbac:
+        found.append("stored; not asked when a request is authorised")
+    if descriptor.type.group == "apiextensions.k8s.io" and not asked.custom_resources:
+        found.append("stored; the resources that they define are not served")
     return found
 
 
-async def resource_rows(prober: Prober, there: set[str]) -> dict[str, list[str]]:
+async def resource_rows(prober: Prober, asked: Asked) -> dict[str, list[str]]:
     """Table rows by group."""
     rows: dict[str, list[str]] = {}
     for descriptor in builtin_descriptors():
@@ -376,7 +413,7 @@ async def resource_rows(prober: Prober, there: set[str]) -> dict[str, list[str]]
             answered = subresource.name != "proxy" or await _proxies(prober, resource)
             answered = answered and await prober.answers(subresource.verbs[0], resource, subresource.name)
             subresources.append((subresource.name, answered))
-        lacks = missing_for(descriptor, there)
+        lacks = missing_for(descriptor, asked)
         lacks += [f"{verb} is not answered" for verb, answered in verbs if not answered]
         lacks += [f"no {name} subresource" for name, answered in subresources if not answered]
         state = DONE if not lacks else PARTIAL
@@ -408,10 +445,13 @@ async def page() -> str:
     controllers = {spec.name for spec in host.controllers()}
     admission = [spec.name for spec in host.admission()]
     scheduler = [spec.name for spec in host.scheduler_plugins()]
-    async with Cluster(nodes=0, controllers=(), listen=False) as cluster:
+    async with Cluster(nodes=0, listen=False) as cluster:
         prober = Prober(cluster)
-        rows = await resource_rows(prober, {*controllers, *admission, *scheduler})
-        features = await probe_api(prober)
+        asked = Asked(
+            {*controllers, *admission, *scheduler}, await _serves_custom_resources(prober), await _obeys_roles(prober)
+        )
+        rows = await resource_rows(prober, asked)
+        features = await probe_api(prober, asked)
     lines = [
         "# Compatibility",
         "",
@@ -460,6 +500,10 @@ async def page() -> str:
 
 
 _SERVICES = ResourceType("", "v1", "Service", "services", True)
+_WITHOUT_RBAC = (
+    "`system:masters` and the cluster's components may do everything, everybody else may read discovery and review "
+    "their own access ([why](decisions/0003-authorisation-until-rbac.md))"
+)
 _HEADS = ("resource", "verbs", "subresources", "state", "what is missing")
 _ALL = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
