@@ -58,6 +58,23 @@ def test_every_target_of_the_readme_is_in_the_makefile() -> None:
     assert wanted <= there
 
 
+def test_every_option_that_a_page_uses_exists() -> None:
+    reference = (DOCS / "reference" / "command-line.md").read_text()
+    there = {
+        (section.partition("\n")[0], option)
+        for section in reference.split("\n## kube-core ")[1:]
+        for option in re.findall(r"^  (--[a-z-]+)", section, re.MULTILINE)
+    }
+    used = {
+        (command, option)
+        for page in (ROOT / "README.md", *DOCS.rglob("*.md"))
+        for command, rest in re.findall(r"kube-core ([a-z]+)([^\n`#]*)", page.read_text())
+        for option in re.findall(r"--[a-z-]+", rest)
+    }
+    assert ("up", "--detach") in used
+    assert used - there == set()
+
+
 def test_paths_that_the_architecture_names_exist() -> None:
     named = re.findall(r"`((?:kube_core|plugins|drivers|tests|docs|scripts|benchmarks)/[\w./]*)`", _architecture())
     assert named
