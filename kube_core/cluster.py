@@ -299,6 +299,7 @@ class Cluster:
         directory = str(self._state) if self._state is not None else ""
         driver: VolumeDriver = load_driver("volume", self.config.driver("volume"))(
             clock=self.clock, state_directory=directory
+                tokens=self.config.tokens,
         )
         await driver.start()
         stack.push_async_callback(driver.stop)

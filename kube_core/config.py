@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
+
+from kube_core.abc.transport import User
 
 __all__ = ["ClusterConfig", "ConfigError"]
 
@@ -63,6 +66,8 @@ class ClusterConfig:
     state_directory: Path | None = None
     #: Folders in which the process runtime finds images by name.
     images: tuple[Path, ...] = ()
+    #: Bearer tokens that hold for good, and whose they are (upstream's static token file).
+    tokens: Mapping[str, User] = attrs.field(factory=dict, repr=False)
     #: Of chance; None takes one from the operating system.
     seed: int | None = None
 

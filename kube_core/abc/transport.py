@@ -87,6 +87,9 @@ class Upgrade:
 class Request:
     """One request. `path` is decoded; `query` keeps order and repetition; header names are in lower case.
 
+    The values of a header that is repeated are joined: by commas, and by newlines where a value may have a comma
+    (`Impersonate-…`).
+
     `user` is set where the caller is known without credentials (the local transport); otherwise the pipeline
     authenticates by `peer_certificate` (DER) and the Authorization header.
     """

@@ -19,7 +19,7 @@ from kube_core.registry.catalogue import Catalogue
 from kube_core.registry.context import Admission, Context, WriteOptions
 from kube_core.registry.generic import Update
 
-__all__ = ["Address", "bootstrap", "publish_address"]
+__all__ = ["Address", "bootstrap", "publish_address", "write_policy"]
 
 _OPTIONS = WriteOptions(field_manager="kube-apiserver", field_validation="Ignore")
 _USER = User("system:apiserver", ("system:masters", "system:authenticated"))
@@ -29,6 +29,14 @@ _ENDPOINTS = ResourceType("", "v1", "Endpoints", "endpoints", True)
 _SLICES = ResourceType("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", True)
 _PRIORITIES = ResourceType("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", False)
 _CONFIG_MAPS = ResourceType("", "v1", "ConfigMap", "configmaps", True)
+_RBAC = "rbac.authorization.k8s.io"
+_ROLES = ResourceType(_RBAC, "v1", "Role", "roles", True)
+_BINDINGS = ResourceType(_RBAC, "v1", "RoleBinding", "rolebindings", True)
+_CLUSTER_ROLES = ResourceType(_RBAC, "v1", "ClusterRole", "clusterroles", False)
+_CLUSTER_BINDINGS = ResourceType(_RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", False)
+
+#: How many objects of the default policy are on their way to the store at once.
+_AT_ONCE = 16
 
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 
@@ -52,6 +60,23 @@ async def bootstrap(catalogue: Catalogue, admission: Admission, *, service_ip: s
         _ensure(catalogue, admission, _SERVICES, _kubernetes_service(service_ip)),
         _ensure(catalogue, admission, _CONFIG_MAPS, authentication),
     )
+
+
+async def write_policy(catalogue: Catalogue, admission: Admission) -> None:
+    """Make the default roles and bindings that are missing, a few at a time."""
+    from kube_core.auth.default_policy import policy
+
+    default = policy()
+    # Roles first: a binding to a role that is not there yet would give nothing.
+    for resource, documents in (
+        (_CLUSTER_ROLES, default.cluster_roles),
+        (_ROLES, default.roles),
+        (_CLUSTER_BINDINGS, default.cluster_bindings),
+        (_BINDINGS, default.bindings),
+    ):
+        for start in range(0, len(documents), _AT_ONCE):
+            batch = documents[start : start + _AT_ONCE]
+            await asyncio.gather(*(_ensure(catalogue, admission, resource, document) for document in batch))
 
 
 async def publish_address(catalogue: Catalogue, admission: Admission, address: Address) -> None:
@@ -141,7 +166,11 @@ def _kubernetes_service(service_ip: str) -> MutableDocument:
 
 def _priority_classes() -> list[MutableDocument]:
     texts = {
-        "system-cluster-critical": (2_000_000_000, "Used for system critical pods that must run in the cluster."),
+        "system-cluster-critical": (
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if "
+            "necessary.",
+        ),
         "system-node-critical": (2_000_001_000, "Used for system critical pods that must not be moved."),
     }
     return [{**_named(name), "value": value, "description": text} for name, (value, text) in texts.items()]

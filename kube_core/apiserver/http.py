@@ -116,7 +116,7 @@ class HttpServer:
             native.method,
             unquote(path),
             tuple(parse_qsl(query, keep_blank_values=True)) if query else (),
-            {name.lower(): value for name, value in native.headers.items()},
+            _headers(native.headers),
             body,
             peer_certificate=tls.getpeercert(binary_form=True) if tls is not None else None,
             peer_address=native.remote or "",
@@ -232,6 +232,16 @@ class _RawStream(ByteStream):
 
     async def close(self) -> None:
         self._transport.close()
+
+
+def _headers(native: Mapping[str, str]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for title, value in native.items():
+        name = title.lower()
+        before = headers.get(name)
+        comma = "\n" if name.startswith("impersonate-") else ", "
+        headers[name] = value if before is None else f"{before}{comma}{value}"
+    return headers
 
 
 def _upgrade_required() -> web.Response:

@@ -20,6 +20,7 @@ from kube_core.apiserver.requests import RequestInfo, parse
 from kube_core.apiserver.verbs import Verbs
 from kube_core.auth.authentication import Authenticator
 from kube_core.auth.authorization import AccessAttributes, Authorizer, denial
+from kube_core.auth.impersonation import impersonated
 from kube_core.meta.status import BadRequest, Forbidden, InternalError, MethodNotSupported, NotFound, StatusError
 from kube_core.registry.catalogue import Catalogue
 from kube_core.registry.context import Admission, Context
@@ -64,6 +65,8 @@ class Pipeline:
         """Answer one request. Never raises, but for cancellation."""
         try:
             user = self.authenticator.authenticate(request)
+            if request.headers:
+                user = impersonated(user, request.headers, self._require)
             info = parse(request)
             self._authorize(user, info)
             context = Context(user, self.admission)
@@ -81,28 +84,31 @@ class Pipeline:
         return response
 
     def _authorize(self, user: User, info: RequestInfo) -> None:
-        attributes = AccessAttributes(
-            user,
-            info.verb,
-            info.group,
-            info.version,
-            info.resource,
-            info.subresource,
-            info.namespace,
-            info.name,
-            info.path,
+        self._require(
+            AccessAttributes(
+                user,
+                info.verb,
+                info.group,
+                info.version,
+                info.resource,
+                info.subresource,
+                info.namespace,
+                info.name,
+                info.path,
+            )
         )
-        if self.authorizer.authorize(attributes) is not None:
+
+    def _require(self, asked: AccessAttributes) -> None:
+        """Raises `Forbidden` for what is not allowed."""
+        if self.authorizer.authorize(asked) is not None:
             return
-        why = denial(attributes)
-        if not info.is_resource:
+        why = denial(asked)
+        if not asked.resource:
             raise Forbidden(f"forbidden: {why}", details={})
-        resource = f"{info.resource}.{info.group}" if info.group else info.resource
-        details = {
-            key: value for key, value in (("name", info.name), ("group", info.group), ("kind", info.resource)) if value
-        }
-        subject = f'{resource} "{info.name}" is forbidden: {why}' if info.name else f"{resource} is forbidden: {why}"
-        raise Forbidden(subject, details=details)
+        resource = f"{asked.resource}.{asked.group}" if asked.group else asked.resource
+        known = (("name", asked.name), ("group", asked.group), ("kind", asked.resource))
+        subject = f'{resource} "{asked.name}" is forbidden: {why}' if asked.name else f"{resource} is forbidden: {why}"
+        raise Forbidden(subject, details={key: value for key, value in known if value})
 
     async def _route(self, request: Request, info: RequestInfo, context: Context) -> Response:
         if not info.is_resource:

@@ -27,6 +27,7 @@ from kube_core.api.types import ResourceDescriptor, ResourceType
 from kube_core.apiserver import bootstrap, watching
 from kube_core.apiserver.discovery import Discovery
 from kube_core.apiserver.health import Health
+from kube_core.apiserver.escalation import EscalationCheck
 from kube_core.apiserver.issuer import IssuerDocuments
 from kube_core.apiserver.pipeline import Pipeline
 from kube_core.apiserver.selecting import select
@@ -41,6 +42,7 @@ from kube_core.apiserver.subresources.tokens import Token, is_current
 from kube_core.auth.authentication import Authenticator
 from kube_core.auth.authorization import Authorizer
 from kube_core.auth.tokens import SigningKey, TokenIssuer
+from kube_core.auth.rbac import Rbac
 from kube_core.bus.bus import Bus
 from kube_core.bus.changes import Stored
 from kube_core.meta.documents import Document, Key
@@ -105,12 +107,13 @@ class ApiServer:
         self.objects = ObjectStore(store, self.cache)
         self.catalogue = Catalogue(self._make_registry)
         self.services = ServiceAllocator(config.service_cidr, node_ports=config.node_ports)
-        self._rules = ValidationContext(config.exempt_ranges)
+        self._rules = ValidationContext(config.exempt_ranges, clock)
         for descriptor in builtin_descriptors():
             self.catalogue.add(descriptor)
         reader = _CacheReader(self.catalogue)
         context = AdmissionContext(reader, clock, random)
-        self.admission = Chain([spec.factory(context) for spec in admission])
+        authorizer = self.authorizer = Authorizer(Rbac(self.cache))
+        self.admission = Chain([*(spec.factory(context) for spec in admission), EscalationCheck(context, authorizer)])
         key_file = config.state_directory / "service-account.key" if config.state_directory is not None else None
         self.issuer = TokenIssuer(
             SigningKey(clock, key_file),
@@ -125,7 +128,7 @@ class ApiServer:
         self.health.add("informer-sync", self._cache_problem, endpoints=("readyz",))
         self.discovery = Discovery(self.catalogue)
         self._openapi: OpenApi | None = None
-        authorizer = Authorizer()
+        self.health.add("poststarthook/rbac/bootstrap-roles", self._policy_problem, endpoints=("readyz",))
         self.pipeline = Pipeline(
             self.catalogue,
             Authenticator(config.tokens, [self.issuer.user_of]),
@@ -155,6 +158,7 @@ class ApiServer:
     async def stop(self) -> None:
         """End every watch and loop. The store stays open: it is the caller's."""
         self.health.shutting_down = True
+        self._tasks.append(asyncio.create_task(self._write_policy(), name="default roles"))
         self.bus.close()
         for task in self._tasks:
             task.cancel()
@@ -164,7 +168,7 @@ class ApiServer:
     async def publish_address(self, host: str, port: int) -> None:
         """Tell the cluster where this server listens."""
         # Nobody else may name a loopback address; where the server listens is a fact that it may state.
-        own = Catalogue(lambda descriptor: self._make_registry(descriptor, ValidationContext((host,))))
+        own = Catalogue(lambda descriptor: self._make_registry(descriptor, ValidationContext((host,), self.clock)))
         for descriptor in self.catalogue:
             own.add(descriptor)
         await bootstrap.publish_address(own, Chain(), bootstrap.Address(host, port))
@@ -198,6 +202,9 @@ class ApiServer:
         return None if behind <= 0 else f"{behind} revisions behind the store"
 
     async def _answer_openapi(self, request: Request) -> Response | None:
+    def _policy_problem(self) -> str | None:
+        return None if self.authorizer.rules_ready else "the default roles are not there yet"
+
         if not request.path.startswith("/openapi"):
             return None
         if self._openapi is None:
@@ -266,6 +273,12 @@ class ApiServer:
                 await self.store.compact(revision)
             except StoreError as error:
                 _log.warning("compaction failed", error=str(error))
+
+    async def _write_policy(self) -> None:
+        """Make the default roles and bindings, without keeping anybody waiting."""
+        with self.clock.hold("the default roles are being written"):
+            await bootstrap.write_policy(self.catalogue, Chain())
+        self.authorizer.rules_ready = True
 
 
 class _CacheReader(Reader):

@@ -1,67 +1,49 @@
-"""May they. The rules in force until RBAC serves: who is all-powerful, what everyone may see, and no more.
+"""May they. In order, the first that says yes: the almighty group, the cluster's own components, RBAC.
 
-* `system:masters` may do everything, as upstream; so may the cluster's own components (`system:kube-*`, `system:node:*`
-  in `system:nodes`, service accounts of `kube-system`), whose bootstrap roles RBAC will bring.
-* Every authenticated user may read discovery, OpenAPI, `/version` and health, and review their own access; everybody
-  may read `/version` and health (upstream's `system:discovery`, `system:basic-user`, `system:public-info-viewer`).
-
-`Authorizer` is the seam: RBAC becomes another rule in its chain.
+* `system:masters` may do everything, as upstream.
+* So may the cluster's own components (`system:kube-*`, `system:node:*` in `system:nodes`, service accounts of
+  `kube-system`): they run in the same process or on the same host, and have no less power anyway.
+* Everybody else may do what roles and bindings say (`kube_core.auth.rbac`). Until the default ones are there
+  (`rules_ready`), what those give to everyone holds by itself, so that nobody is turned away while a server starts.
 """
 
 from __future__ import annotations
 
-import attrs
+from collections.abc import Sequence
 
 from kube_core.abc.transport import User
 from kube_core.auth.authentication import AUTHENTICATED, MASTERS
+from kube_core.auth.rbac import AccessAttributes, Rbac, Rule
 
 __all__ = ["AccessAttributes", "Authorizer", "denial"]
 
 _PUBLIC = ("/healthz", "/livez", "/readyz", "/version", "/version/")
 _DISCOVERY = ("/api", "/apis", "/openapi", "/healthz", "/livez", "/readyz", "/version")
 _OWN_REVIEWS = ("selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews")
-
-
-@attrs.frozen
-class AccessAttributes:
-    """What somebody wants to do: on a resource, or (with `resource` "") on a path."""
-
-    user: User
-    verb: str
-    group: str = ""
-    version: str = ""
-    resource: str = ""
-    subresource: str = ""
-    namespace: str = ""
-    name: str = ""
-    path: str = ""
+_EVERYTHING: Sequence[Rule] = (
+    {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]},
+    {"verbs": ["*"], "nonResourceURLs": ["*"]},
+)
 
 
 class Authorizer:
     """Answers with a reason, or with None for no."""
 
+    def __init__(self, rbac: Rbac) -> None:
+        self.rbac = rbac
+        #: Whether the default roles and bindings are in the store.
+        self.rules_ready = False
+
     def authorize(self, attributes: AccessAttributes) -> str | None:
         """Why it is allowed ("" where there is nothing to say), or None when nothing allows it."""
-        user = attributes.user
-        if MASTERS in user.groups or _is_component(user):
+        if _is_almighty(attributes.user):
             return ""
-        if not attributes.resource:
-            return self._path(attributes)
-        if attributes.resource in _OWN_REVIEWS and attributes.verb == "create" and AUTHENTICATED in user.groups:
-            return ""
-        return None
+        reason = self.rbac.authorize(attributes)
+        return _at_first(attributes) if reason is None and not self.rules_ready else reason
 
-    @staticmethod
-    def _path(attributes: AccessAttributes) -> str | None:
-        if attributes.verb not in ("get", "head"):
-            return None
-        if attributes.path in _PUBLIC:
-            return ""
-        if AUTHENTICATED in attributes.user.groups and any(
-            attributes.path == root or attributes.path.startswith(root + "/") for root in _DISCOVERY
-        ):
-            return ""
-        return None
+    def rules_of(self, user: User, namespace: str) -> Sequence[Rule]:
+        """Every rule that a user has in a namespace."""
+        return _EVERYTHING if _is_almighty(user) else self.rbac.rules_of(user, namespace)
 
 
 def denial(attributes: AccessAttributes) -> str:
@@ -74,6 +56,10 @@ def denial(attributes: AccessAttributes) -> str:
     return f'User "{user}" cannot {attributes.verb} resource "{resource}" in API group "{attributes.group}" {where}'
 
 
+def _is_almighty(user: User) -> bool:
+    return MASTERS in user.groups or _is_component(user)
+
+
 def _is_component(user: User) -> bool:
     name = user.name
     return (
@@ -81,3 +67,18 @@ def _is_component(user: User) -> bool:
         or (name.startswith("system:node:") and "system:nodes" in user.groups)
         or name == "system:apiserver"
     )
+
+
+def _at_first(attributes: AccessAttributes) -> str | None:
+    """What `system:discovery`, `system:basic-user` and `system:public-info-viewer` give, before they are there."""
+    known = AUTHENTICATED in attributes.user.groups
+    if attributes.resource:
+        own = attributes.resource in _OWN_REVIEWS and attributes.verb == "create"
+        return "" if own and known else None
+    path = attributes.path
+    if attributes.verb not in ("get", "head"):
+        return None
+    if path in _PUBLIC:
+        return ""
+    discovery = any(path == root or path.startswith(root + "/") for root in _DISCOVERY)
+    return "" if discovery and known else None

@@ -10,7 +10,7 @@ from kube_core.abc.transport import Request, Response, User
 from kube_core.apiserver import responses
 from kube_core.apiserver.requests import RequestInfo
 from kube_core.apiserver.verbs import Verbs
-from kube_core.auth.authentication import AUTHENTICATED, MASTERS
+from kube_core.auth.authentication import AUTHENTICATED
 from kube_core.auth.authorization import AccessAttributes, Authorizer
 from kube_core.auth.tokens import TokenIssuer
 from kube_core.meta import fields
@@ -104,21 +104,15 @@ class Reviews:
 
     async def self_rules(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
         document = self._read(request, info, registry, context)
-        if not (document.get("spec") or {}).get("namespace"):
+        namespace = (document.get("spec") or {}).get("namespace")
+        if not namespace:
             raise BadRequest("no namespace on request")
-        everything = MASTERS in context.user.groups
-        resource_rules = [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}] if everything else []
-        paths = [{"verbs": ["*"], "nonResourceURLs": ["*"]}] if everything else []
-        if AUTHENTICATED in context.user.groups and not everything:
-            resource_rules.append(
-                {
-                    "verbs": ["create"],
-                    "apiGroups": ["authorization.k8s.io"],
-                    "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
-                }
-            )
-            paths.append({"verbs": ["get"], "nonResourceURLs": ["/api", "/api/*", "/apis", "/apis/*", "/version"]})
-        document["status"] = {"resourceRules": resource_rules, "nonResourceRules": paths, "incomplete": False}
+        rules = self._authorizer.rules_of(context.user, namespace)
+        document["status"] = {
+            "resourceRules": [rule for rule in rules if "resources" in rule],
+            "nonResourceRules": [rule for rule in rules if "nonResourceURLs" in rule],
+            "incomplete": False,
+        }
         return responses.success(request, document, 201)
 
     async def self_subject(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
