@@ -19,7 +19,7 @@ import importlib
 import ipaddress
 import itertools
 import tempfile
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -56,6 +56,7 @@ from kube_core.plugins import PluginHost
 from kube_core.proxy.agent import IngressAgent, ServiceProxyAgent
 from kube_core.proxy.ingresses import ingress_class
 from kube_core.scheduler.scheduler import Scheduler
+from kube_core.settling import Settling
 
 __all__ = ["Cluster", "ClusterConfig"]
 
@@ -169,6 +170,42 @@ class Cluster:
             self._admin = self.authority.issue_client("kubernetes-admin", [MASTERS], now=self.clock.now())
         return self._admin
 
+    # -- time --------------------------------------------------------------------------------------------------------
+
+    async def settled(self, *, limit: float = 30.0) -> None:
+        """Return when there is nothing left to do anywhere, until time passes or somebody asks for something.
+
+        Raises `NotSettled`, which names what is still busy, after `limit` seconds of the machine's time.
+        """
+        await self._settling.settled(limit)
+
+    async def advance(
+        self, *, seconds: float = 0.0, minutes: float = 0.0, hours: float = 0.0, limit: float = 30.0
+    ) -> None:
+        """Let time pass on the `FakeClock` that the cluster was given; settled before, after, and at every timer.
+
+        Raises `TimeStandsStill` for a cluster on the machine's own time, and `NotSettled` as `settled` does.
+        """
+        await self._settling.advance(seconds + 60.0 * minutes + 3600.0 * hours, limit)
+
+    @functools.cached_property
+    def _settling(self) -> Settling:
+        return Settling(self.clock, busy=self._busy, revision=lambda: self.server.cache.revision)
+
+    def _busy(self) -> Iterator[str]:
+        """Names of what has work, now."""
+        yield from (f"watch of {resource}" for resource in self.bus.undelivered)
+        if self.controllers is not None:
+            yield from self.controllers.busy
+        yield from (f"node {name}" for name, agent in self.nodes.items() if not agent.idle)
+        others = {
+            "scheduler": self.scheduler,
+            "service proxy": self.service_proxy,
+            "ingress": self.ingress,
+            "events": self._events,
+        }
+        yield from (name for name, part in others.items() if part is not None and not part.idle)
+
     # -- start and stop ----------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
@@ -262,6 +299,7 @@ class Cluster:
                 exempt_ranges=tuple(loopback),
                 state_directory=self.config.state_directory,
                 client_ca=self.authority.certificate,
+                tokens=self.config.tokens,
             ),
             clock=self.clock,
             random=self.random,
@@ -299,7 +337,6 @@ class Cluster:
         directory = str(self._state) if self._state is not None else ""
         driver: VolumeDriver = load_driver("volume", self.config.driver("volume"))(
             clock=self.clock, state_directory=directory
-                tokens=self.config.tokens,
         )
         await driver.start()
         stack.push_async_callback(driver.stop)

@@ -42,6 +42,7 @@ class Clock(abc.ABC):
     def __init__(self) -> None:
         self._holds: dict[int, str] = {}
         self._hold_ids = itertools.count()
+        self._unheld: list[asyncio.Future[None]] = []
 
     @abc.abstractmethod
     def now(self) -> float:
@@ -92,15 +93,26 @@ class Clock(abc.ABC):
             yield
         finally:
             del self._holds[ticket]
-            self._released()
+            if not self._holds and self._unheld:
+                self._release()
 
     @property
     def holds(self) -> tuple[str, ...]:
         """The reasons of the holds in force, oldest first."""
         return tuple(self._holds.values())
 
-    def _released(self) -> None:  # noqa: B027 (a hook for clocks that wait for holds)
-        """Called after each hold ends."""
+    async def unheld(self) -> None:
+        """Return when no hold is in force."""
+        while self._holds:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._unheld.append(waiter)
+            await waiter
+
+    def _release(self) -> None:
+        waiters, self._unheld = self._unheld, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
 
 class _LoopTimer(Timer):
@@ -150,7 +162,6 @@ class FakeClock(Clock):
         self._elapsed = 0.0
         self._timers: list[tuple[float, int, _FakeTimer]] = []
         self._order = itertools.count()
-        self._unheld: asyncio.Future[None] | None = None
 
     def now(self) -> float:
         return self._start + self._elapsed
@@ -172,10 +183,15 @@ class FakeClock(Clock):
         return self._timers[0][0] if self._timers else None
 
     def fire_due(self) -> int:
-        """Run every timer that is due at the present moment; returns how many ran."""
-        fired = 0
+        """Run every timer that is due at the present moment; returns how many ran.
+
+        One that is set meanwhile, for at once, is left to the next turn: nothing can keep this one from ending.
+        """
+        due: list[_FakeTimer] = []
         while (moment := self.next_timer()) is not None and moment <= self._elapsed:
-            _, _, timer = heapq.heappop(self._timers)
+            due.append(heapq.heappop(self._timers)[2])
+        fired = 0
+        for timer in due:
             callback, timer.callback = timer.callback, None
             if callback is not None:
                 callback()
@@ -201,13 +217,8 @@ class FakeClock(Clock):
     async def _settle(self, settle: Callable[[], Awaitable[None]]) -> None:
         await settle()
         while self._holds:
-            self._unheld = asyncio.get_running_loop().create_future()
-            await self._unheld
+            await self.unheld()
             await settle()
-
-    def _released(self) -> None:
-        if not self._holds and self._unheld is not None and not self._unheld.done():
-            self._unheld.set_result(None)
 
 
 async def turn() -> None:

@@ -77,6 +77,7 @@ class Subscription:
     __slots__ = (
         "_bus",
         "_closed",
+        "_followed",
         "_limit",
         "_overrun",
         "_poked",
@@ -97,6 +98,7 @@ class Subscription:
         self._overrun = False
         self._closed = False
         self._poked = False
+        self._followed = False
 
     def push(self, change: Change) -> None:
         """Called by the bus."""
@@ -127,6 +129,7 @@ class Subscription:
 
     async def wait(self) -> None:
         """Return when there is something to `drain`, after a `poke`, or when the subscription is over."""
+        self._followed = True
         while not (self._queue or self._overrun or self._closed or self._poked):
             self._waiter = asyncio.get_running_loop().create_future()
             try:
@@ -160,6 +163,11 @@ class Subscription:
             change = self._queue.popleft()
             if self.kind_of(change):
                 return change
+
+    @property
+    def undelivered(self) -> int:
+        """Changes on their way to a reader that waits for them; one that only drains, when it likes, has none."""
+        return len(self._queue) if self._followed else 0
 
     @property
     def closed(self) -> bool:
@@ -236,6 +244,11 @@ class Topic:
             keys.extend(("field", field, value) for value in values)
         return keys
 
+    @property
+    def undelivered(self) -> int:
+        """Changes on their way to readers, of all subscriptions."""
+        return sum(each.undelivered for peers in self._subscriptions.values() for each in peers)
+
     def __len__(self) -> int:
         return sum(len(peers) for peers in self._subscriptions.values())
 
@@ -286,6 +299,11 @@ class Bus:
         """End every subscription: the server is going away."""
         for resource in list(self._topics):
             self.forget(resource)
+
+    @property
+    def undelivered(self) -> Sequence[GroupResource]:
+        """The resources with changes that are on their way to a reader."""
+        return [resource for resource, topic in self._topics.items() if topic.undelivered]
 
     @property
     def subscribers(self) -> int:

@@ -97,8 +97,15 @@ class ControllerRuntime:
     @property
     def idle(self) -> bool:
         """Whether no key waits or is reconciled, and no event is being written, now. Timers do not count."""
-        queues = all(loop.started.is_set() and loop.queue.idle for loop in self._loops.values())
-        return queues and (self._writer is None or self._writer.idle)
+        return not self.busy
+
+    @property
+    def busy(self) -> Sequence[str]:
+        """Names of what has work now: controllers that have a key to reconcile or have yet to start, their events."""
+        names = [name for name, loop in self._loops.items() if not (loop.started.is_set() and loop.queue.idle)]
+        if self._writer is not None and not self._writer.idle:
+            names.append("events of controllers")
+        return names
 
     async def started(self) -> None:
         """Return once every controller has its informers synced and its workers running."""

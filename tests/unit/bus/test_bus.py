@@ -145,3 +145,15 @@ async def test_what_the_bus_hands_out_is_frozen() -> None:
     document: Any = pod("p", 1).document
     with pytest.raises(TypeError):
         document["metadata"]["labels"]["x"] = "y"
+
+
+async def test_changes_are_undelivered_until_the_reader_that_waits_for_them_has_them() -> None:
+    bus = Bus()
+    at_leisure, followed = bus.subscribe(PODS), bus.subscribe(PODS)
+    bus.publish(PODS, created(pod("x", 1)))
+    assert not bus.undelivered  # one who drains does so when it likes
+    await followed.wait()
+    assert bus.undelivered == [PODS]
+    followed.drain()
+    assert not bus.undelivered
+    assert len(at_leisure.drain()) == 1

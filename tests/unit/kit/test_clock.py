@@ -188,3 +188,30 @@ def test_timers_fire_in_the_order_of_their_moments_then_of_their_making(
         assert fired == [pair for pair in expected if pair[0] <= clock.monotonic()]
 
     asyncio.run(run())
+
+
+async def test_everyone_who_waits_for_the_last_hold_to_end_goes_on() -> None:
+    clock = FakeClock()
+    with clock.hold("first"):
+        with clock.hold("second"):
+            waiting = [asyncio.create_task(clock.unheld()) for _ in range(3)]
+            await turn()
+        await turn()
+        assert not any(task.done() for task in waiting)
+    await asyncio.gather(*waiting)
+    await clock.unheld()
+
+
+async def test_a_timer_that_sets_itself_again_for_at_once_lets_the_loop_turn() -> None:
+    clock = FakeClock()
+    fired = 0
+
+    def again() -> None:
+        nonlocal fired
+        fired += 1
+        clock.call_later(0, again)
+
+    clock.call_later(0, again)
+    assert clock.fire_due() == 1
+    await turn()
+    assert 1 < fired < 10
