@@ -13,16 +13,16 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import attrs
 
 from kube_core.abc.transport import Request, Response, User
-from kube_core.admission.chain import ORDER as ADMISSION_ORDER
 from kube_core.api.descriptors import builtin_descriptors, builtin_groups
 from kube_core.api.types import ResourceDescriptor, ResourceType
 from kube_core.cluster import Cluster
-from kube_core.plugins import PluginHost
+from kube_core.plugins import GROUP, PluginHost
 
 PAGE = Path(__file__).parent.parent / "docs" / "compatibility.md"
 DONE, PARTIAL, ABSENT = "done", "partial", "absent"
@@ -70,6 +70,15 @@ CONTROLLERS: Mapping[str, str] = {
     "volumeattributesclass-protection-controller": "keeps classes that are used",
 }
 
+#: Upstream's admission plugins that are on by default.
+ADMISSION_PLUGINS = (
+    "NamespaceLifecycle", "LimitRanger", "ServiceAccount", "TaintNodesByCondition", "PodSecurity", "Priority",
+    "DefaultTolerationSeconds", "DefaultStorageClass", "StorageObjectInUseProtection", "PersistentVolumeClaimResize",
+    "RuntimeClass", "CertificateApproval", "CertificateSigning", "ClusterTrustBundleAttest",
+    "CertificateSubjectRestriction", "DefaultIngressClass", "PodTopologyLabels", "MutatingAdmissionPolicy",
+    "MutatingAdmissionWebhook", "ValidatingAdmissionPolicy", "ValidatingAdmissionWebhook", "ResourceQuota",
+)  # fmt: skip
+
 #: Upstream's default scheduler plugins.
 SCHEDULER_PLUGINS = (
     "SchedulingGates", "PrioritySort", "NodeUnschedulable", "NodeName", "TaintToleration", "NodeAffinity", "NodePorts",
@@ -95,6 +104,7 @@ ACTED_ON_BY: Mapping[str, Sequence[str]] = {
     "endpoints": ["endpoints-controller", "endpointslice-mirroring-controller"],
     "endpointslices.discovery.k8s.io": ["endpointslice-controller"],
     "limitranges": ["LimitRanger"],
+    "clusterroles.rbac.authorization.k8s.io": ["clusterrole-aggregation-controller"],
     "resourcequotas": ["ResourceQuota", "resourcequota-controller"],
     "namespaces": ["namespace-controller", "NamespaceLifecycle"],
     "serviceaccounts": ["serviceaccount-controller", "ServiceAccount"],
@@ -114,6 +124,9 @@ ACTED_ON_BY: Mapping[str, Sequence[str]] = {
     "certificatesigningrequests.certificates.k8s.io": [
         "certificatesigningrequest-approving-controller",
         "certificatesigningrequest-signing-controller",
+        "CertificateApproval",
+        "CertificateSigning",
+        "CertificateSubjectRestriction",
     ],
     "mutatingwebhookconfigurations.admissionregistration.k8s.io": ["MutatingAdmissionWebhook"],
     "validatingwebhookconfigurations.admissionregistration.k8s.io": ["ValidatingAdmissionWebhook"],
@@ -441,11 +454,13 @@ async def _proxies(prober: Prober, resource: ResourceType) -> bool:
 
 async def page() -> str:
     """The whole page."""
-    host = PluginHost.from_entry_points()
+    # Ours alone: what else is installed on a machine is none of this page's business.
+    ours = [point for point in entry_points(group=GROUP) if point.dist is not None and point.dist.name == "kube-core"]
+    host = PluginHost.from_entry_points(ours)
     controllers = {spec.name for spec in host.controllers()}
     admission = [spec.name for spec in host.admission()]
     scheduler = [spec.name for spec in host.scheduler_plugins()]
-    async with Cluster(nodes=0, listen=False) as cluster:
+    async with Cluster(nodes=0, listen=False, host=host) as cluster:
         prober = Prober(cluster)
         asked = Asked(
             {*controllers, *admission, *scheduler}, await _serves_custom_resources(prober), await _obeys_roles(prober)
@@ -479,11 +494,14 @@ async def page() -> str:
     lines += [
         "## Controllers",
         "",
-        *_table(Found(name, DONE if name in controllers else ABSENT, what) for name, what in CONTROLLERS.items()),
+        *_table(
+            Found(name, DONE if name in controllers else ABSENT, CONTROLLERS.get(name, "not upstream's"))
+            for name in _with(CONTROLLERS, sorted(controllers))
+        ),
         "",
         "## Admission plugins",
         "",
-        *_table(Found(name, DONE if name in admission else ABSENT) for name in ADMISSION_ORDER),
+        *_table(Found(name, DONE if name in admission else ABSENT) for name in _with(ADMISSION_PLUGINS, admission)),
         "",
         "## Scheduler plugins",
         "",
@@ -493,7 +511,7 @@ async def page() -> str:
                 DONE if name in scheduler or name in SCHEDULER_BUILT_IN else ABSENT,
                 SCHEDULER_BUILT_IN.get(name, ""),
             )
-            for name in SCHEDULER_PLUGINS
+            for name in _with(SCHEDULER_PLUGINS, scheduler)
         ),
     ]
     return "\n".join(lines) + "\n"
@@ -506,6 +524,11 @@ _WITHOUT_RBAC = (
 )
 _HEADS = ("resource", "verbs", "subresources", "state", "what is missing")
 _ALL = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+
+def _with(upstream: Iterable[str], installed: Iterable[str]) -> list[str]:
+    """Upstream's names, and after them those that only we have."""
+    return list(dict.fromkeys((*upstream, *installed)))
 
 
 def _verbs(verbs: Sequence[str]) -> str:

@@ -129,7 +129,7 @@ def configuration() -> str:
     ]
     for field in fields:
         option = "--" + field.name.replace("_", "-")
-        kind = str(field.type).replace("|", "\\|")
+        kind = str(field.type).replace(" | ", " or ")
         factory = getattr(field.default, "factory", None)
         default = f"`{field.default!r}`" if factory is None else f"`{factory()!r}`"
         shown = f"`{option}`" if f"  {option} " in options else ""
