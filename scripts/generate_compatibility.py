@@ -319,7 +319,7 @@ async def probe_api(prober: Prober, known: Asked) -> list[Found]:
         ("`/version`, `/healthz`, `/livez`, `/readyz`", await status("/readyz") == 200, ""),
         ("`/metrics`", await status("/metrics") == 200, ""),
         ("custom resources", known.custom_resources, "definitions are stored, and no more"),
-        ("RBAC", known.rbac, _WITHOUT_RBAC),
+        ("RBAC", known.rbac, "roles are stored, and no more"),
         ("aggregated API servers", False, "`APIService` is stored, and no more"),
         ("impersonation", await _impersonates(prober), "the headers are ignored"),
         ("API priority and fairness", False, "requests are not queued"),
@@ -518,10 +518,6 @@ async def page() -> str:
 
 
 _SERVICES = ResourceType("", "v1", "Service", "services", True)
-_WITHOUT_RBAC = (
-    "`system:masters` and the cluster's components may do everything, everybody else may read discovery and review "
-    "their own access ([why](decisions/0003-authorisation-until-rbac.md))"
-)
 _HEADS = ("resource", "verbs", "subresources", "state", "what is missing")
 _ALL = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
