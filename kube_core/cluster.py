@@ -190,7 +190,12 @@ class Cluster:
 
     @functools.cached_property
     def _settling(self) -> Settling:
-        return Settling(self.clock, busy=self._busy, revision=lambda: self.server.cache.revision)
+        return Settling(
+            self.clock,
+            busy=self._busy,
+            next_retry=lambda: self.controllers.next_retry if self.controllers is not None else None,
+            revision=lambda: self.server.cache.revision,
+        )
 
     def _busy(self) -> Iterator[str]:
         """Names of what has work, now."""
@@ -276,7 +281,10 @@ class Cluster:
         now = self.clock.now()
         if self.config.state_directory is None:
             return Authority.create("kube-core", now=now)
-        return load_or_create(self.config.state_directory, "kube-core", now=now)
+        try:
+            return load_or_create(self.config.state_directory, "kube-core", now=now)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
 
     async def _open_store(self, stack: contextlib.AsyncExitStack) -> Store:
         store: Store = load_driver("store", self.config.store)(clock=self.clock, url=self.config.store)
@@ -305,6 +313,10 @@ class Cluster:
             random=self.random,
             admission=self.plugins.admission(),
         )
+        try:
+            server.issuer.key.loaded  # noqa: B018 (a damaged key is to be told now, not when a pod needs a token)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
         stack.push_async_callback(server.stop)
         starting = asyncio.create_task(server.start())
         if self.config.listen:

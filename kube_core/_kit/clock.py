@@ -204,7 +204,10 @@ class FakeClock(Clock):
         Before the first move and after every stop `settle()` is awaited (by default a few turns of the loop), so that
         what a timer woke has run, and has set its next timer, before time goes on; and time waits for every hold.
         """
-        end = self._elapsed + seconds
+        await self.advance_to(self._elapsed + seconds, settle=settle)
+
+    async def advance_to(self, end: float, *, settle: Callable[[], Awaitable[None]] | None = None) -> None:
+        """The same, until `monotonic()` is `end`."""
         await self._settle(settle or _some_turns)
         while (moment := self.next_timer()) is not None and moment <= end:
             self._elapsed = max(self._elapsed, moment)

@@ -70,6 +70,12 @@ class WorkQueue(Generic[K]):
         """How many keys wait for their time."""
         return len(self._delayed)
 
+    @property
+    def next_retry(self) -> float | None:
+        """The monotonic moment at which the first key that failed comes back; None when no key waits for that."""
+        moments = (moment for key, (moment, _) in self._delayed.items() if self._backoff.failures(key))
+        return min(moments, default=None)
+
     def add(self, key: K) -> None:
         """The key needs work. Does nothing once the queue is shut down."""
         if self._shut_down or key in self._dirty:

@@ -107,6 +107,12 @@ class ControllerRuntime:
             names.append("events of controllers")
         return names
 
+    @property
+    def next_retry(self) -> float | None:
+        """The monotonic moment at which the first key that failed is tried again; None when none is."""
+        moments = (loop.queue.next_retry for loop in self._loops.values())
+        return min((moment for moment in moments if moment is not None), default=None)
+
     async def started(self) -> None:
         """Return once every controller has its informers synced and its workers running."""
         for loop in list(self._loops.values()):

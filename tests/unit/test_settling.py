@@ -8,14 +8,16 @@ from collections.abc import Sequence
 
 import pytest
 
+from kube_core._kit.backoff import Backoff
 from kube_core._kit.clock import Clock, FakeClock, SystemClock
+from kube_core._kit.workqueue import WorkQueue
 from kube_core.settling import NotSettled, Settling, TimeStandsStill
 
 pytestmark = pytest.mark.anyio
 
 
 def settling(clock: Clock, *, busy: Sequence[str] = ()) -> Settling:
-    return Settling(clock, busy=lambda: busy, revision=lambda: 0)
+    return Settling(clock, busy=lambda: busy, next_retry=lambda: None, revision=lambda: 0)
 
 
 async def test_a_long_chain_of_turns_is_waited_for() -> None:
@@ -100,6 +102,28 @@ async def test_time_moves_from_timer_to_timer_and_each_is_settled() -> None:
     await settling(clock).advance(35, 10)
     assert seen == [10, 20, 30]
     assert clock.monotonic() == 35
+    await task
+
+
+async def test_another_try_soon_is_waited_for_and_one_far_off_is_not() -> None:
+    clock = FakeClock()
+    queue: WorkQueue[str] = WorkQueue(clock, Backoff(0.005, 1000.0))
+    tries = 0
+
+    async def work() -> None:
+        nonlocal tries
+        while (key := await queue.get()) is not None:
+            tries += 1
+            queue.add_rate_limited(key)
+            queue.done(key)
+
+    task = asyncio.create_task(work())
+    queue.add("fails for ever")
+    queue.add_after("has its time", 0.5)
+    await Settling(clock, busy=tuple, next_retry=lambda: queue.next_retry, revision=lambda: 0).settled(10)
+    assert 5 <= tries <= 20
+    assert 0.1 < clock.monotonic() <= 1
+    queue.shut_down()
     await task
 
 
