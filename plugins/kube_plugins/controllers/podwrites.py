@@ -1,0 +1,130 @@
+"""Making and ending the pods of a workload: in slow-start batches, with expectations, each with its event.
+
+The controllers that own pods directly share this: Jobs and daemon sets. `PodWrites` notes what it is about to write,
+so that its controller writes nothing twice while its cache lags, and strikes off what failed; what the watch shows is
+struck off by `observe`, which the controller adds as a handler ahead of the runtime's own.
+
+What does not belong here: how many pods, and which. Events are upstream's: SuccessfulCreate, SuccessfulDelete,
+FailedCreate, FailedDelete.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from kube_core._kit.clock import Clock
+from kube_core.api import resources
+from kube_core.client.client import ApiClient
+from kube_core.control.events import EventRecorder
+from kube_core.control.expectations import Expectations
+from kube_core.meta.documents import (
+    Document,
+    Key,
+    MutableDocument,
+    controller_of,
+    is_deleting,
+    key_of,
+    name_of,
+    namespace_of,
+    uid_of,
+)
+from kube_core.meta.status import NotFound, StatusError
+from kube_plugins.controllers.replicaset.replicas import slow_start
+
+__all__ = ["PodWrites", "is_namespace_ending", "owner_key"]
+
+
+def owner_key(pod: Document, kind: str) -> Key | None:
+    """The key of the pod's controller, where that is of `kind`."""
+    owner = controller_of(pod)
+    if owner is None or owner.get("kind") != kind:
+        return None
+    return Key(namespace_of(pod), str(owner["name"]))
+
+
+def is_namespace_ending(error: StatusError) -> bool:
+    """Whether nothing can be made in the namespace, now or later."""
+    return any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes)
+
+
+class PodWrites:
+    """The pod writes of one controller. `kind` is its objects' kind."""
+
+    def __init__(self, kind: str, client: ApiClient, events: EventRecorder, clock: Clock) -> None:
+        self._kind = kind
+        self._client = client
+        self._events = events
+        self._expectations = Expectations(clock)
+
+    def settled(self, key: Key) -> bool:
+        """Whether the cache shows everything that was written for `key`."""
+        return self._expectations.satisfied(key)
+
+    def forget(self, key: Key) -> None:
+        self._expectations.forget(key)
+
+    async def create(self, owner: Document, pods: Sequence[MutableDocument]) -> StatusError | None:
+        """Make pods; after a batch with a failure no more are tried. Returns the first failure to try again."""
+        key = key_of(owner)
+        self._expectations.expect_creations(key, len(pods))
+        started = 0
+        try:
+            for batch in slow_start(len(pods)):
+                some = pods[started : started + batch]
+                started += batch
+                answers = await asyncio.gather(*(self._create_one(key, owner, pod) for pod in some))
+                failures = [answer for answer in answers if answer is not None]
+                if failures:
+                    return None if all(map(is_namespace_ending, failures)) else failures[0]
+        finally:
+            for _ in range(len(pods) - started):  # what was never tried will never be seen
+                self._expectations.creation_observed(key)
+        return None
+
+    async def delete(self, owner: Document, pods: Sequence[Document]) -> StatusError | None:
+        """Ask for the pods' deletion; returns the first failure."""
+        key = key_of(owner)
+        self._expectations.expect_deletions(key, [uid_of(pod) for pod in pods])
+        answers = await asyncio.gather(*(self._delete_one(key, owner, pod) for pod in pods))
+        return next((answer for answer in answers if answer is not None), None)
+
+    def observe(self, before: Document | None, after: Document | None) -> None:
+        """The informer's handler."""
+        if before is None and after is not None and not is_deleting(after):
+            if (key := owner_key(after, self._kind)) is not None:
+                self._expectations.creation_observed(key)
+            return
+        pod = after if after is not None else before
+        if pod is not None and (after is None or is_deleting(pod)) and (key := owner_key(pod, self._kind)) is not None:
+            self._expectations.deletion_observed(key, uid_of(pod))
+
+    async def _create_one(self, key: Key, owner: Document, pod: MutableDocument) -> StatusError | None:
+        try:
+            made = await self._client.create(resources.PODS, pod)
+        except StatusError as error:
+            self._expectations.creation_observed(key)
+            if not is_namespace_ending(error):
+                self._events.warning(owner, "FailedCreate", f"Error creating: {error.message}")
+            return error
+        except BaseException:
+            self._expectations.creation_observed(key)
+            raise
+        self._events.normal(owner, "SuccessfulCreate", f"Created pod: {name_of(made)}")
+        return None
+
+    async def _delete_one(self, key: Key, owner: Document, pod: Document) -> StatusError | None:
+        try:
+            await self._client.delete(resources.PODS, name_of(pod), namespace_of(pod), uid=uid_of(pod))
+        except NotFound:
+            self._expectations.deletion_observed(key, uid_of(pod))
+            return None
+        except StatusError as error:
+            self._expectations.deletion_observed(key, uid_of(pod))
+            self._events.warning(owner, "FailedDelete", f"Error deleting: {error.message}")
+            return error
+        except BaseException:
+            self._expectations.deletion_observed(key, uid_of(pod))
+            raise
+        self._events.normal(owner, "SuccessfulDelete", f"Deleted pod: {name_of(pod)}")
+        return None
