@@ -26,7 +26,7 @@ from kube_core.abc.volume import VolumeDriver
 from kube_core.api import resources
 from kube_core.client.client import ApiClient
 from kube_core.client.informer import Informer, Informers, Lister
-from kube_core.control.events import EventWriter
+from kube_core.control.events import EventRecorder, EventWriter
 from kube_core.meta.documents import Document, name_of, namespace_of, uid_of
 from kube_core.node.environment import service_variables
 from kube_core.node.pods.host import Host
@@ -118,16 +118,18 @@ class NodeAgent:
 
     async def _begin(self, group: asyncio.TaskGroup) -> None:
         addresses = tuple(await self.network.node_addresses())
+        events = self._events.recorder("kubelet", host=self.config.name, client=self.client)
         registration = Registration(
             self.client,
             self.config,
             clock=self.clock,
             addresses=addresses,
             runtime_name=self.runtime.name,
+            events=events,
             log=self._log,
         )
         await registration.register()
-        host = self._host = self._make_host(registration, addresses)
+        host = self._host = self._make_host(registration, addresses, events)
         group.create_task(registration.run(), name=f"heartbeat of {self.config.name}")
         group.create_task(host.reports.run(), name=f"pod statuses of {self.config.name}")
         group.create_task(self._follow_runtime(), name=f"container events of {self.config.name}")
@@ -138,10 +140,9 @@ class NodeAgent:
         await pods.synced()
         await self._clear_orphans(host)
 
-    def _make_host(self, registration: Registration, addresses: Sequence[str]) -> Host:
+    def _make_host(self, registration: Registration, addresses: Sequence[str], events: EventRecorder) -> Host:
         config = self.config
         sources = ApiSources(self.client)
-        events = self._events.recorder("kubelet", host=config.name, client=self.client)
         volumes = PodVolumes(
             sources,
             clock=self.clock,

@@ -2,7 +2,8 @@
 
 The Node is made where it is missing, and brought up to date where this node owns it (labels of its own, addresses,
 capacity, what it runs); what others wrote (taints, cordons, labels) stays. The Lease in `kube-node-lease` is renewed
-every 10 s; the status is written when it changes and every 5 min, as upstream's kubelet documents.
+every 10 s; the status is written when it changes and every 5 min, as upstream's kubelet documents. Events tell that the
+node started and what its conditions became.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import attrs
 from kube_core._kit.clock import Clock
 from kube_core.api import resources
 from kube_core.client.client import ApiClient
+from kube_core.control.events import EventRecorder
 from kube_core.meta import quantities
 from kube_core.meta.documents import Document, MutableDocument, labels_of, thaw, uid_of
 from kube_core.meta.quantities import Quantity
@@ -73,6 +75,7 @@ class Registration:
         clock: Clock,
         addresses: Sequence[str],
         runtime_name: str,
+        events: EventRecorder,
         log: FilteringBoundLogger,
     ) -> None:
         self._client = client
@@ -80,6 +83,7 @@ class Registration:
         self._clock = clock
         self._addresses = addresses
         self._runtime_name = runtime_name
+        self._events = events
         self._log = log
         self._lease: Document | None = None
         self._status_at = 0.0
@@ -87,6 +91,9 @@ class Registration:
 
     async def register(self) -> None:
         """Return once the Node is there and Ready; tries until it is."""
+        self._tell("Starting", "Starting kubelet.")
+        for _, reason, _ in _HEALTHY:
+            self._tell_status(reason.replace("Kubelet", "Node"))
         while True:
             try:
                 await self._write_node()
@@ -126,6 +133,19 @@ class Registration:
             resources.NODES, self._config.name, {"status": status}, patch_type="strategic", subresource="status"
         )
         self._status_at = self._clock.monotonic()
+        if not _is_ready(present):
+            self._tell_status("NodeReady")
+
+    def _tell_status(self, reason: str) -> None:
+        self._tell(reason, f"Node {self._config.name} status is now: {reason}")
+
+    def _tell(self, reason: str, message: str) -> None:
+        # Upstream's kubelet gives the node's name for its uid, since it reports before it has seen the object; clients
+        # that look for a node's events ask for both.
+        name = self._config.name
+        self._events.normal(
+            {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "uid": name}}, reason, message
+        )
 
     async def _renew(self) -> None:
         now = format_micro_time(self._clock.now())
@@ -230,6 +250,11 @@ class Registration:
             "metadata": {"name": self._config.name, "namespace": _LEASE_NAMESPACE, "ownerReferences": [owner]},
             "spec": {"holderIdentity": self._config.name, "leaseDurationSeconds": _LEASE_SECONDS, "renewTime": now},
         }
+
+
+def _is_ready(node: Document) -> bool:
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    return any(each["type"] == "Ready" and each.get("status") == "True" for each in conditions)
 
 
 def _platform() -> tuple[str, str]:

@@ -53,6 +53,10 @@ class NodeLifecycle(Controller):
         renewed = str(((lease or {}).get("spec") or {}).get("renewTime") or "")
         now = self.clock.monotonic()
         last = self._heard.get(name)
+        if last is None:
+            self.context.events.normal(
+                node, "RegisteredNode", f"Node {name} event: Registered Node {name} in Controller"
+            )
         if last is None or last[0] != renewed:
             self._heard[name] = (renewed, now)
             return 0.0
