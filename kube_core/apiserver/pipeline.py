@@ -118,11 +118,14 @@ class Pipeline:
             answer = await self._answer(request)
             if answer is not None:
                 return answer
-            if info.group and not self.catalogue.has_group(info.group):
+            # What definitions do not serve is no path at all.
+            if info.group and not self.catalogue.has_builtin_group(info.group):
                 return not_found_text()
             raise _no_such_resource()
         if info.namespace and not registry.type.namespaced:
             raise _no_such_resource()
+        if registry.deprecation:
+            context.warn(registry.deprecation)
         if registry.type.namespaced and not info.namespace and info.verb not in ("list", "watch"):
             raise MethodNotSupported("the server does not allow this method on the requested resource", details={})
         if info.subresource:

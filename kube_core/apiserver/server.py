@@ -10,7 +10,7 @@ import asyncio
 import ipaddress
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -25,6 +25,7 @@ from kube_core.api.descriptors import builtin_descriptors
 from kube_core.api.schemas import builtin
 from kube_core.api.types import ResourceDescriptor, ResourceType
 from kube_core.apiserver import bootstrap, watching
+from kube_core.apiserver.definitions import Definitions
 from kube_core.apiserver.discovery import Discovery
 from kube_core.apiserver.health import Health
 from kube_core.apiserver.escalation import EscalationCheck
@@ -48,6 +49,7 @@ from kube_core.bus.changes import Stored
 from kube_core.meta.documents import Document, Key
 from kube_core.registry.apply import FieldManager
 from kube_core.registry.catalogue import Catalogue
+from kube_core.registry.custom.registry import CustomRegistry
 from kube_core.registry.generic import Registry
 from kube_core.registry.kinds import strategy_for
 from kube_core.registry.kinds.rules import ValidationContext
@@ -110,6 +112,7 @@ class ApiServer:
         self._rules = ValidationContext(config.exempt_ranges, clock)
         for descriptor in builtin_descriptors():
             self.catalogue.add(descriptor)
+        self.definitions = Definitions(self.catalogue, self.objects, self.bus, clock=clock, random=random)
         reader = _CacheReader(self.catalogue)
         context = AdmissionContext(reader, clock, random)
         authorizer = self.authorizer = Authorizer(Rbac(self.cache))
@@ -150,6 +153,7 @@ class ApiServer:
         """Read the store, make what must be there, start the server's own loops. Raises `StoreError`."""
         await self.cache.start()
         self._recover_allocations()
+        self.definitions.start()
         await bootstrap.bootstrap(
             self.catalogue, Chain(), service_ip=self.config.kubernetes_ip, client_ca=self.config.client_ca
         )
@@ -159,6 +163,7 @@ class ApiServer:
         """End every watch and loop. The store stays open: it is the caller's."""
         self.health.shutting_down = True
         self._tasks.append(asyncio.create_task(self._write_policy(), name="default roles"))
+        await self.definitions.stop()
         self.bus.close()
         for task in self._tasks:
             task.cancel()
@@ -211,10 +216,15 @@ class ApiServer:
             # Only people and validating clients ask for it, and what makes it takes a while to import.
             from kube_core.apiserver.openapi import OpenApi
 
-            self._openapi = OpenApi(self.catalogue)
+            self._openapi = OpenApi(self.catalogue, custom_schema=self._custom_schema)
         # A document takes tens of milliseconds to make, the first time.
         with self.clock.hold("an OpenAPI document is being made"):
             return await asyncio.to_thread(self._openapi.handle, request)
+
+    def _custom_schema(self, descriptor: ResourceDescriptor) -> dict[str, Any] | None:
+        kind = descriptor.type
+        registry = self.catalogue.registry(kind.group, kind.version, kind.plural)
+        return dict(registry.served.version.schema) if isinstance(registry, CustomRegistry) else None
 
     def connect_node(self, name: str) -> NodeStreams | None:
         """The streams of a node, where somebody gave them (`nodes`)."""

@@ -232,8 +232,7 @@ class Verbs:
             if wanted.get("metadata") is None:
                 wanted["metadata"] = {}
             self._check_kind(wanted, registry)
-            if registry.schema is not None:
-                context.warn(*self._checked(wanted, registry, options, repeated))
+            context.warn(*self._checked(wanted, registry, options, repeated))
             self._check_apply(wanted, info)
             if current is None and wanted["metadata"].get("uid"):
                 why = f"uid mismatch: the provided object specified uid {wanted['metadata']['uid']}"
@@ -247,7 +246,7 @@ class Verbs:
                 now=self.clock.now(),
             )
             # What was applied was checked above; the whole is typed like any object, which fills in what types say.
-            return decoding.decode(merged, registry.schema, "Ignore")[0] if registry.schema is not None else merged
+            return registry.read(merged)[0]
 
         update = Update(options, info.subresource, applies=True, may_create=not info.subresource)
         stored, created = await registry.update(context, info.key, update, applied)
@@ -336,10 +335,8 @@ class Verbs:
         if document.get("kind") != wanted.kind or document.get("apiVersion") != wanted.api_version:
             found = f'kind "{document.get("kind")}" of version "{document.get("apiVersion")}"'
             raise patches.refuse(kind, patch, before, f"{found} is not a {wanted.kind} of {wanted.api_version}")
-        if registry.schema is None:
-            return document
         try:
-            decoded, warnings = decoding.read(document, registry.schema, options.field_validation, duplicates=problems)
+            decoded, warnings = registry.read(document, options.field_validation, duplicates=problems)
         except DecodingError as error:
             raise patches.refuse(kind, patch, before, str(error)) from None
         context.warn(*warnings)
@@ -355,10 +352,8 @@ class Verbs:
     def _checked(
         document: MutableDocument, registry: Registry, options: WriteOptions, repeated: Sequence[str]
     ) -> Sequence[str]:
-        if registry.schema is None:
-            return ()
         try:
-            return decoding.read(document, registry.schema, options.field_validation, duplicates=repeated)[1]
+            return registry.read(document, options.field_validation, duplicates=repeated)[1]
         except DecodingError as error:
             raise BadRequest(
                 f"failed to create typed patch object: {error}" if not error.strict else str(error)
@@ -374,9 +369,10 @@ class Verbs:
     ) -> MutableDocument:
         document.setdefault("kind", registry.type.kind)
         document.setdefault("apiVersion", registry.type.api_version)
-        if registry.schema is None:
-            return document
-        decoded, warnings = decoding.decode(document, registry.schema, options.field_validation, duplicates=repeated)
+        try:
+            decoded, warnings = registry.read(document, options.field_validation, duplicates=repeated)
+        except DecodingError as error:
+            raise decoding.refusal(document, error) from None
         context.warn(*warnings)
         return decoded
 

@@ -114,7 +114,7 @@ async def _json_lines(
     if options.allow_bookmarks:
         timers.append(clock.call_later(BOOKMARK_PERIOD, remind))
     try:
-        first = [encode("ADDED", stored) for stored in start.initial]
+        first = [encode("ADDED", registry.shown(stored)) for stored in start.initial]
         if start.marks_end:
             first.append(_bookmark(registry, start.revision, form, end=True))
         if first:
@@ -122,7 +122,7 @@ async def _json_lines(
         while True:
             await subscription.wait()
             lines = [
-                _line(encode, kind, change, plain=not form.view)
+                _line(registry, encode, kind, change, plain=not form.view)
                 for change in subscription.drain()
                 if (kind := subscription.kind_of(change))
             ]
@@ -146,14 +146,14 @@ async def document_events(registry: Registry, start: Start) -> AsyncIterator[Wat
     subscription = start.subscription
     try:
         for stored in start.initial:
-            yield WatchEvent("ADDED", stored.document)
+            yield WatchEvent("ADDED", registry.shown(stored).document)
         while True:
             await subscription.wait()
             changes = subscription.drain()
             for change in changes:
                 kind = subscription.kind_of(change)
                 if kind:
-                    yield WatchEvent(kind, change.shown(kind).document)
+                    yield WatchEvent(kind, registry.shown(change.shown(kind)).document)
             if not changes and subscription.closed:
                 return
     except Overrun as error:
@@ -165,10 +165,13 @@ async def document_events(registry: Registry, start: Start) -> AsyncIterator[Wat
 Encoder = Callable[[str, Stored], bytes]
 
 
-def _line(encode: Encoder, kind: str, change: Change, *, plain: bool) -> bytes:
-    if plain:
+def _line(registry: Registry, encode: Encoder, kind: str, change: Change, *, plain: bool) -> bytes:
+    if plain and not registry.is_custom:
         return change.event(kind)
-    return encode(kind, change.shown(kind))
+    stored = change.shown(kind)
+    shown = registry.shown(stored)
+    # What is shown as it is stored is encoded once for all watchers.
+    return change.event(kind) if plain and shown is stored else encode(kind, shown)
 
 
 def _encoder(request: Request, registry: Registry, form: Form, clock: Clock) -> Encoder:

@@ -6,7 +6,7 @@ changes, so that whoever derives documents from the catalogue (discovery, OpenAP
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from kube_core.api.types import ResourceDescriptor, ResourceType
 from kube_core.registry.generic import Registry
@@ -29,6 +29,14 @@ class Catalogue:
         key = _key(descriptor.type)
         self._descriptors[key] = descriptor
         self._registries.pop(key, None)
+        self.changed += 1
+
+    def serve(self, registries: Iterable[Registry]) -> None:
+        """Add resources whose registries are there already, or put these in the place of those that were."""
+        for registry in registries:
+            key = _key(registry.type)
+            self._descriptors[key] = registry.descriptor
+            self._registries[key] = registry
         self.changed += 1
 
     def remove(self, resource: ResourceType) -> None:
@@ -60,6 +68,10 @@ class Catalogue:
 
     def has_group(self, group: str) -> bool:
         return any(key[0] == group for key in self._descriptors)
+
+    def has_builtin_group(self, group: str) -> bool:
+        """Whether a group has resources that no definition made."""
+        return any(key[0] == group and descriptor.schema for key, descriptor in self._descriptors.items())
 
     def __iter__(self) -> Iterator[ResourceDescriptor]:
         return iter(self._descriptors.values())

@@ -26,7 +26,7 @@ from kube_core.meta.documents import Document, MutableDocument
 from kube_core.meta.status import BadRequest
 from kube_core.registry.readers import Odd, Place, Problems, Reader, StructReader, reader_for
 
-__all__ = ["DecodingError", "FieldValidation", "check", "decode", "read"]
+__all__ = ["DecodingError", "FieldValidation", "check", "decode", "read", "refusal"]
 
 FieldValidation = Literal["Strict", "Warn", "Ignore"]
 
@@ -56,9 +56,14 @@ def decode(
     try:
         return read(document, schema, mode, duplicates=duplicates)
     except DecodingError as error:
-        kind = str(document.get("kind") or "")
-        version = str(document.get("apiVersion") or "").rpartition("/")[2]
-        raise BadRequest(f'{kind} in version "{version}" cannot be handled as a {kind}: {error}') from None
+        raise refusal(document, error) from None
+
+
+def refusal(document: Document, error: DecodingError) -> BadRequest:
+    """What a client is told whose request's body cannot be taken."""
+    kind = str(document.get("kind") or "")
+    version = str(document.get("apiVersion") or "").rpartition("/")[2]
+    return BadRequest(f'{kind} in version "{version}" cannot be handled as a {kind}: {error}')
 
 
 def read(

@@ -24,7 +24,7 @@ from kube_core.api.schemas import Schema
 from kube_core.api.types import ResourceDescriptor
 from kube_core.bus.changes import Stored, encode
 from kube_core.meta import fields as field
-from kube_core.meta.documents import Document, Key, MutableDocument, key_of
+from kube_core.meta.documents import Document, Key, MutableDocument, key_of, thaw
 from kube_core.meta.fields import FieldError, Path
 from kube_core.meta.gvk import GroupKind
 from kube_core.meta.status import (
@@ -39,8 +39,9 @@ from kube_core.meta.status import (
     not_found,
 )
 from kube_core.meta.times import format_time
-from kube_core.registry import deletion
+from kube_core.registry import decoding, deletion
 from kube_core.registry.context import Context, DeleteOptions, WriteOptions
+from kube_core.registry.decoding import FieldValidation
 from kube_core.registry.kinds.metadata import drop_duplicate_owners, validate_metadata, validate_metadata_update
 from kube_core.registry.strategy import Strategy
 from kube_core.storage.objects import ObjectStore, Superseded
@@ -120,6 +121,8 @@ class Registry:
         self.allocator = allocator
         #: Items of lists carry their kind (custom resources), or not (built-in kinds).
         self.is_custom = False
+        #: The text of the warning that every request gets, "" for none.
+        self.deprecation = ""
         self.resource = descriptor.type.group_resource
         self.cache = objects.cache.resource(self.resource)
 
@@ -127,6 +130,24 @@ class Registry:
     def strategy(self) -> Strategy:
         """What is particular to the kind; made when it first matters, as most kinds of a server are only listed."""
         return self._make_strategy()
+
+    # -- forms -------------------------------------------------------------------------------------------------------
+
+    def read(
+        self, document: Document, mode: FieldValidation = "Ignore", *, duplicates: Sequence[str] = ()
+    ) -> tuple[MutableDocument, Sequence[str]]:
+        """A new document of the right shape from what a client sent, and warnings. Raises `DecodingError`."""
+        if self.schema is None:
+            return thaw(document), ()
+        return decoding.read(document, self.schema, mode, duplicates=duplicates)
+
+    def shown(self, stored: Stored) -> Stored:
+        """An object as this version shows it; nearly always as it is stored."""
+        return stored
+
+    def stored_form(self, document: MutableDocument) -> MutableDocument:
+        """An object of this version as it is to be stored. It may be the same document."""
+        return document
 
     # -- reads -------------------------------------------------------------------------------------------------------
 
@@ -136,7 +157,7 @@ class Registry:
         stored = self.cache.get(key)
         if stored is None:
             raise not_found(self.resource, key.name)
-        return stored
+        return self.shown(stored)
 
     # -- create ------------------------------------------------------------------------------------------------------
 
@@ -202,7 +223,7 @@ class Registry:
                 raise self._exists(current)
             return Stored(key, 0, encode(document), document)
         try:
-            return await self.objects.create(self.resource, key, document)
+            return self.shown(await self.objects.create(self.resource, key, self.stored_form(document)))
         except Superseded as race:
             if race.current is None:
                 raise conflict(self.resource, key.name, STALE) from None
@@ -246,7 +267,7 @@ class Registry:
         for _ in range(_LOST_RACES):
             if current is None and not update.may_create:
                 raise not_found(self.resource, key.name)
-            document = await transform(current.document if current is not None else None)
+            document = await transform(self.shown(current).document if current is not None else None)
             if current is None:
                 if update.uid:
                     raise conflict(self.resource, key.name, self._uid_mismatch(update.uid, ""))
@@ -261,7 +282,7 @@ class Registry:
         raise conflict(self.resource, key.name, STALE)
 
     async def _replace(self, context: Context, current: Stored, document: MutableDocument, update: Update) -> Stored:
-        old, key, options = current.document, current.key, update.options
+        old, key, options = self.shown(current).document, current.key, update.options
         self._check_scope(document, key)
         metadata, old_metadata = document["metadata"], old["metadata"]
         if update.uid and update.uid != old_metadata["uid"]:
@@ -323,11 +344,12 @@ class Registry:
                 self._released(current.document)
                 return Stored(current.key, revision, encode(document), document)
             return Stored(current.key, current.revision, encode(document), document)
+        document = self.stored_form(document)
         if unchanged(document, current.document):
-            return current
+            return self.shown(current)
         if options.dry_run:
-            return Stored(current.key, current.revision, encode(document), document)
-        return await self.objects.replace(self.resource, current.key, document, current.revision)
+            return self.shown(Stored(current.key, current.revision, encode(document), document))
+        return self.shown(await self.objects.replace(self.resource, current.key, document, current.revision))
 
     def _check_revision(self, text: str, current: Stored) -> None:
         if not text or text == "0":
@@ -372,12 +394,13 @@ class Registry:
             if current is None:
                 raise not_found(self.resource, key.name)
             self._check_preconditions(current, options)
-            attributes = context.attributes("DELETE", self.type, key, None, current.document, dry_run=options.dry_run)
+            old = self.shown(current).document
+            attributes = context.attributes("DELETE", self.type, key, None, old, dry_run=options.dry_run)
             await context.admission.mutate(attributes)
             await context.admission.validate(attributes)
             policy_given = options.propagation is not None or options.orphan_dependents is not None
             context.warn(*self.strategy.deletion_warnings(policy_given=policy_given))
-            plan = deletion.plan(current.document, options, self.strategy, self.clock.now())
+            plan = deletion.plan(old, options, self.strategy, self.clock.now())
             try:
                 return await self._carry_out(current, plan, options), plan.remove
             except Superseded as race:
@@ -388,13 +411,14 @@ class Registry:
         plan.document["metadata"].pop("resourceVersion", None)
         if options.dry_run or not (plan.remove or plan.changed):
             if not plan.changed:
-                return current
+                return self.shown(current)
             return Stored(current.key, current.revision, encode(plan.document), plan.document)
         if plan.remove:
             revision = await self.objects.delete(self.resource, current.key, current.revision)
             self._released(current.document)
             return Stored(current.key, revision, encode(plan.document), plan.document)
-        return await self.objects.replace(self.resource, current.key, plan.document, current.revision)
+        document = self.stored_form(plan.document)
+        return self.shown(await self.objects.replace(self.resource, current.key, document, current.revision))
 
     def _check_preconditions(self, current: Stored, options: DeleteOptions) -> None:
         uid = current.metadata["uid"]

@@ -36,6 +36,8 @@ class Strategy:
     graceful = False
     #: What deletion does with dependents where nobody says so: `Background`, `Orphan` or `Foreground`.
     default_propagation = "Background"
+    #: Finalizers need a domain and a path (`example.org/hold`), but for the standard ones.
+    qualifies_finalizers = True
     #: Deletion answers the deleted object rather than a Status.
     returns_deleted = False
 

@@ -37,7 +37,7 @@ def keeps_zero(owner: str, field: str, kind: str) -> bool:
 
 def keeps_empty_list(owner: str, field: str) -> bool:
     """Whether a list with nothing in it is something else than no list."""
-    return f"{owner}.{field}" == "HPAScalingRules.policies"
+    return f"{owner}.{field}" in ("HPAScalingRules.policies", "CustomResourceDefinitionSpec.versions")
 
 
 def always_null(owner: str, field: str, *, required: bool, kind: str, ref: str) -> bool:

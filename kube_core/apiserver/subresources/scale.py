@@ -9,16 +9,20 @@ from kube_core.abc.transport import Request, Response
 from kube_core.api.schemas import Schema, builtin
 from kube_core.apiserver import negotiation, responses
 from kube_core.apiserver.requests import RequestInfo
-from kube_core.apiserver.verbs import patch_type, read_document
+from kube_core.apiserver.verbs import patch_type, read_document, read_shaped
 from kube_core.meta import fields
 from kube_core.meta.documents import Document, MutableDocument, metadata_of, thaw
 from kube_core.meta.fields import Path
 from kube_core.meta.gvk import GroupKind
 from kube_core.meta.selectors import from_document
 from kube_core.meta.status import BadRequest, conflict, invalid, not_found
+from kube_core.registry import decoding, patches
 from kube_core.registry import options as request_options
-from kube_core.registry import patches
 from kube_core.registry.context import Context, WriteOptions
+from kube_core.registry.custom import scale as custom
+from kube_core.registry.custom.descriptors import ScalePaths
+from kube_core.registry.custom.registry import CustomRegistry
+from kube_core.registry.decoding import DecodingError
 from kube_core.registry.generic import STALE, Registry, Update
 
 __all__ = ["Scale", "scale_of"]
@@ -60,7 +64,7 @@ class Scale:
 
     async def __call__(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
         if info.verb == "get":
-            return responses.success(request, scale_of((await registry.find(info.key)).document))
+            return responses.success(request, _shown(registry, (await registry.find(info.key)).document))
         if info.verb == "update":
             return await self._update(request, info, registry, context)
         return await self._patch(request, info, registry, context)
@@ -76,11 +80,12 @@ class Scale:
                 f'{kind} in version "{group}" cannot be handled as a Scale: converting ({group}.{kind}) to '
                 "(autoscaling.Scale): unknown conversion"
             )
-        name = metadata_of(wanted).get("name")
+        options = request_options.write_options(request, "UpdateOptions")
+        shaped = read_shaped(request, "autoscaling/v1", "Scale", context, options.field_validation)
+        name = metadata_of(shaped).get("name")
         if name != info.name:
             raise BadRequest(f"the name of the object ({name or ''}) does not match the name on the URL ({info.name})")
-        options = request_options.write_options(request, "UpdateOptions")
-        return await self._write(request, info, registry, context, options, lambda present: wanted)
+        return await self._write(request, info, registry, context, options, lambda present: shaped)
 
     async def _patch(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
         kind = patch_type(request, registry)
@@ -89,9 +94,16 @@ class Scale:
             return await self._apply(request, info, registry, context, options)
         patch = request.document if request.document is not None else patches.parse_patch(kind, request.body)
         schema: Schema = builtin(_SCHEMA)
-        return await self._write(
-            request, info, registry, context, options, lambda present: patches.apply_patch(kind, present, patch, schema)
-        )
+
+        def patched(present: Document) -> MutableDocument:
+            document = patches.apply_patch(kind, present, patch, schema)
+            before = thaw(document)
+            try:
+                return decoding.read(document, schema, "Ignore")[0]
+            except DecodingError as error:
+                raise patches.refuse(kind, patch, before, str(error)) from None
+
+        return await self._write(request, info, registry, context, options, patched)
 
     async def _apply(
         self, request: Request, info: RequestInfo, registry: Registry, context: Context, options: WriteOptions
@@ -105,8 +117,12 @@ class Scale:
             "kind": registry.type.kind,
             "metadata": {"name": info.name},
         }
+        try:
+            decoding.check(patch, builtin(_SCHEMA), "Ignore")
+        except DecodingError as error:
+            raise BadRequest(f"failed to create typed patch object: {error}") from None
         if "replicas" in (patch.get("spec") or {}):
-            configuration["spec"] = {"replicas": _replicas_of(patch, info)}
+            _set_replicas(registry, configuration, _replicas_of(registry, patch, info))
 
         async def applied(current: Document | None) -> MutableDocument:
             if current is None:
@@ -122,7 +138,7 @@ class Scale:
 
         update = Update(options, subresource="scale", applies=True)
         stored, _ = await registry.update(context, info.key, update, applied)
-        return responses.success(request, scale_of(stored.document))
+        return responses.success(request, _shown(registry, stored.document))
 
     async def _write(
         self,
@@ -136,30 +152,44 @@ class Scale:
         async def scaled(current: Document | None) -> MutableDocument:
             if current is None:
                 raise not_found(registry.resource, info.name)
-            wanted = change(scale_of(current))
-            replicas = _replicas_of(wanted, info)
+            wanted = change(_shown(registry, current))
+            replicas = _replicas_of(registry, wanted, info)
             revision = metadata_of(wanted).get("resourceVersion")
             if revision and revision != current["metadata"]["resourceVersion"]:
                 raise conflict(registry.resource, info.name, STALE)
             document: MutableDocument = thaw(current)
-            document["spec"]["replicas"] = replicas
+            _set_replicas(registry, document, replicas)
             return document
 
         # Written through the main resource's rules: a changed spec is a new generation.
         update = Update(options, subresource="scale")
         stored, _ = await registry.update(context, info.key, update, scaled)
-        return responses.success(request, scale_of(stored.document))
+        return responses.success(request, _shown(registry, stored.document))
 
 
-def _replicas_of(wanted: Document, info: RequestInfo) -> int:
-    replicas = (wanted.get("spec") or {}).get("replicas", 0) or 0
-    if not isinstance(replicas, int) or isinstance(replicas, bool):
-        raise BadRequest(
-            'Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal '
-            f"{'string' if isinstance(replicas, str) else 'number'} into Go struct field "
-            "ScaleSpec.spec.replicas of type int32"
-        )
-    if replicas < 0:
+def _shown(registry: Registry, document: Document) -> dict[str, Any]:
+    """The Scale of an object, by the paths of its definition where it has one."""
+    paths = _paths(registry)
+    return scale_of(document) if paths is None else custom.scale_of(document, paths)
+
+
+def _set_replicas(registry: Registry, document: MutableDocument, replicas: int) -> None:
+    paths = _paths(registry)
+    if paths is None:
+        document.setdefault("spec", {})["replicas"] = replicas
+    else:
+        custom.set_replicas(document, paths, replicas)
+
+
+def _paths(registry: Registry) -> ScalePaths | None:
+    return registry.served.scale if isinstance(registry, CustomRegistry) else None
+
+
+def _replicas_of(registry: Registry, wanted: Document, info: RequestInfo) -> int:
+    """The number in a Scale of the right shape. Raises `Invalid`."""
+    replicas = int((wanted.get("spec") or {}).get("replicas") or 0)
+    # What is wrong with a custom resource's number is said by its own rules, with its own path.
+    if replicas < 0 and _paths(registry) is None:
         path = Path("spec").child("replicas")
         error = fields.invalid(path, replicas, "must be greater than or equal to 0")
         raise invalid(GroupKind("autoscaling", "Scale"), info.name, [error])

@@ -43,6 +43,9 @@ _STRATEGIES: dict[str, dict[str, str]] = {
         "validatingadmissionpolicybindings": "admission.policies:ValidatingBindingStrategy",
         "validatingwebhookconfigurations": "admission.webhooks:ValidatingWebhookStrategy",
     },
+    "apiextensions.k8s.io": {
+        "customresourcedefinitions": "definitions.strategy:DefinitionStrategy",
+    },
     "apiregistration.k8s.io": {
         "apiservices": "api_services:APIServiceStrategy",
     },

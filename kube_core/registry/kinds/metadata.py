@@ -40,7 +40,8 @@ NEVER_OWNERS = frozenset({("v1", "Event"), ("events.k8s.io/v1", "Event")})
 def validate_metadata(document: Document, descriptor: ResourceDescriptor, strategy: Strategy) -> Sequence[FieldError]:
     """What is wrong with a new object's metadata."""
     metadata: Mapping[str, Any] = document["metadata"]
-    return [*_identity(metadata, descriptor, strategy), *_contents(metadata), *_qualified_finalizers(metadata)]
+    qualified = _qualified_finalizers(metadata) if strategy.qualifies_finalizers else ()
+    return [*_identity(metadata, descriptor, strategy), *_contents(metadata), *qualified]
 
 
 def validate_metadata_update(
@@ -51,7 +52,8 @@ def validate_metadata_update(
     before: Mapping[str, Any] = old["metadata"]
     if new == before:
         return ()
-    return [*_changes(new, before), *_contents(new, finalizers=False), *_qualified_finalizers(new)]
+    qualified = _qualified_finalizers(new) if strategy.qualifies_finalizers else ()
+    return [*_changes(new, before), *_contents(new, finalizers=False), *qualified]
 
 
 def drop_duplicate_owners(document: MutableDocument) -> Sequence[str]:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from kube_core.api.descriptors import descriptor_of_kind
 from kube_core.api.types import ResourceDescriptor
 from kube_core.meta.documents import Document, metadata_of, name_of
-from kube_core.registry.tables import control, core, network, pods, storage, workloads
+from kube_core.registry.tables import control, core, extensions, network, pods, storage, workloads
 from kube_core.registry.tables.columns import NAME, Printer, column
 from kube_core.registry.tables.custom import columns_from_descriptor
 
@@ -32,6 +32,7 @@ _PRINTERS: Mapping[tuple[str, str], Printer] = {
     **network.PRINTERS,
     **storage.PRINTERS,
     **control.PRINTERS,
+    **extensions.PRINTERS,
 }
 
 

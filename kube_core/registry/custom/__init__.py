@@ -1,0 +1,14 @@
+"""Custom resources: what a CustomResourceDefinition says, carried out.
+
+    structural.py    a version's schema, read once into a tree
+    pruning.py       what the schema does not know is dropped
+    defaulting.py    defaults filled in, nulls that may not be dropped
+    validation.py    values checked, in upstream's words; formats.py and patterns.py: texts
+    list_types.py    sets without doubles, maps with unique keys
+    descriptors.py   from a definition to what the server serves
+    strategy.py      what is particular to custom resources in the generic registry
+    registry.py      that registry: reads by the schema, shows every version, stores one
+
+All but `registry.py` is pure: documents in, documents and errors out. The definitions themselves, as objects, are in
+`kube_core.registry.kinds.definitions`; the loop that puts them into the catalogue is the API server's.
+"""

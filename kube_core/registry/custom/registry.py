@@ -1,0 +1,173 @@
+"""The registry of one served version of a custom resource.
+
+The generic registry, with three things of its own: what clients send is pruned by the version's schema; what is stored
+in another version, or was stored before the schema was changed, is shown in this one; and what is written is stored in
+the storage version. Conversion changes the apiVersion and nothing else (strategy `None`); where a webhook is to
+convert, an object of another version is refused with a clear error.
+
+Defaults of reading are those of the version that an object was stored in, as upstream documents under "Defaulting".
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any, Final
+
+from kube_core._kit.clock import Clock
+from kube_core._kit.random import Random
+from kube_core.api.schemas import Schema, builtin
+from kube_core.bus.bus import Bus
+from kube_core.bus.changes import Stored, encode
+from kube_core.meta.documents import Document, Key, MutableDocument, name_of, thaw
+from kube_core.meta.status import InternalError, forbidden
+from kube_core.registry import decoding
+from kube_core.registry.apply import FieldManager
+from kube_core.registry.context import Context, WriteOptions
+from kube_core.registry.custom import defaulting
+from kube_core.registry.custom.descriptors import Served, Version
+from kube_core.registry.custom.pruning import prune
+from kube_core.registry.custom.strategy import CustomStrategy
+from kube_core.registry.decoding import DecodingError, FieldValidation
+from kube_core.registry.generic import Registry
+from kube_core.storage.objects import ObjectStore
+
+__all__ = ["CustomRegistry"]
+
+_OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+_TERMINATING: Final = "create not allowed while custom resource definition is terminating"
+
+
+class CustomRegistry(Registry):
+    """One version. Made anew whenever its definition changes."""
+
+    def __init__(self, served: Served, objects: ObjectStore, bus: Bus, *, clock: Clock, random: Random) -> None:
+        self.served = served
+        descriptor = served.descriptor
+
+        def make_strategy() -> CustomStrategy:
+            return CustomStrategy(served)
+
+        super().__init__(
+            descriptor, make_strategy, objects, schema=None, owners=_Owners(served), clock=clock, random=random
+        )
+        self.is_custom = True
+        self.deprecation = served.deprecation
+        #: What was written after this by the same definition needs no defaults when it is read.
+        self._since = objects.cache.revision
+        self._one_form = len(served.versions) == 1
+        self._shown: dict[Key, tuple[Stored, Stored]] = {}
+
+    async def create(
+        self, context: Context, key: Key, document: MutableDocument, options: WriteOptions, *, owned: bool = False
+    ) -> Stored:
+        if self.served.terminating:
+            raise forbidden(self.resource, key.name or name_of(document), _TERMINATING)
+        return await super().create(context, key, document, options, owned=owned)
+
+    # -- forms -------------------------------------------------------------------------------------------------------
+
+    def read(
+        self, document: Document, mode: FieldValidation = "Ignore", *, duplicates: Sequence[str] = ()
+    ) -> tuple[MutableDocument, Sequence[str]]:
+        # The metadata is of a type that is known beforehand, and says what is wrong with it as that of any kind.
+        typed, found = decoding.read({"metadata": document.get("metadata")}, _with_metadata(), "Warn")
+        unknown = list(duplicates)
+        dropped: list[str] = []
+        pruned: MutableDocument = prune(document, self.served.version.tree, dropped)
+        unknown += found
+        unknown += [f'unknown field "{path}"' for path in dropped]
+        pruned["metadata"] = typed.get("metadata") or {}
+        if mode == "Strict" and unknown:
+            raise DecodingError(f"strict decoding error: {', '.join(unknown)}", strict=True)
+        return pruned, () if mode == "Ignore" else unknown
+
+    def shown(self, stored: Stored) -> Stored:
+        if self._one_form and stored.revision > self._since:
+            return stored
+        known = self._shown.get(stored.key)
+        if known is not None and known[0] is stored:
+            return known[1]
+        shown = self._converted(stored)
+        if len(self._shown) > 2 * len(self.cache) + 100:
+            self._shown.clear()
+        self._shown[stored.key] = stored, shown
+        return shown
+
+    def stored_form(self, document: MutableDocument) -> MutableDocument:
+        wanted = self.served.storage_api_version
+        if document["apiVersion"] != wanted:
+            self._check_conversion(document["apiVersion"], wanted)
+            document = {**document, "apiVersion": wanted}
+        return document
+
+    def _converted(self, stored: Stored) -> Stored:
+        document: MutableDocument = thaw(stored.document)
+        written = document["apiVersion"]
+        wanted = self.type.api_version
+        version = self.served.versions.get(written)
+        if version is not None:
+            document = self._completed(document, version)
+        if written != wanted:
+            self._check_conversion(written, wanted)
+            document["apiVersion"] = wanted
+            document = prune(document, self.served.version.tree, [])
+        if document == stored.document:
+            return stored
+        return Stored(stored.key, stored.revision, encode(document), document)
+
+    @staticmethod
+    def _completed(document: MutableDocument, version: Version) -> MutableDocument:
+        pruned: MutableDocument = prune(document, version.tree, [])
+        defaulting.fill(pruned, version.tree)
+        defaulting.drop_nulls(pruned, version.tree)
+        return pruned
+
+    def _check_conversion(self, written: str, wanted: str) -> None:
+        if self.served.webhook:
+            raise InternalError(
+                f"conversion webhook for {self.served.storage_api_version}, Kind={self.type.kind} failed: this server "
+                f"does not call conversion webhooks yet, so {written} cannot become {wanted}"
+            )
+
+
+class _Owners:
+    """The managed fields of a custom resource: by the version's schema. Its scale owns nothing, as upstream has it."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+
+    @functools.cached_property
+    def _manager(self) -> FieldManager:
+        descriptor = self._served.descriptor
+        return FieldManager(
+            Schema(self._served.version.schema),
+            descriptor.type.gvk,
+            custom=True,
+            has_status=descriptor.subresource("status") is not None,
+        )
+
+    def update(
+        self, live: Document | None, new: MutableDocument, *, manager: str, subresource: str, now: float
+    ) -> None:
+        metadata = new["metadata"]
+        try:
+            self._manager.update(live, new, manager=manager, subresource=subresource, now=now)
+        except ValueError:
+            # Lists that are not what their type says: validation will say so, with a path.
+            metadata.pop("managedFields", None)
+        if subresource == "scale" and metadata.get("managedFields"):
+            kept = [entry for entry in metadata["managedFields"] if entry.get("subresource") != "scale"]
+            metadata["managedFields"] = kept
+
+    def apply(
+        self, live: Document | None, patch: Document, *, manager: str, force: bool, subresource: str, now: float
+    ) -> MutableDocument:
+        return self._manager.apply(live, patch, manager=manager, force=force, subresource=subresource, now=now)
+
+
+@functools.cache
+def _with_metadata() -> Schema:
+    library: Any = builtin(_OBJECT_META).library
+    reference = f"#/components/schemas/{_OBJECT_META}"
+    return Schema({"type": "object", "properties": {"metadata": {"$ref": reference}}}, library)

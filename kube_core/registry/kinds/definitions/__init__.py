@@ -1,0 +1,1 @@
+"""CustomResourceDefinitions as objects: their defaults, rules and lifecycle; what they define is `registry.custom`."""
