@@ -380,7 +380,7 @@ async def _obeys_roles(prober: Prober) -> bool:
 
 async def _becomes(prober: Prober, path: str, user: User) -> bool:
     """Whether a path is answered, soon: controllers may have to act first."""
-    for _ in range(20):
+    for _ in range(150):
         if (await prober.ask("GET", path, user=user)).status == 200:
             return True
         await asyncio.sleep(0.02)
