@@ -31,7 +31,7 @@ class NodeLifecycle(Controller):
         self._heard: dict[str, tuple[str, float]] = {}
 
     def watches(self) -> Iterable[Watch]:
-        return [Watch(resources.NODES), Watch(resources.LEASES, _node_of_lease, predicate=_first_or_last)]
+        return [Watch(resources.NODES), Watch(resources.LEASES, _node_of_lease, predicate=self._worth_a_look)]
 
     async def reconcile(self, key: Key) -> Action:
         node = self._nodes.get(key)
@@ -49,18 +49,27 @@ class NodeLifecycle(Controller):
     def _silence(self, node: Document) -> float:
         """Seconds since the node was last heard of."""
         name = name_of(node)
-        lease = self._leases.get(Key(LEASES, name))
-        renewed = str(((lease or {}).get("spec") or {}).get("renewTime") or "")
-        now = self.clock.monotonic()
-        last = self._heard.get(name)
-        if last is None:
+        if name not in self._heard:
             self.context.events.normal(
                 node, "RegisteredNode", f"Node {name} event: Registered Node {name} in Controller"
             )
+        self._hear(name, self._leases.get(Key(LEASES, name)))
+        return self.clock.monotonic() - self._heard[name][1]
+
+    def _hear(self, name: str, lease: Document | None) -> None:
+        renewed = str(((lease or {}).get("spec") or {}).get("renewTime") or "")
+        last = self._heard.get(name)
         if last is None or last[0] != renewed:
-            self._heard[name] = (renewed, now)
-            return 0.0
-        return now - last[1]
+            self._heard[name] = (renewed, self.clock.monotonic())
+
+    def _worth_a_look(self, before: Document | None, after: Document | None) -> bool:
+        """A renewal is noted when it comes; only a lease that comes or goes is worth a look by itself."""
+        if before is None or after is None:
+            return True
+        name = name_of(after)
+        if name in self._heard and namespace_of(after) == LEASES:
+            self._hear(name, after)
+        return False
 
     async def _mark_unknown(self, node: Document) -> Document:
         conditions = health.silent_conditions(node, self.clock.now())
@@ -85,8 +94,3 @@ class NodeLifecycle(Controller):
 def _node_of_lease(lease: Document) -> Iterable[Key]:
     if namespace_of(lease) == LEASES:
         yield Key("", key_of(lease).name)
-
-
-def _first_or_last(before: Document | None, after: Document | None) -> bool:
-    """Renewals are read when a node is looked at; only a lease that comes or goes is worth a look by itself."""
-    return before is None or after is None
