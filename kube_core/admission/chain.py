@@ -4,12 +4,13 @@ An `AdmissionPlugin` says which writes it handles, may change the object in `mut
 First every plugin mutates, in order; later, once the object is complete, every plugin validates. Plugins come through
 the `kube_core_admission` hook, the built-in ones too; `ORDER` puts those that are known by name in upstream's order.
 
-Plugins get an `AdmissionContext`: read access to any resource, through the watch cache, never a request of its own.
+Plugins get an `AdmissionContext`: read access to any resource, through the watch cache, never a request of its own;
+and for those that keep account, a way to write it down.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import ClassVar
 
 import attrs
@@ -17,10 +18,10 @@ import attrs
 from kube_core._kit.clock import Clock
 from kube_core._kit.random import Random
 from kube_core.api.types import ResourceType
-from kube_core.meta.documents import Document, Key
+from kube_core.meta.documents import Document, Key, MutableDocument
 from kube_core.registry.context import Attributes, Operation
 
-__all__ = ["AdmissionContext", "AdmissionPlugin", "AdmissionSpec", "Chain"]
+__all__ = ["AdmissionContext", "AdmissionPlugin", "AdmissionSpec", "Chain", "Reader", "Writer"]
 
 #: Upstream's order of the default plugins; others follow in the order of their registration.
 ORDER = (
@@ -35,6 +36,7 @@ ORDER = (
     "StorageObjectInUseProtection",
     "PersistentVolumeClaimResize",
     "RuntimeClass",
+    "CertificateSubjectRestriction",
     "DefaultIngressClass",
     "MutatingAdmissionPolicy",
     "MutatingAdmissionWebhook",
@@ -54,6 +56,21 @@ class Reader:
         raise NotImplementedError
 
 
+class Writer:
+    """What plugins may write: what they keep account of, as the server itself, past admission."""
+
+    async def update(
+        self,
+        resource: ResourceType,
+        key: Key,
+        change: Callable[[Document | None], Awaitable[MutableDocument]],
+        *,
+        subresource: str = "",
+    ) -> None:
+        """Write what `change` makes of the present object; called again if somebody else was faster."""
+        raise NotImplementedError
+
+
 @attrs.frozen
 class AdmissionContext:
     """What an admission plugin is given."""
@@ -61,6 +78,7 @@ class AdmissionContext:
     reader: Reader
     clock: Clock
     random: Random
+    writer: Writer = attrs.field(factory=Writer)
 
 
 class AdmissionPlugin:

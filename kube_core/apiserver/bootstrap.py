@@ -19,10 +19,10 @@ from kube_core.registry.catalogue import Catalogue
 from kube_core.registry.context import Admission, Context, WriteOptions
 from kube_core.registry.generic import Update
 
-__all__ = ["Address", "bootstrap", "publish_address", "write_policy"]
+__all__ = ["OWN_OPTIONS", "OWN_USER", "Address", "bootstrap", "publish_address", "write_policy"]
 
-_OPTIONS = WriteOptions(field_manager="kube-apiserver", field_validation="Ignore")
-_USER = User("system:apiserver", ("system:masters", "system:authenticated"))
+OWN_OPTIONS = WriteOptions(field_manager="kube-apiserver", field_validation="Ignore")
+OWN_USER = User("system:apiserver", ("system:masters", "system:authenticated"))
 _NAMESPACES = ResourceType("", "v1", "Namespace", "namespaces", False)
 _SERVICES = ResourceType("", "v1", "Service", "services", True)
 _ENDPOINTS = ResourceType("", "v1", "Endpoints", "endpoints", True)
@@ -116,7 +116,7 @@ async def _ensure(
     if registry.cache.get(key) is not None:
         return
     try:
-        await registry.create(Context(_USER, admission), key, document, _OPTIONS)
+        await registry.create(Context(OWN_USER, admission), key, document, OWN_OPTIONS)
     except AlreadyExists:
         pass
 
@@ -141,7 +141,7 @@ async def _put(
         copy.update({name: document[name] for name in fields})
         return copy
 
-    await registry.update(Context(_USER, admission), key, Update(_OPTIONS), changed)
+    await registry.update(Context(OWN_USER, admission), key, Update(OWN_OPTIONS), changed)
 
 
 def _named(name: str, namespace: str = "") -> MutableDocument:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +20,15 @@ from kube_core._kit.random import Random
 from kube_core.abc.node import NodeStreams
 from kube_core.abc.store import Store, StoreError
 from kube_core.abc.transport import Request, Response, User, WatchEvent
-from kube_core.admission.chain import AdmissionContext, AdmissionSpec, Chain, Reader
+from kube_core.admission.chain import AdmissionContext, AdmissionSpec, Chain, Reader, Writer
 from kube_core.api.descriptors import builtin_descriptors
 from kube_core.api.schemas import builtin
 from kube_core.api.types import ResourceDescriptor, ResourceType
 from kube_core.apiserver import bootstrap, watching
 from kube_core.apiserver.definitions import Definitions
 from kube_core.apiserver.discovery import Discovery
-from kube_core.apiserver.health import Health
 from kube_core.apiserver.escalation import EscalationCheck
+from kube_core.apiserver.health import Health
 from kube_core.apiserver.issuer import IssuerDocuments
 from kube_core.apiserver.pipeline import Pipeline
 from kube_core.apiserver.selecting import select
@@ -42,13 +42,15 @@ from kube_core.apiserver.subresources.scale import Scale
 from kube_core.apiserver.subresources.tokens import Token, is_current
 from kube_core.auth.authentication import Authenticator
 from kube_core.auth.authorization import Authorizer
-from kube_core.auth.tokens import SigningKey, TokenIssuer
 from kube_core.auth.rbac import Rbac
+from kube_core.auth.tokens import SigningKey, TokenIssuer
 from kube_core.bus.bus import Bus
 from kube_core.bus.changes import Stored
-from kube_core.meta.documents import Document, Key
+from kube_core.meta.documents import Document, Key, MutableDocument
+from kube_core.meta.status import NotFound
 from kube_core.registry.apply import FieldManager
 from kube_core.registry.catalogue import Catalogue
+from kube_core.registry.context import Context
 from kube_core.registry.custom.registry import CustomRegistry
 from kube_core.registry.generic import Registry
 from kube_core.registry.kinds import strategy_for
@@ -114,7 +116,7 @@ class ApiServer:
             self.catalogue.add(descriptor)
         self.definitions = Definitions(self.catalogue, self.objects, self.bus, clock=clock, random=random)
         reader = _CacheReader(self.catalogue)
-        context = AdmissionContext(reader, clock, random)
+        context = AdmissionContext(reader, clock, random, _OwnWriter(self.catalogue))
         authorizer = self.authorizer = Authorizer(Rbac(self.cache))
         self.admission = Chain([*(spec.factory(context) for spec in admission), EscalationCheck(context, authorizer)])
         key_file = config.state_directory / "service-account.key" if config.state_directory is not None else None
@@ -129,9 +131,9 @@ class ApiServer:
         self.health = Health()
         self.health.add("etcd", self._store_problem)
         self.health.add("informer-sync", self._cache_problem, endpoints=("readyz",))
+        self.health.add("poststarthook/rbac/bootstrap-roles", self._policy_problem, endpoints=("readyz",))
         self.discovery = Discovery(self.catalogue)
         self._openapi: OpenApi | None = None
-        self.health.add("poststarthook/rbac/bootstrap-roles", self._policy_problem, endpoints=("readyz",))
         self.pipeline = Pipeline(
             self.catalogue,
             Authenticator(config.tokens, [self.issuer.user_of]),
@@ -158,11 +160,11 @@ class ApiServer:
             self.catalogue, Chain(), service_ip=self.config.kubernetes_ip, client_ca=self.config.client_ca
         )
         self._tasks.append(asyncio.create_task(self._compact(), name="compaction"))
+        self._tasks.append(asyncio.create_task(self._write_policy(), name="default roles"))
 
     async def stop(self) -> None:
         """End every watch and loop. The store stays open: it is the caller's."""
         self.health.shutting_down = True
-        self._tasks.append(asyncio.create_task(self._write_policy(), name="default roles"))
         await self.definitions.stop()
         self.bus.close()
         for task in self._tasks:
@@ -190,7 +192,9 @@ class ApiServer:
         resource_version: str = "",
     ) -> AsyncIterator[WatchEvent]:
         """The event source of local transports (`kube_core.abc.transport.EventSource`)."""
-        registry = self.catalogue.of(resource)
+        registry = self.catalogue.registry(resource.group, resource.version, resource.plural)
+        if registry is None:
+            raise NotFound("the server could not find the requested resource", details={})
         if name:
             field_selector = ",".join(filter(None, (field_selector, f"metadata.name={name}")))
         selection = select(registry, namespace, label_selector, field_selector)
@@ -202,14 +206,14 @@ class ApiServer:
     def _store_problem(self) -> str | None:
         return None if self.cache.following else "the store is not followed"
 
+    def _policy_problem(self) -> str | None:
+        return None if self.authorizer.rules_ready else "the default roles are not there yet"
+
     def _cache_problem(self) -> str | None:
         behind = self.store.revision - self.cache.revision
         return None if behind <= 0 else f"{behind} revisions behind the store"
 
     async def _answer_openapi(self, request: Request) -> Response | None:
-    def _policy_problem(self) -> str | None:
-        return None if self.authorizer.rules_ready else "the default roles are not there yet"
-
         if not request.path.startswith("/openapi"):
             return None
         if self._openapi is None:
@@ -274,6 +278,12 @@ class ApiServer:
         if registry is not None:
             self.services.load(stored.document for stored in registry.cache.list())
 
+    async def _write_policy(self) -> None:
+        """Make the default roles and bindings, without keeping anybody waiting."""
+        with self.clock.hold("the default roles are being written"):
+            await bootstrap.write_policy(self.catalogue, Chain())
+        self.authorizer.rules_ready = True
+
     async def _compact(self) -> None:
         """Forget what was superseded more than a period ago."""
         while True:
@@ -284,11 +294,23 @@ class ApiServer:
             except StoreError as error:
                 _log.warning("compaction failed", error=str(error))
 
-    async def _write_policy(self) -> None:
-        """Make the default roles and bindings, without keeping anybody waiting."""
-        with self.clock.hold("the default roles are being written"):
-            await bootstrap.write_policy(self.catalogue, Chain())
-        self.authorizer.rules_ready = True
+
+class _OwnWriter(Writer):
+    """Writes of admission, in the server's own name."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    async def update(
+        self,
+        resource: ResourceType,
+        key: Key,
+        change: Callable[[Document | None], Awaitable[MutableDocument]],
+        *,
+        subresource: str = "",
+    ) -> None:
+        update = Update(bootstrap.OWN_OPTIONS, subresource)
+        await self._catalogue.of(resource).update(Context(bootstrap.OWN_USER, Chain()), key, update, change)
 
 
 class _CacheReader(Reader):

@@ -6,11 +6,17 @@ from collections.abc import Iterable
 
 from kube_core.admission.chain import AdmissionSpec
 from kube_core.hookspecs import hookimpl
+from kube_plugins.admission.certificate_subject import CertificateSubjectRestriction
+from kube_plugins.admission.claim_resize import PersistentVolumeClaimResize
 from kube_plugins.admission.default_ingress_class import DefaultIngressClass
 from kube_plugins.admission.default_storage_class import DefaultStorageClass
 from kube_plugins.admission.default_tolerations import DefaultTolerationSeconds
+from kube_plugins.admission.limit_ranger import LimitRanger
 from kube_plugins.admission.namespace_lifecycle import NamespaceLifecycle
+from kube_plugins.admission.pod_security import PodSecurity
 from kube_plugins.admission.priority import Priority
+from kube_plugins.admission.resource_quota import ResourceQuota
+from kube_plugins.admission.runtime_class import RuntimeClass
 from kube_plugins.admission.service_account import ServiceAccount
 from kube_plugins.admission.storage_protection import StorageObjectInUseProtection
 from kube_plugins.admission.taint_nodes import TaintNodesByCondition
@@ -19,13 +25,19 @@ __all__ = ["kube_core_admission"]
 
 _PLUGINS = (
     NamespaceLifecycle,
+    LimitRanger,
     ServiceAccount,
     TaintNodesByCondition,
+    PodSecurity,
     Priority,
     DefaultTolerationSeconds,
     DefaultStorageClass,
     StorageObjectInUseProtection,
+    PersistentVolumeClaimResize,
+    RuntimeClass,
+    CertificateSubjectRestriction,
     DefaultIngressClass,
+    ResourceQuota,
 )
 
 
