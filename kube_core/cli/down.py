@@ -6,6 +6,7 @@ import os
 import signal
 
 from kube_core._kit.clock import SystemClock
+from kube_core.cli import memory
 from kube_core.cli.state import ClusterState, StateError
 
 __all__ = ["run"]
@@ -21,10 +22,11 @@ def run(name: str) -> str | None:
         state = ClusterState.of(name)
     except StateError as error:
         return str(error)
-    if not state.directory.exists():
-        return f"there is no cluster {name!r}"
-    pid = state.running()
+    in_memory = memory.owner(name)
+    pid = state.running() or in_memory
     if not pid:
+        if not state.directory.exists():
+            return f"there is no cluster {name!r}"
         print(f"cluster {name!r} is not running")
         return None
     try:
@@ -35,9 +37,9 @@ def run(name: str) -> str | None:
         return f"cluster {name!r} belongs to another user (process {pid})"
     clock = SystemClock()
     end = clock.monotonic() + _LIMIT
-    while state.running():
+    while memory.owner(name) if in_memory else state.running():
         if clock.monotonic() > end:
             return f"cluster {name!r} (process {pid}) has not stopped after {_LIMIT:.0f} s"
         clock.block(_STEP)
-    print(f"cluster {name!r} is down; its state is in {state.directory}")
+    print(f"cluster {name!r} is down" + ("" if in_memory else f"; its state is in {state.directory}"))
     return None

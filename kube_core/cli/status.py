@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kube_core.cli import memory
 from kube_core.cli.state import ClusterState, StateError, state_root
 
 __all__ = ["run"]
@@ -10,14 +11,17 @@ __all__ = ["run"]
 def run(name: str | None) -> str | None:
     """Returns what went wrong, in one line."""
     root = state_root()
+    in_memory = memory.names()
     if name is not None:
-        names = [name]
+        names = [] if name in in_memory else [name]
     else:
         names = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-    if not names:
+    shown = [each for each in in_memory if name in (None, each)]
+    if not names and not shown:
         print("no clusters")
         return None
     rows = [("NAME", "STATUS", "NODES", "RUNTIME", "SERVER")]
+    rows += [(each, f"Running in memory (process {memory.owner(each)})", "", "", "") for each in shown]
     for each in names:
         try:
             state = ClusterState.of(each)

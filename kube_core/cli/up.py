@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from kube_core.cli import memory
 from kube_core.cli.state import ClusterState, StateError
 from kube_core.config import ClusterConfig, ConfigError
 
@@ -101,20 +102,29 @@ def _go_apart(log: str) -> None:
 
 
 def _run(options: UpOptions) -> str | None:
+    from kube_core.abc.ingress import IngressError
+    from kube_core.abc.network import NetworkError
+    from kube_core.abc.proxy import ProxyError
+    from kube_core.abc.runtime import RuntimeFailure
     from kube_core.abc.store import StoreError
+    from kube_core.abc.volume import VolumeError
     from kube_core.client.kubeconfig import KubeconfigError
     from kube_core.drivers import DriverError
+    from kube_core.meta.status import StatusError
+
+    of_drivers = (IngressError, NetworkError, ProxyError, RuntimeFailure, StoreError, VolumeError)
 
     try:
         state = ClusterState.of(options.name)
         if options.in_memory:
-            _serve(options, _config(options, None, {}), None)
+            with memory.held(options.name):
+                _serve(options, _config(options, None, {}), None)
         else:
             state.make()
             with state.held():
                 saved = state.load()
                 _serve(options, _config(options, state, saved), state)
-    except (StateError, ConfigError, DriverError, StoreError, KubeconfigError) as error:
+    except (StateError, ConfigError, DriverError, KubeconfigError, StatusError, *of_drivers) as error:
         return str(error)
     except OSError as error:
         return f"{error.filename or 'system'}: {error.strerror or error}"
@@ -180,7 +190,7 @@ async def _until_told(options: UpOptions, config: ClusterConfig, state: ClusterS
         gc.freeze()
         gc.enable()
         if state is not None:
-            state.save(_saved(config, cluster))
+            state.save(_saved(config, cluster, state))
         # On a thread: another program that changes the file is waited for.
         path, current = await asyncio.to_thread(_merge, options, cluster)
         text = _announcement(config.name, cluster.url, path, current=current)
@@ -191,7 +201,7 @@ async def _until_told(options: UpOptions, config: ClusterConfig, state: ClusterS
         await stop.wait()
 
 
-def _saved(config: ClusterConfig, cluster: Cluster) -> Mapping[str, Any]:
+def _saved(config: ClusterConfig, cluster: Cluster, state: ClusterState) -> Mapping[str, Any]:
     """What `up` needs to resume the cluster as it is. Services keep their addresses, so the ranges stay what they are,
     wherever the state is moved to; a cluster that never had nodes may still get those of its first network driver."""
     ranges = cluster.ranges if config.nodes else config
@@ -199,7 +209,7 @@ def _saved(config: ClusterConfig, cluster: Cluster) -> Mapping[str, Any]:
         "nodes": config.nodes,
         "runtime": config.runtime,
         "network": config.network,
-        "store": config.store,
+        "store": "sqlite" if config.store == state.store else config.store,
         "bind": config.bind,
         "port": cluster.port,
         "controllers": ",".join(config.controllers) or "none",

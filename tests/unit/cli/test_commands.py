@@ -123,6 +123,18 @@ def test_an_in_memory_cluster_leaves_no_state(shell: Shell) -> None:
     assert not shell.state.exists()
 
 
+def test_a_detached_cluster_in_memory_is_found_and_stopped_by_name(shell: Shell) -> None:
+    up = ("up", "--name", "m", "--nodes", "0", "--controllers", "none", "--in-memory", "--detach")
+    assert shell.run(*up).returncode == 0
+    try:
+        assert "Running in memory" in shell.run("status").stdout
+        assert "is running already" in shell.fails(*up)
+    finally:
+        assert shell.run("down", "--name", "m").returncode == 0
+    assert "there is no cluster 'm'" in shell.fails("down", "--name", "m")
+    assert not shell.state.exists()
+
+
 def test_what_is_installed_is_listed(shell: Shell) -> None:
     assert "replicaset-controller" in shell.run("plugins").stdout
     assert "kube_drivers.store.sqlite" in shell.run("drivers").stdout
