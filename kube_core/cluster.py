@@ -431,7 +431,7 @@ class Cluster:
         self.nodes[name] = agent
         self.server.nodes[name] = PodStreams(agent)
         ready = asyncio.Event()
-        running = self.background.start(f"node {name}", agent.run(ready=ready.set))
+        running = self.background.start(f"node {name}", agent.run(ready=ready.set), ready)
         await first(ready, running)
 
     async def _end_runtimes(self, runtimes: Mapping[str, Runtime], starting: asyncio.Future[Any]) -> None:
@@ -495,15 +495,18 @@ class Background:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def start(
+        self, name: str, work: Coroutine[Any, Any, None], ready: asyncio.Event | None = None
+    ) -> asyncio.Task[None]:
+        """`ready`: set once the work is under way; what fails before that is for who waits for it to tell."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._finished)
+        task.add_done_callback(lambda task: self._finished(task, ready))
         return task
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
+    def _finished(self, task: asyncio.Task[None], ready: asyncio.Event | None) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if not task.cancelled() and (error := task.exception()) is not None and (ready is None or ready.is_set()):
             _log.error("a part of the cluster failed", part=task.get_name(), exc_info=error)
 
 

@@ -72,6 +72,11 @@ class Authority:
         """The authority's own certificate, in PEM: what clients trust."""
         return self.pair.certificate
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether certificate and key belong together."""
+        return bool(self._certificate.public_key() == self._key.public_key())
+
     def issue_server(self, name: str, hosts: Sequence[str], *, now: float) -> KeyPair:
         """A serving certificate for host names and addresses."""
         return self._issue(name, (), hosts, server=True, now=now)
@@ -117,10 +122,19 @@ class Authority:
 
 
 def load_or_create(directory: Path, name: str, *, now: float) -> Authority:
-    """The authority kept in `directory` (`ca.crt`, `ca.key`); made where there is none. Raises OSError, ValueError."""
+    """The authority kept in `directory` (`ca.crt`, `ca.key`); made where there is none.
+
+    Raises OSError, and `ValueError` with one clear line for files that are damaged, which stay as they are.
+    """
     certificate, key = directory / "ca.crt", directory / "ca.key"
     if certificate.exists() and key.exists():
-        return Authority(KeyPair(certificate.read_bytes(), key.read_bytes()))
+        try:
+            authority = Authority(KeyPair(certificate.read_bytes(), key.read_bytes()))
+        except (ValueError, TypeError):
+            raise ValueError(f"{certificate} or {key} is damaged; restore them, or remove both") from None
+        if not authority.is_whole:
+            raise ValueError(f"{certificate} and {key} do not belong together; restore them, or remove both")
+        return authority
     authority = Authority.create(name, now=now)
     write_file(key, authority.pair.key, mode=0o600)
     write_file(certificate, authority.pair.certificate, mode=0o644)

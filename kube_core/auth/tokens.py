@@ -68,7 +68,7 @@ class SigningKey:
 
     @property
     def loaded(self) -> Any:
-        """The private key, or None while there is none yet.
+        """The private key, or None while there is none yet. Raises `ValueError` for a damaged file.
 
         One that is kept is read here: tokens of before a restart hold, whether or not there is a new one since.
         """
@@ -109,7 +109,11 @@ class SigningKey:
         )
 
         if self._path is not None and self._path.exists():
-            return load_pem_private_key(self._path.read_bytes(), None)
+            try:
+                # To prove the primes of our own key again would take a seventh of a second.
+                return load_pem_private_key(self._path.read_bytes(), None, unsafe_skip_rsa_key_validation=True)
+            except (ValueError, TypeError):
+                raise ValueError(f"{self._path} is damaged; restore or remove it") from None
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         if self._path is not None:
             pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

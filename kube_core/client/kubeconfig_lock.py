@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from kube_core._kit.clock import Clock, SystemClock
+from kube_core._kit.clock import SystemClock
 
 __all__ = ["locked"]
 
@@ -24,7 +24,7 @@ _OURS = b"kube-core"
 
 
 @contextlib.contextmanager
-def locked(lock: Path, *, clock: Clock | None = None) -> Iterator[None]:
+def locked(lock: Path, *, clock: SystemClock | None = None) -> Iterator[None]:
     """Hold the lock while the block runs; waits on this thread. Raises `FileExistsError`, or another `OSError`."""
     clock = clock or SystemClock()
     end = clock.monotonic() + _LIMIT
