@@ -1,0 +1,233 @@
+"""Definitions: their rules, the names they get, and what they make the server serve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kube_core.api.descriptors import descriptor_of_kind
+from kube_core.apiserver.definitions.naming import is_established, status_of
+from kube_core.meta.documents import thaw
+from kube_core.meta.gvk import GroupVersionKind
+from kube_core.registry.custom.descriptors import served_versions
+from kube_core.registry.custom.scale import scale_of
+from kube_core.registry.kinds import strategy_for
+from kube_core.registry.strategy import Strategy
+
+OBJECT: dict[str, Any] = {"type": "object", "properties": {"spec": {"type": "object"}}}
+
+
+@pytest.fixture
+def strategy() -> Strategy:
+    kind = GroupVersionKind("apiextensions.k8s.io", "v1", "CustomResourceDefinition")
+    descriptor = descriptor_of_kind(kind)
+    assert descriptor is not None
+    return strategy_for(descriptor)
+
+
+def version(name: str = "v1", schema: Any = None, **options: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "served": True,
+        "storage": name == "v1",
+        "schema": {"openAPIV3Schema": schema or OBJECT},
+        **options,
+    }
+
+
+def definition(plural: str = "gadgets", *versions: dict[str, Any], **names: Any) -> dict[str, Any]:
+    kind = names.pop("kind", plural.removesuffix("s").capitalize())
+    return {
+        "metadata": {"name": f"{plural}.example.org"},
+        "spec": {
+            "group": "example.org",
+            "scope": "Namespaced",
+            "names": {"plural": plural, "kind": kind, **names},
+            "versions": list(versions) or [version()],
+        },
+    }
+
+
+def problems(strategy: Strategy, document: dict[str, Any]) -> list[str]:
+    strategy.default(document)
+    strategy.prepare_for_create(document)
+    return [str(error) for error in strategy.validate(document)]
+
+
+def schema_of_spec(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": {"spec": {"type": "object", "properties": properties}}}
+
+
+# -- rules -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_good_definition_gets_its_defaults(strategy: Strategy) -> None:
+    document = definition()
+    assert problems(strategy, document) == []
+    assert document["spec"]["names"] == {
+        "plural": "gadgets", "singular": "gadget", "kind": "Gadget", "listKind": "GadgetList"
+    }  # fmt: skip
+    assert document["spec"]["conversion"] == {"strategy": "None"}
+    assert document["status"]["storedVersions"] == ["v1"]
+
+
+def test_what_all_versions_have_alike_is_named_once(strategy: Strategy) -> None:
+    bad = schema_of_spec(a={"type": "teapot"})
+    supported = '"array", "boolean", "integer", "number", "object", "string"'
+    said = f'properties[spec].properties[a].type: Unsupported value: "teapot": supported values: {supported}'
+    alike = definition("gadgets", version("v1", bad), version("v2", bad))
+    assert problems(strategy, alike) == [f"spec.validation.openAPIV3Schema.{said}"]
+    differing = definition("gadgets", version("v1"), version("v2", bad))
+    assert problems(strategy, differing) == [f"spec.versions[1].schema.openAPIV3Schema.{said}"]
+
+
+@pytest.mark.parametrize(
+    ("member", "expected"),
+    [
+        ({}, "type: Required value: must not be empty for specified object fields"),
+        ({"type": "array"}, "items: Required value: must be specified"),
+        ({"type": "integer", "default": "x"},
+         'default: Invalid value: "string":  in body must be of type integer: "string"'),
+        ({"type": "string", "x-kubernetes-int-or-string": True},
+         'type: Invalid value: "string": must be empty if x-kubernetes-int-or-string is true'),
+        ({"type": "object", "default": {"y": 1}, "properties": {"x": {"type": "string"}}},
+         'default: Invalid value: {"y":1}: must not have unknown fields'),
+        ({"type": "string", "allOf": [{"type": "string"}]},
+         "allOf[0].type: Forbidden: must be empty to be structural"),
+        ({"type": "object", "x-kubernetes-embedded-resource": True},
+         "properties: Required value: must not be empty if x-kubernetes-embedded-resource is true without "
+         "x-kubernetes-preserve-unknown-fields"),
+    ],
+)  # fmt: skip
+def test_schemas_that_are_not_structural_are_refused(strategy: Strategy, member: dict[str, Any], expected: str) -> None:
+    found = problems(strategy, definition("gadgets", version("v1", schema_of_spec(a=member))))
+    assert found == [f"spec.validation.openAPIV3Schema.properties[spec].properties[a].{expected}"]
+
+
+def test_int_or_string_may_say_so_in_any_of(strategy: Strategy) -> None:
+    either = {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}]}
+    assert problems(strategy, definition("gadgets", version("v1", schema_of_spec(a=either)))) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (".status.size", ".spec.size"),
+        (".spec.sizes[0]", "without any array notation"),
+    ],
+)
+def test_paths_of_scales_are_simple_and_in_their_place(strategy: Strategy, path: str, expected: str) -> None:
+    scale = {"specReplicasPath": path, "statusReplicasPath": ".status.size"}
+    [found] = problems(strategy, definition("gadgets", version(subresources={"scale": scale})))
+    assert found.startswith("spec.subresources.scale.specReplicasPath: Invalid value")
+    assert "under .spec" in found or expected in found
+
+
+def test_rules_that_are_not_enforced_are_warned_of(strategy: Strategy) -> None:
+    ruled = schema_of_spec(a={"type": "string", "x-kubernetes-validations": [{"rule": "self != ''"}]})
+    document = definition("gadgets", version("v1", ruled))
+    assert problems(strategy, document) == []
+    assert strategy.warnings(document) == [
+        "x-kubernetes-validations are stored, but this server does not enforce them yet"
+    ]
+
+
+def test_group_and_plural_never_change(strategy: Strategy) -> None:
+    old = definition()
+    problems(strategy, old)
+    new = thaw(old)
+    new["spec"]["names"]["plural"] = "widgets"
+    assert 'spec.names.plural: Invalid value: "widgets": field is immutable' in [
+        str(error) for error in strategy.validate_update(new, old)
+    ]
+
+
+def test_a_deleted_definition_is_marked_and_held(strategy: Strategy) -> None:
+    document = definition()
+    problems(strategy, document)
+    assert strategy.holds(document)
+    document["metadata"]["deletionTimestamp"] = "2024-01-01T00:00:00Z"
+    strategy.prepare_for_deletion(document)
+    assert document["metadata"]["finalizers"] == ["customresourcecleanup.apiextensions.k8s.io"]
+    assert document["status"]["conditions"][0]["reason"] == "InstanceDeletionPending"
+
+
+# -- names -----------------------------------------------------------------------------------------------------------
+
+
+def settled(document: dict[str, Any], *others: dict[str, Any]) -> dict[str, Any]:
+    return {**document, "status": status_of(document, others, 0)}
+
+
+def reasons(document: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {each["type"]: (each["status"], each["reason"]) for each in document["status"]["conditions"]}
+
+
+def test_names_without_conflict_are_accepted_and_established() -> None:
+    found = settled(definition(shortNames=["gd"]))
+    assert is_established(found)
+    assert found["status"]["acceptedNames"] == {"plural": "gadgets", "kind": "Gadget", "shortNames": ["gd"]}
+    assert reasons(found)["NamesAccepted"] == ("True", "NoConflicts")
+
+
+def test_a_taken_kind_is_not_accepted() -> None:
+    first = settled(definition())
+    second = settled(definition("widgets", kind="Gadget"), first)
+    assert not is_established(second)
+    assert reasons(second) == {"NamesAccepted": ("False", "KindConflict"), "Established": ("False", "NotAccepted")}
+    assert second["status"]["acceptedNames"]["kind"] == ""
+
+
+def test_names_once_accepted_stay_so_whatever_others_want() -> None:
+    first = settled(definition())
+    second = settled(definition("widgets", kind="Gadget"), first)
+    assert settled(first, second)["status"] == first["status"]
+
+
+def test_groups_of_the_kubernetes_project_need_approval() -> None:
+    document = definition()
+    document["spec"]["group"] = "x.k8s.io"
+    document["metadata"]["annotations"] = {"api-approved.kubernetes.io": "unapproved, a test"}
+    found = reasons(settled(document))
+    assert found["KubernetesAPIApprovalPolicyConformant"] == ("False", "UnapprovedAnnotation")
+
+
+# -- what is served --------------------------------------------------------------------------------------------------
+
+
+def test_each_served_version_has_a_descriptor() -> None:
+    column = {"name": "Size", "type": "integer", "jsonPath": ".spec.size"}
+    document = definition(
+        "gadgets",
+        version("v1", subresources={"status": {}}, additionalPrinterColumns=[column]),
+        version("v1beta1", deprecated=True),
+        version("v1alpha1", served=False),
+    )
+    new, old = served_versions(settled(document))
+    assert (new.descriptor.type.api_version, old.descriptor.type.api_version) == (
+        "example.org/v1",
+        "example.org/v1beta1",
+    )
+    assert [each.name for each in new.descriptor.subresources] == ["status"]
+    assert new.descriptor.columns[0].path == ".spec.size"
+    assert old.descriptor.storage_version == "v1"
+    assert old.deprecation == "example.org/v1beta1 Gadget is deprecated; use example.org/v1 Gadget"
+    assert new.deprecation == ""
+
+
+def test_a_definition_that_changed_in_nothing_serves_the_same() -> None:
+    document = settled(definition())
+    changed = thaw(document)
+    changed["metadata"]["labels"] = {"a": "b"}
+    assert served_versions(changed) == served_versions(document)
+    changed["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["description"] = "new"
+    assert served_versions(changed) != served_versions(document)
+
+
+def test_a_scale_is_read_at_the_paths_of_the_definition() -> None:
+    paths = {"specReplicasPath": ".spec.n", "statusReplicasPath": ".status.n", "labelSelectorPath": ".status.s"}
+    [served] = served_versions(settled(definition("gadgets", version(subresources={"scale": paths}))))
+    assert served.scale is not None
+    found = scale_of({"metadata": {"name": "a"}, "spec": {"n": 3}, "status": {"n": 2, "s": "a=b"}}, served.scale)
+    assert (found["spec"], found["status"]) == ({"replicas": 3}, {"replicas": 2, "selector": "a=b"})
