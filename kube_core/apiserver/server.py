@@ -48,7 +48,6 @@ from kube_core.bus.bus import Bus
 from kube_core.bus.changes import Stored
 from kube_core.meta.documents import Document, Key, MutableDocument
 from kube_core.meta.status import NotFound
-from kube_core.meta.status import NotFound
 from kube_core.registry.apply import FieldManager
 from kube_core.registry.catalogue import Catalogue
 from kube_core.registry.context import Context
