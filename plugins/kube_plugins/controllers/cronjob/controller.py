@@ -1,0 +1,192 @@
+"""The CronJob controller: the outline. When a run is due is decided in `runs.py`, by the schedule of `schedules.py`.
+
+One reconciliation brings the list of active Jobs up to date, starts at most one Job, deletes finished Jobs beyond the
+history limits, and comes back at the next scheduled time. A Job's name is made from its time, so that however often a
+run is tried, it is made once.
+
+Mirrors upstream's cronjob controller v2 ("CronJob" in the concepts), events included: SuccessfulCreate,
+SuccessfulDelete, SawCompletedJob, UnexpectedJob, MissingJob, MissSchedule, TooManyMissedTimes, JobAlreadyActive,
+FailedCreate, UnknownTimeZone, UnparseableSchedule. Without a time zone a schedule is in UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from kube_core.api import resources
+from kube_core.control.action import Action, await_change, requeue
+from kube_core.control.controller import Controller, ControllerContext, Watch, to_controller_owner, to_itself
+from kube_core.meta.documents import (
+    Document,
+    Key,
+    MutableDocument,
+    controller_of,
+    is_deleting,
+    key_of,
+    name_of,
+    namespace_of,
+    thaw,
+    uid_of,
+)
+from kube_core.meta.status import AlreadyExists, NotFound, StatusError
+from kube_core.meta.times import format_time
+from kube_plugins.controllers.cronjob.jobs import make_job, outcome, reference_to, surplus
+from kube_plugins.controllers.cronjob.runs import Decision, decide
+from kube_plugins.controllers.cronjob.schedules import Schedule, ScheduleError, parse_schedule, parse_zone
+from kube_plugins.controllers.podwrites import is_namespace_ending
+from kube_plugins.controllers.written import LastWritten
+
+__all__ = ["CronJobController"]
+
+
+class CronJobController(Controller):
+    """Starts Jobs by the clock."""
+
+    workers = 5
+
+    def __init__(self, context: ControllerContext) -> None:
+        super().__init__(context)
+        self._events = context.events
+        self._cron_jobs = context.informers.informer(resources.CRON_JOBS).lister
+        self._jobs = context.informers.informer(resources.JOBS).lister
+        self._written = LastWritten()
+
+    def watches(self) -> Iterable[Watch]:
+        return (Watch(resources.CRON_JOBS, to_itself), Watch(resources.JOBS, to_controller_owner("CronJob")))
+
+    async def reconcile(self, key: Key) -> Action:
+        cached = self._cron_jobs.get(key)
+        if cached is None:
+            self._written.forget(key)
+            return await_change()
+        cron_job = self._written.newest(cached)
+        jobs = [job for job in self._jobs.by_index("owner", uid_of(cron_job)) if _is_controlled(cron_job, job)]
+        status: MutableDocument = thaw(cron_job.get("status") or {})
+        await self._follow(cron_job, jobs, status)
+        wait = None
+        try:
+            if not is_deleting(cron_job):
+                wait = await self._run(cron_job, status)
+        finally:
+            await self._write_status(cron_job, status)
+        await self._clean_up(cron_job, jobs)
+        return requeue(wait) if wait is not None else await_change()
+
+    async def _follow(self, cron_job: Document, jobs: Sequence[Document], status: MutableDocument) -> None:
+        """The active Jobs in the status: without those that finished, or that are gone."""
+        active = {str(each.get("uid")): each for each in status.get("active") or ()}
+        for job in jobs:
+            ended = outcome(job)
+            if uid_of(job) not in active:
+                if not ended:
+                    message = f"Saw a job that the controller did not create or forgot: {name_of(job)}"
+                    self._events.warning(cron_job, "UnexpectedJob", message)
+                continue
+            if ended:
+                del active[uid_of(job)]
+                message = f"Saw completed job: {name_of(job)}, condition: {ended}"
+                self._events.normal(cron_job, "SawCompletedJob", message)
+                done = (job.get("status") or {}).get("completionTime")
+                if ended == "Complete" and done and str(done) > str(status.get("lastSuccessfulTime") or ""):
+                    status["lastSuccessfulTime"] = done
+        present = {uid_of(job) for job in jobs}
+        for uid in [uid for uid in active if uid not in present]:
+            # The cache may not show yet what was made a moment ago.
+            if not await self._exists(active[uid]):
+                self._events.normal(cron_job, "MissingJob", f"Active job went missing: {active[uid].get('name')}")
+                del active[uid]
+        _set_active(status, list(active.values()))
+
+    async def _exists(self, reference: Document) -> bool:
+        try:
+            job = await self.client.get(resources.JOBS, str(reference["name"]), str(reference["namespace"]))
+        except NotFound:
+            return False
+        return uid_of(job) == reference.get("uid")
+
+    async def _run(self, cron_job: Document, status: MutableDocument) -> float | None:
+        """Start a Job, where one is due; returns the seconds until the next look."""
+        schedule = self._schedule(cron_job)
+        if schedule is None:
+            return None
+        active = list(status.get("active") or ())
+        decision = decide({**cron_job, "status": status}, schedule, active, self.clock.now())
+        for remark in decision.remarks:
+            record = self._events.normal if remark.kind == "Normal" else self._events.warning
+            record(cron_job, remark.reason, remark.message)
+        if decision.run is not None:
+            await self._start(cron_job, schedule, decision, status)
+        return decision.wait
+
+    def _schedule(self, cron_job: Document) -> Schedule | None:
+        """None where it cannot be followed until somebody changes it."""
+        spec = cron_job["spec"]
+        zone = str(spec.get("timeZone") or "")
+        try:
+            found = parse_zone(zone)
+        except ScheduleError as error:
+            self._events.warning(cron_job, "UnknownTimeZone", f'invalid timeZone: "{zone}": {error}')
+            return None
+        try:
+            return parse_schedule(str(spec["schedule"]), found)
+        except ScheduleError as error:
+            message = f'unparseable schedule: "{spec["schedule"]}" : {error}'
+            self._events.warning(cron_job, "UnparseableSchedule", message)
+            return None
+
+    async def _start(self, cron_job: Document, schedule: Schedule, decision: Decision, status: MutableDocument) -> None:
+        assert decision.run is not None
+        for reference in decision.replace:
+            await self._delete(cron_job, str(reference["name"]), str(reference.get("uid") or ""))
+            _set_active(status, [each for each in status["active"] if each.get("uid") != reference.get("uid")])
+        wanted = make_job(cron_job, schedule.in_zone(decision.run))
+        try:
+            job = await self.client.create(resources.JOBS, wanted)
+        except AlreadyExists:
+            job = await self.client.get(resources.JOBS, name_of(wanted), namespace_of(wanted))
+            if not _is_controlled(cron_job, job):
+                raise
+        except StatusError as error:
+            if is_namespace_ending(error):
+                return
+            self._events.warning(cron_job, "FailedCreate", f"Error creating job: {error.message}")
+            raise
+        else:
+            self._events.normal(cron_job, "SuccessfulCreate", f"Created job {name_of(job)}")
+        listed = list(status.get("active") or ())
+        if not outcome(job) and all(each.get("uid") != uid_of(job) for each in listed):
+            _set_active(status, [*listed, reference_to(job)])
+        status["lastScheduleTime"] = format_time(decision.run)
+
+    async def _write_status(self, cron_job: Document, status: MutableDocument) -> None:
+        if status != (cron_job.get("status") or {}):
+            changed = {**cron_job, "status": status}
+            self._written.note(await self.client.update_status(resources.CRON_JOBS, changed))
+
+    async def _clean_up(self, cron_job: Document, jobs: Sequence[Document]) -> None:
+        for job in surplus(cron_job, [job for job in jobs if not is_deleting(job)]):
+            await self._delete(cron_job, name_of(job), uid_of(job))
+
+    async def _delete(self, cron_job: Document, name: str, uid: str) -> None:
+        try:
+            await self.client.delete(
+                resources.JOBS, name, key_of(cron_job).namespace, propagation="Background", uid=uid
+            )
+        except NotFound:
+            return
+        except StatusError as error:
+            self._events.warning(cron_job, "FailedDelete", f"Deleted job: {error.message}")
+            raise
+        self._events.normal(cron_job, "SuccessfulDelete", f"Deleted job {name}")
+
+
+def _is_controlled(cron_job: Document, job: Document) -> bool:
+    owner = controller_of(job)
+    return owner is not None and owner.get("uid") == uid_of(cron_job)
+
+
+def _set_active(status: MutableDocument, references: list[Document]) -> None:
+    if references:
+        status["active"] = references
+    else:
+        status.pop("active", None)
