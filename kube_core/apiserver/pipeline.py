@@ -30,6 +30,8 @@ __all__ = ["Pipeline", "Subresource", "not_found_text"]
 
 _log = get_logger("kube_core.apiserver")
 
+#: Verbs on a collection; all others are on one object.
+_OF_COLLECTIONS = ("list", "watch", "create", "deletecollection")
 #: Upstream's bounds on the Warning header, in characters: of all texts, and of each once they are too many.
 _WARNINGS_TOTAL, _WARNING_ITEM = 4096, 256
 
@@ -131,7 +133,8 @@ class Pipeline:
         if info.subresource:
             return await self._subresource(request, info, registry, context)
         handler = self.subresources.get((info.group, info.resource, "")) or self._table().get(info.verb)
-        if info.verb not in registry.descriptor.verbs or handler is None or info.rest:
+        on_collection = info.verb in _OF_COLLECTIONS
+        if info.verb not in registry.descriptor.verbs or handler is None or info.rest or on_collection == bool(info.name):
             raise registry.not_allowed()
         return await handler(request, info, registry, context)
 

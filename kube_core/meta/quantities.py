@@ -30,6 +30,8 @@ _BINARY_SUFFIXES: Final = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _DECIMAL_NAMES: Final = {power: suffix for suffix, power in _DECIMAL_SUFFIXES.items()}
 _BINARY_NAMES: Final = {power: suffix for suffix, power in _BINARY_SUFFIXES.items()}
 
+#: Characters that are looked at; nobody counts in hundreds of digits.
+_LONGEST = 512
 _WRONG_FORM = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 _WRONG_NUMBER = "unable to parse numeric part of quantity"
 _WRONG_SUFFIX = "unable to parse quantity's suffix"
@@ -163,6 +165,8 @@ def _parse(text: str) -> Quantity:
     found = _TEXT.fullmatch(text)
     if found is None or not text:
         raise QuantityError(_WRONG_FORM)
+    if len(text) > _LONGEST:
+        raise QuantityError(_WRONG_NUMBER)
     sign, whole, fraction, suffix = found.groups()
     if not whole and not fraction:
         raise QuantityError(_WRONG_NUMBER)

@@ -10,7 +10,6 @@ Only `decoding.py` uses this module. Which empty values fields keep comes from `
 from __future__ import annotations
 
 import base64
-import binascii
 import functools
 import re
 from collections.abc import Callable, Mapping
@@ -573,7 +572,7 @@ def _bad_base64(text: str) -> int | None:
     text = text.replace("\n", "").replace("\r", "")
     try:
         base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or what is not ASCII
         found = _BASE64.match(text)
         stop = found.end() if found is not None else 0
         if stop < len(text):

@@ -120,4 +120,4 @@ def test_a_document_is_written_in_the_form_that_was_asked_for() -> None:
     assert negotiation.encode(document, Form()) == b'{"kind":"A","items":[]}'
     assert negotiation.encode(document, Form(pretty=True)).startswith(b'{\n  "kind": "A"')
     assert negotiation.encode(document, Form(YAML)).splitlines() == [b"items: []", b"kind: A"]
-    assert JSON == Form().media_type
+    assert Form().media_type == JSON
