@@ -52,6 +52,8 @@ __all__ = ["Allocator", "FieldOwners", "Registry", "Update"]
 Transform = Callable[[Document | None], Awaitable[MutableDocument]]
 STALE = "the object has been modified; please apply your changes to the latest version and try again"
 _GENERATE_TRIES = 8
+#: Upstream makes names that are labels too, of 63 characters with the suffix, and cuts what is longer.
+_LONGEST_PREFIX = 63 - 5
 _LOST_RACES = 100
 
 
@@ -180,8 +182,7 @@ class Registry:
         generate = "" if metadata.get("name") else metadata.get("generateName") or ""
         for attempt in range(_GENERATE_TRIES):
             if generate:
-                # Upstream leaves room for the suffix in the longest name there may be.
-                metadata["name"] = generate[: 253 - 5] + self.random.suffix(5)
+                metadata["name"] = generate[:_LONGEST_PREFIX] + self.random.suffix(5)
             try:
                 return await self._create(context, key.namespace, document, options)
             except AlreadyExists:
