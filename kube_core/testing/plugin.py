@@ -1,0 +1,69 @@
+"""The pytest plugin: a whole cluster for each test that asks for one, in virtual time.
+
+    @pytest.mark.cluster(nodes=3)
+    async def test_a_site_gets_its_pods(cluster):
+        await cluster.client.create(...)
+        await cluster.settled()
+        await cluster.advance(hours=1)
+
+It comes with the package (entry point `kube_core` of `pytest11`) and does nothing until a test takes one of its
+fixtures: nothing of the server is imported when pytest starts. anyio's own plugin, which comes with anyio, runs the
+fixtures and the tests that take them, so these need no mark of their own. Every cluster is its test's alone and keeps
+nothing outside of the program, so tests run side by side with pytest-xdist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from kube_core._kit.clock import Clock
+    from kube_core.client.client import ApiClient
+    from kube_core.cluster import Cluster
+
+__all__ = ["client", "cluster", "pytest_configure"]
+
+_MARKER = "cluster(**options): options of kube_core.Cluster for the `cluster` fixture; those of the nearest mark count"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", _MARKER)
+
+
+@pytest.fixture
+async def cluster(request: pytest.FixtureRequest, anyio_backend: Any) -> AsyncIterator[Cluster]:
+    """A cluster in virtual time: one node that only pretends, no socket, the same names every time; settled.
+
+    `@pytest.mark.cluster(...)` on a test, a class or a module takes every option of `Cluster`.
+    """
+    backend = anyio_backend if isinstance(anyio_backend, str) else anyio_backend[0]
+    if backend != "asyncio":
+        pytest.skip("kube_core runs on asyncio")
+    # Here, so that a run of tests without a cluster pays nothing.
+    from kube_core.cluster import Cluster
+
+    options: dict[str, Any] = {"nodes": 1, "seed": 1, "listen": False}
+    for mark in reversed(list(request.node.iter_markers("cluster"))):
+        if mark.args:
+            raise pytest.UsageError(f"{request.node.nodeid}: options of the mark `cluster` are given by name")
+        options.update(mark.kwargs)
+    options.setdefault("clock", _fake_clock(listening=bool(options["listen"])))
+    async with Cluster(**options) as running:
+        await running.settled()
+        yield running
+
+
+@pytest.fixture
+def client(cluster: Cluster) -> ApiClient:
+    """The client of `cluster` that may do everything."""
+    return cluster.client
+
+
+def _fake_clock(*, listening: bool) -> Clock:
+    from kube_core._kit.clock import FakeClock, SystemClock
+
+    # Who comes through the socket looks at certificates by the machine's time.
+    return FakeClock(SystemClock().now()) if listening else FakeClock()

@@ -1,0 +1,90 @@
+"""The pytest plugin, used by this module as by anybody's, and in runs of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kube_core._kit.clock import FakeClock
+from kube_core.api import resources
+from kube_core.client.client import ApiClient
+from kube_core.cluster import Cluster
+
+POD = {"metadata": {"name": "web"}, "spec": {"containers": [{"name": "web", "image": "web:1"}]}}
+
+
+async def test_a_test_that_takes_a_cluster_needs_no_mark(cluster: Cluster, client: ApiClient) -> None:
+    assert client is cluster.client
+    assert isinstance(cluster.clock, FakeClock)
+    assert list(cluster.nodes) == ["node-1"]
+    await client.create(resources.PODS, POD, "default")
+    await cluster.settled()
+    assert (await client.get(resources.PODS, "web", "default"))["status"]["phase"] == "Running"
+
+
+async def test_every_test_has_a_cluster_of_its_own(client: ApiClient) -> None:
+    assert not (await client.list(resources.PODS)).items
+
+
+@pytest.mark.cluster(nodes=2, seed=7)
+class TestMarks:
+    async def test_a_mark_gives_options(self, cluster: Cluster) -> None:
+        assert (len(cluster.nodes), cluster.config.seed) == (2, 7)
+
+    @pytest.mark.cluster(nodes=3, controllers=("serviceaccount-controller",))
+    async def test_the_nearest_mark_counts(self, cluster: Cluster) -> None:
+        assert (len(cluster.nodes), cluster.config.seed) == (3, 7)
+        assert cluster.controllers is not None
+        assert list(cluster.controllers.controllers) == ["serviceaccount-controller"]
+
+
+@pytest.mark.cluster(listen=True)
+async def test_a_cluster_that_listens_has_certificates_that_hold_now(cluster: Cluster) -> None:
+    assert cluster.url.startswith("https://127.0.0.1:")
+    assert abs(cluster.clock.now() - FakeClock().now()) > 1
+
+
+def test_pytest_starts_without_importing_the_server() -> None:
+    program = (
+        "import sys, kube_core.testing.plugin\n"
+        "print(*sorted(name for name in sys.modules if name.startswith('kube_') and name.count('.') > 0))"
+    )
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=50)
+    assert finished.stdout.split() == ["kube_core.testing", "kube_core.testing.plugin"]
+
+
+SUITE = """
+import pytest
+from kube_core.api import resources
+
+@pytest.mark.parametrize("number", range(4))
+async def test_alone(cluster, client, number):
+    assert not (await client.list(resources.PODS)).items
+    await client.create(
+        resources.PODS, {"metadata": {"name": "x"}, "spec": {"containers": [{"name": "x", "image": "x"}]}}, "default"
+    )
+    await cluster.advance(minutes=10)
+    assert (await client.get(resources.PODS, "x", "default"))["status"]["phase"] == "Running"
+
+@pytest.mark.cluster(3)
+async def test_mistaken(cluster):
+    pass
+"""
+
+
+def test_tests_run_side_by_side_and_a_mistaken_mark_is_named(tmp_path: Path) -> None:
+    (tmp_path / "test_suite.py").write_text(SUITE)
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\nfilterwarnings = error\n")
+    finished = subprocess.run(
+        [sys.executable, "-m", "pytest", "-n", "2", "-p", "no:cacheprovider", str(tmp_path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+    )
+    assert "4 passed, 1 error" in finished.stdout, finished.stdout + finished.stderr
+    assert "options of the mark `cluster` are given by name" in finished.stdout
