@@ -150,8 +150,8 @@ class Discovery:
         headers = {"ETag": tag, "Vary": "Accept", "Cache-Control": "public"}
         content_type = f"{media_type};g={_AGGREGATED_GROUP};v=v2;as={_AGGREGATED_KIND}"
         if request.headers.get("if-none-match") == tag:
-            return Response(304, headers, content_type, body=b"")
-        return Response(200, headers, content_type, body=body)
+            return Response(304, headers, content_type=content_type, body=b"")
+        return Response(200, headers, content_type=content_type, body=body)
 
     def _body(self, name: str, form: Form, make: Callable[[], Json]) -> bytes:
         self._current()
