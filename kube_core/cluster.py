@@ -19,10 +19,10 @@ import importlib
 import ipaddress
 import itertools
 import tempfile
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import attrs
 
@@ -59,6 +59,8 @@ from kube_core.scheduler.scheduler import Scheduler
 from kube_core.settling import Settling
 
 __all__ = ["Cluster", "ClusterConfig"]
+
+_T = TypeVar("_T")
 
 _log = get_logger("kube_core.cluster")
 _ADMIN = User("kubernetes-admin", (MASTERS, AUTHENTICATED))
@@ -288,14 +290,13 @@ class Cluster:
 
     async def _open_store(self, stack: contextlib.AsyncExitStack) -> Store:
         store: Store = load_driver("store", self.config.store)(clock=self.clock, url=self.config.store)
-        opening = asyncio.create_task(store.open())
-        stack.push_async_callback(store.close)
+        opening = begin(stack, store.open(), store.close)
         await turn()
         # Importing every plugin takes about as long as the disk does.
         try:
             _ = self.plugins
         finally:
-            await opening
+            await asyncio.shield(opening)
         return store
 
     async def _start_server(self, stack: contextlib.AsyncExitStack, store: Store, ranges: NetworkRanges) -> ApiServer:
@@ -317,14 +318,13 @@ class Cluster:
             server.issuer.key.loaded  # noqa: B018 (a damaged key is to be told now, not when a pod needs a token)
         except ValueError as error:
             raise ConfigError(str(error)) from None
-        stack.push_async_callback(server.stop)
-        starting = asyncio.create_task(server.start())
+        starting = begin(stack, server.start(), server.stop)
         if self.config.listen:
             for _ in range(_HEAD_START):
                 await turn()
             # aiohttp takes a while to import, in which the first objects can be written.
             importlib.import_module("kube_core.apiserver.http")
-        await starting
+        await asyncio.shield(starting)
         return server
 
     async def _listen(self, stack: contextlib.AsyncExitStack) -> None:
@@ -337,11 +337,10 @@ class Cluster:
         pair = self.authority.issue_server("kube-apiserver", names, now=self.clock.now())
         http = HttpServer(self.server.handle, server_context(pair, self.authority.certificate))
         try:
-            self.port = await http.listen(self.config.bind, self.config.port)
+            listening = begin(stack, http.listen(self.config.bind, self.config.port), http.stop)
+            self.port = await asyncio.shield(listening)
         except OSError as error:
-            await http.stop()
             raise ConfigError(describe_listen_error(error, [f"{self.config.bind}:{self.config.port}"])) from error
-        stack.push_async_callback(http.stop)
         await self.server.publish_address(self.config.bind, self.port)
 
     async def _start_volumes(self, stack: contextlib.AsyncExitStack) -> VolumeDriver:
@@ -508,6 +507,21 @@ class Background:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None and (ready is None or ready.is_set()):
             _log.error("a part of the cluster failed", part=task.get_name(), exc_info=error)
+
+
+def begin(
+    stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, _T], undo: Callable[[], Awaitable[None]]
+) -> asyncio.Task[_T]:
+    """Begin `work`, which is to be awaited with `asyncio.shield`: only what is whole can be undone, so it comes to its
+    end even when a start is given up, and then `undo` follows when the stack unwinds."""
+    task = asyncio.create_task(work)
+
+    async def end() -> None:
+        await asyncio.gather(task, return_exceptions=True)
+        await undo()
+
+    stack.push_async_callback(end)
+    return task
 
 
 async def first(ready: asyncio.Event, running: asyncio.Task[None]) -> None:

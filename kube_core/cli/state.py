@@ -17,13 +17,18 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import attrs
 import orjson
 
+from kube_core._kit.clock import SystemClock
+
 __all__ = ["ClusterState", "StateError", "state_root"]
 
+#: How often a lock is tried, and the seconds between: who only asks whether a cluster runs has it for a moment.
+_TRIES = 10
+_STEP = 0.01
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 
 
@@ -105,10 +110,8 @@ class ClusterState:
         except OSError as error:
             raise StateError(f"cannot lock {self.directory}: {error.strerror or error}") from None
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StateError(f"cluster {self.name!r} is running already (process {self._pid()})") from None
+            if not _locked(file):
+                raise StateError(f"cluster {self.name!r} is running already (process {self._pid()})")
             try:
                 file.truncate(0)
                 file.write(str(os.getpid()))
@@ -138,3 +141,15 @@ class ClusterState:
             return int((self.directory / "lock").read_text() or 0)
         except (OSError, ValueError):
             return 0
+
+
+def _locked(file: IO[str]) -> bool:
+    clock = SystemClock()
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            clock.block(_STEP)
+        else:
+            return True
+    return False

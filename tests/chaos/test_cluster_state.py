@@ -79,21 +79,6 @@ async def test_of_two_at_once_one_wins_and_the_other_says_so_in_one_line(tmp_pat
         assert here.processes() == {}
 
 
-async def test_asking_for_the_status_keeps_nobody_from_starting(tmp_path: Path) -> None:
-    async with site(tmp_path) as here:
-        await here.up("--nodes", "0")
-        await here.down()
-        from kube_core.cli.state import ClusterState
-
-        state = ClusterState(here.name, here.state)
-        up = asyncio.create_task(here.kube_core("up", "--name", here.name, "--detach"))
-        while not up.done():
-            state.running()
-            await asyncio.sleep(0)
-        assert (await up).code == 0
-        await here.down()
-
-
 async def test_a_taken_port_is_one_line_and_the_cluster_is_whole_when_it_is_free_again(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         await with_an_object(here)

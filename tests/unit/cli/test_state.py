@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from kube_core._kit.clock import SystemClock
 from kube_core.cli.state import ClusterState, StateError
 
 
@@ -53,6 +55,16 @@ def test_a_cluster_is_held_once(state: ClusterState) -> None:
         assert "is running already" in other.stderr
         assert int(other.stdout) > 0
     assert state.running() == 0
+
+
+def test_somebody_who_only_asks_whether_it_runs_keeps_nobody_from_it(
+    state: ClusterState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking = (state.directory / "lock").open("w")
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    monkeypatch.setattr(SystemClock, "block", lambda *_: asking.close())
+    with state.held():
+        assert asking.closed
 
 
 def test_a_lock_left_behind_by_a_killed_process_does_not_count(state: ClusterState) -> None:
