@@ -41,6 +41,7 @@ Document = Mapping[str, Any]
 MutableDocument = dict[str, Any]
 
 _NOTHING: Mapping[str, Any] = {}
+_SCALARS = frozenset((str, int, float, bool, type(None)))
 
 
 @attrs.frozen(order=True)
@@ -77,7 +78,7 @@ def freeze(value: Any) -> Any:
     """A read-only form of a JSON value, all the way down. Frozen input is returned as it is."""
     kind = type(value)
     if kind is dict:
-        return FrozenDict({key: freeze(item) for key, item in value.items()})
+        return FrozenDict({key: item if type(item) in _SCALARS else freeze(item) for key, item in value.items()})
     if kind is list:
         return FrozenList([freeze(item) for item in value])
     return value
@@ -85,8 +86,10 @@ def freeze(value: Any) -> Any:
 
 def thaw(value: Any) -> Any:
     """A deep, plain, private copy of a JSON value, frozen or not."""
-    if isinstance(value, Mapping):
-        return {key: thaw(item) for key, item in value.items()}
+    kind = type(value)
+    if kind is FrozenDict or kind is dict or isinstance(value, Mapping):
+        # Most of what is in a document is text, which is copied here and not by a call of its own.
+        return {key: item if type(item) in _SCALARS else thaw(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [thaw(item) for item in value]
     return value

@@ -78,11 +78,12 @@ class Monitors:
     async def follow(self, discovered: Discovered) -> None:
         """Watch what is there, and stop watching what is no longer served."""
         self._kinds |= {resource.type.group_kind: resource.type for resource in discovered.resources}
-        wanted = [
-            resource
+        # In order, and looked in often: every known resource each half minute.
+        wanted = {
+            resource: None
             for resource in discovered.supporting("list", "watch", "delete")
             if resource.group_resource not in IGNORED
-        ]
+        }
         for resource in [*self._monitors]:
             if resource not in wanted and resource.api_version not in discovered.failures:
                 await self._remove(resource)
