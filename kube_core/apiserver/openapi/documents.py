@@ -116,7 +116,7 @@ class OpenApi:
         kept = self._bodies.get((name, form))
         if kept is None or kept[0] != present:
             kept = self._bodies[name, form] = (present, self.document(name, form))
-        return Response(200, headers, form, body=kept[1])
+        return Response(200, headers, content_type=form, body=kept[1])
 
     def _url(self, name: str) -> str:
         return f"/openapi/v3/{name}?hash={self._hash(name)}"
