@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from kube_core.meta import fields, names
-from kube_core.meta.documents import Document, MutableDocument
+from kube_core.meta.documents import Document, MutableDocument, name_of
 from kube_core.meta.fields import FieldError, Path
 from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.builtin import BuiltinStrategy
@@ -68,7 +68,7 @@ class StatefulSetStrategy(BuiltinStrategy):
         yield from templates.required_selector(SPEC.child("selector"), spec.get("selector"), "statefulset")
         path, template = SPEC.child("template"), spec.get("template")
         yield from templates.matching(path, spec.get("selector"), template)
-        yield from templates.template(path, template, self.context)
+        yield from templates.template(path, _with_claims(template, spec), self.context)
         yield from templates.always_restarting(path, template, "StatefulSet")
         if spec.get("serviceName"):
             yield from checks.named(SPEC.child("serviceName"), spec["serviceName"], names.dns1123_label)
@@ -132,3 +132,14 @@ def _policies(document: Document) -> Errors:
     for name in ("whenDeleted", "whenScaled"):
         here = SPEC.child("persistentVolumeClaimRetentionPolicy").child(name)
         yield from checks.one_of(here, retention.get(name) or "", _RETENTION, ordered=True)
+
+
+def _with_claims(template: Document | None, spec: Document) -> Document:
+    """The template as pods get it: containers may mount the claims that are made for them."""
+    pod = (template or {}).get("spec") or {}
+    claims = {name_of(claim) for claim in spec.get("volumeClaimTemplates") or ()} - {""}
+    missing = sorted(claims - {volume.get("name") for volume in pod.get("volumes") or ()})
+    if not missing:
+        return template or {}
+    volumes = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in missing]
+    return {**(template or {}), "spec": {**pod, "volumes": [*(pod.get("volumes") or ()), *volumes]}}

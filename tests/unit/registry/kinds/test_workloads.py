@@ -57,6 +57,16 @@ def test_stateful_set_defaults(kind: MakeKind) -> None:
     assert created["status"] == {"replicas": 0, "availableReplicas": 0}
 
 
+def test_the_containers_of_a_stateful_set_mount_its_claims(kind: MakeKind) -> None:
+    sets = kind("apps/v1", "StatefulSet")
+    document = workload(volumeClaimTemplates=[{"metadata": {"name": "data"}, "spec": {}}])
+    document["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = [{"name": "data", "mountPath": "/d"}]
+    assert sets.errors(document) == []
+    document["spec"]["volumeClaimTemplates"] = []
+    [error] = sets.errors(document)
+    assert error.endswith('volumeMounts[0].name: Not found: "data"')
+
+
 def test_daemon_set_counts_the_generations_of_its_template(kind: MakeKind) -> None:
     daemons = kind("apps/v1", "DaemonSet")
     label = "deprecated.daemonset.template.generation"
