@@ -199,3 +199,26 @@ def test_events_tell_what_happened(web: Kubectl) -> None:
     of_deployment = rows(web("events", "--for", "deployment/web"))[1:]
     assert [event[3] for event in of_deployment] == ["Deployment/web"]
     assert "deployment/web" in web("get", "events")
+
+
+def test_describe_ingress_shows_what_it_leads_to(web: Kubectl) -> None:
+    web("create", "ingress", "i", "--rule=example.com/shop*=web:80", "--class=kube-core")
+    web("wait", "--for=jsonpath={.status.loadBalancer.ingress[0].ip}", "ingress/i", "--timeout=15s")
+    text = web("describe", "ingress", "i")
+    addresses = web("get", "pods", "-l", "app=web", "-o", "jsonpath={.items[*].status.podIP}").split()
+    assert "Ingress Class:    kube-core" in text
+    (line,) = [line for line in text.splitlines() if "web:80" in line]
+    assert line.split()[0] == "/shop"
+    assert all(f"{address}:80" in line for address in addresses)
+
+
+def test_describe_claim_shows_its_volume(kubectl: Kubectl, manifests: Path) -> None:
+    kubectl("apply", "-f", manifests / "claim.yaml")
+    kubectl("wait", "--for=jsonpath={.status.phase}=Bound", "pvc/claim", "--timeout=15s")
+    text = kubectl("describe", "pvc", "claim")
+    assert f"Volume:        {kubectl.value('pvc', 'claim', '.spec.volumeName')}" in text
+    assert "Capacity:      1Gi" in text
+    assert "ProvisioningSucceeded" in text
+    head, row = kubectl("get", "pvc", "claim").splitlines()
+    assert head.split()[:3] == ["NAME", "STATUS", "VOLUME"]
+    assert row.split()[3:6] == ["1Gi", "RWO", "standard"]

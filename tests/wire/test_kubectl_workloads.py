@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,21 @@ def test_a_pod_that_cannot_be_placed_says_why(kubectl: Kubectl, tmp_path: Path) 
     assert said in kubectl.value("pod", "lost", ".status.conditions[0].message")
     with kubectl.started("events", "--for", "pod/lost", "--watch") as events:
         assert said in events.line_with("FailedScheduling")
+
+
+def test_set_changes_environment_and_resources(web: Kubectl) -> None:
+    assert web("set", "env", "deployment/web", "MODE=fast") == "deployment.apps/web env updated\n"
+    assert web("set", "env", "deployment/web", "--list").splitlines()[1:] == ["MODE=fast"]
+    said = web("set", "resources", "deployment/web", "--limits=cpu=200m")
+    assert said == "deployment.apps/web resource requirements updated\n"
+    done(web)
+    pod = web("get", "pods", "--sort-by=.metadata.creationTimestamp", "-o", "jsonpath={.items[-1:].metadata.name}")
+    assert web.value("pod", pod, ".spec.containers[0].resources.limits.cpu") == "200m"
+
+
+def test_describe_an_autoscaler_that_autoscale_made(web: Kubectl) -> None:
+    web("autoscale", "deployment", "web", "--min=1", "--max=3", "--cpu-percent=50")
+    text = web("describe", "hpa", "web")
+    assert re.search(r"Reference: +Deployment/web\n", text)
+    assert "resource cpu on pods  (as a percentage of request):  <unknown> / 50%" in text
+    assert re.search(r"Max replicas: +3\n", text)

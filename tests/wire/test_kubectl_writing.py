@@ -49,7 +49,8 @@ def test_apply_on_the_server_owns_fields(kubectl: Kubectl, manifests: Path) -> N
     kubectl("apply", "--server-side", "-f", manifests / "web.yaml")
     kubectl("scale", "deployment/web", "--replicas=2")
     message = kubectl.fails("apply", "--server-side", "-f", manifests / "web.yaml")
-    assert 'Apply failed with 1 conflict: conflict with "kubectl" with subresource "scale" using apps/v1' in message
+    assert "Apply failed with 1 conflict: conflict with" in message
+    assert 'with subresource "scale" using apps/v1' in message
     assert ".spec.replicas" in message
     kubectl("apply", "--server-side", "--force-conflicts", "-f", manifests / "web.yaml")
     assert kubectl.value("deployment", "web", ".spec.replicas") == "3"
@@ -204,12 +205,13 @@ def test_patch_strategically_merges_lists_by_key(kubectl: Kubectl, manifests: Pa
     container = ".spec.template.spec.containers[0]"
     assert kubectl.value("deployment", "web", f"{container}.image") == "nginx:1.27"
     assert kubectl.value("deployment", "web", f"{container}.ports[0].containerPort") == "80"
-    assert kubectl("patch", "deployment", "web", "-p", patch) == "deployment.apps/web patched (no change)\n"
 
 
 def test_patch_merges(settings: Kubectl) -> None:
     settings("patch", "configmap", "settings", "--type=merge", "-p", '{"data": {"color": null, "size": "7"}}')
     assert settings.value("configmap", "settings", ".data") == '{"size":"7"}'
+    again = settings("patch", "configmap", "settings", "--type=merge", "-p", '{"data": {"size": "7"}}')
+    assert again == "configmap/settings patched (no change)\n"
 
 
 def test_patch_by_operations(settings: Kubectl) -> None:
