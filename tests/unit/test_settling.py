@@ -141,3 +141,28 @@ async def test_on_the_machines_time_busy_parts_are_waited_for() -> None:
     assert not busy
     with pytest.raises(NotSettled, match="node node-1"):
         await settling(SystemClock(), busy=["node node-1"]).settled(0.01)
+
+
+def test_a_loop_that_does_not_show_what_it_has_to_run_is_waited_for_as_well() -> None:
+    uvloop = pytest.importorskip("uvloop")
+    steps: list[int] = []
+
+    async def work(clock: FakeClock) -> None:
+        for step in range(40):
+            await asyncio.sleep(0)
+            steps.append(step)
+        await clock.sleep(0)
+        steps.append(-1)
+        await clock.sleep(5)
+        steps.append(-2)
+
+    async def run() -> None:
+        clock = FakeClock()
+        task = asyncio.create_task(work(clock))
+        await settling(clock).settled(10)
+        assert steps == [*range(40), -1]
+        await settling(clock).advance(5, 10)
+        assert steps[-1] == -2
+        await task
+
+    uvloop.run(run())
