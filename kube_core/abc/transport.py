@@ -123,6 +123,8 @@ class Response:
     """Chunks to send as they come. Closed (`aclose`) when the client goes away."""
     upgrade: Upgrade | None = None
     """Takes over the connection (exec, attach, port-forward)."""
+    warnings: Sequence[str] = ()
+    """Values of `Warning` headers, each of which becomes a header of its own."""
 
     def encoded(self) -> bytes:
         """The body as bytes."""

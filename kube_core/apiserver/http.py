@@ -88,6 +88,8 @@ class HttpServer:
         headers: CIMultiDict[str] = CIMultiDict(response.headers)
         headers["Content-Type"] = response.content_type
         headers.setdefault("Cache-Control", "no-cache, private")
+        for warning in response.warnings:
+            headers.add("Warning", warning)
         return web.Response(status=response.status, body=response.encoded(), headers=headers)
 
     async def _call(self, request: Request) -> Response:
@@ -149,7 +151,11 @@ class HttpServer:
         stream = response.stream
         if stream is None:
             raise AssertionError("only called for streams")
-        headers = {"Content-Type": response.content_type, "Cache-Control": "no-cache, private", **response.headers}
+        headers: CIMultiDict[str] = CIMultiDict(response.headers)
+        headers["Content-Type"] = response.content_type
+        headers.setdefault("Cache-Control", "no-cache, private")
+        for warning in response.warnings:
+            headers.add("Warning", warning)
         answer = web.StreamResponse(status=response.status, headers=headers)
         task = asyncio.current_task()
         if task is not None:

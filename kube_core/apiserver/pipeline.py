@@ -82,7 +82,7 @@ class Pipeline:
             _log.exception("request failed", method=request.method, path=request.path)
             return responses.failure(request, InternalError(f"Internal error occurred: {type(error).__name__}"))
         if context.warnings:
-            response.headers["Warning"] = _warning_header(context.warnings)
+            response.warnings = _warning_headers(context.warnings)
         return response
 
     def _authorize(self, user: User, info: RequestInfo) -> None:
@@ -134,7 +134,12 @@ class Pipeline:
             return await self._subresource(request, info, registry, context)
         handler = self.subresources.get((info.group, info.resource, "")) or self._table().get(info.verb)
         on_collection = info.verb in _OF_COLLECTIONS
-        if info.verb not in registry.descriptor.verbs or handler is None or info.rest or on_collection == bool(info.name):
+        if (
+            info.verb not in registry.descriptor.verbs
+            or handler is None
+            or info.rest
+            or on_collection == bool(info.name)
+        ):
             raise registry.not_allowed()
         return await handler(request, info, registry, context)
 
@@ -186,8 +191,8 @@ def _no_such_resource() -> NotFound:
     return NotFound("the server could not find the requested resource", details={})
 
 
-def _warning_header(warnings: Sequence[str]) -> str:
-    """All warnings in one header; when they are too long together, each is shortened, and the last are left out."""
+def _warning_headers(warnings: Sequence[str]) -> Sequence[str]:
+    """A header for each; when they are too long together, each is shortened, and the last are left out."""
     if sum(map(len, warnings)) > _WARNINGS_TOTAL:
         warnings = [text[:_WARNING_ITEM] for text in warnings]
     kept, total = [], 0
@@ -196,7 +201,7 @@ def _warning_header(warnings: Sequence[str]) -> str:
         if total > _WARNINGS_TOTAL:
             break
         kept.append(f'299 - "{_quoted(text)}"')
-    return ", ".join(kept)
+    return kept
 
 
 def _quoted(text: str) -> str:

@@ -52,8 +52,9 @@ def listing(
 ) -> Response:
     """A list in the form that the client accepts."""
     metadata: dict[str, Any] = {"resourceVersion": str(revision)}
-    if registry.is_custom:
+    if registry.converts:
         items = [registry.shown(stored) for stored in items]
+    if registry.is_custom:
         metadata["continue"] = ""
     if continue_token:
         metadata["continue"] = continue_token

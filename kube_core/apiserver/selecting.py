@@ -53,7 +53,7 @@ class Selection:
     def _fields(self, stored: Stored) -> Mapping[str, str]:
         found = {"metadata.name": stored.key.name, "metadata.namespace": stored.key.namespace}
         if self.fields is not None and any(not name.startswith("metadata.") for name in self.fields.fields):
-            found.update(self.registry.strategy.fields(stored.document))
+            found.update(self.registry.strategy.fields(self.registry.shown(stored).document))
         return found
 
 

@@ -37,6 +37,7 @@ from kube_core.apiserver.streams.logs import Logs
 from kube_core.apiserver.streams.sessions import Attach, Exec
 from kube_core.apiserver.subresources.namespaces import Finalize
 from kube_core.apiserver.subresources.pods import Binding, Eviction
+from kube_core.apiserver.subresources.proxy import Proxy
 from kube_core.apiserver.subresources.reviews import Reviews
 from kube_core.apiserver.subresources.scale import Scale
 from kube_core.apiserver.subresources.tokens import Token, is_current
@@ -52,8 +53,10 @@ from kube_core.registry.apply import FieldManager
 from kube_core.registry.catalogue import Catalogue
 from kube_core.registry.context import Context
 from kube_core.registry.custom.registry import CustomRegistry
-from kube_core.registry.generic import Registry
+from kube_core.registry.forms import FormRegistry
+from kube_core.registry.generic import Registry, Update
 from kube_core.registry.kinds import strategy_for
+from kube_core.registry.kinds.conversion import has_forms, shared_resource
 from kube_core.registry.kinds.rules import ValidationContext
 from kube_core.registry.kinds.services.allocation import ServiceAllocator
 from kube_core.registry.options import ListOptions
@@ -248,6 +251,8 @@ class ApiServer:
         handlers[("", "pods", "attach")] = Attach(self.connect_node)
         handlers[("", "pods", "portforward")] = PortForward(self.connect_node)
         handlers[("", "pods", "eviction")] = Eviction(self.catalogue)
+        proxy = Proxy()
+        handlers[("", "pods", "proxy")] = handlers[("", "services", "proxy")] = handlers[("", "nodes", "proxy")] = proxy
         handlers[("", "namespaces", "finalize")] = Finalize(self.clock, pipeline.verbs)
         handlers[("", "serviceaccounts", "token")] = Token(self.issuer, self.catalogue)
         handlers.update(Reviews(pipeline.verbs, authorizer, self.issuer, self.clock).handlers())
@@ -258,10 +263,27 @@ class ApiServer:
 
         def make_strategy() -> Strategy:
             strategy = strategy_for(descriptor, rules or self._rules)
+            if descriptor.storage_group is not None:
+                return strategy
             # Whoever selects by a field has asked for the strategy first, so the index is there before it is used.
             self.bus.topic(descriptor.type.group_resource).index(strategy.index_fields(), strategy.fields)
             return strategy
 
+        if has_forms(descriptor.type.group_resource):
+            forms = {
+                each.type.api_version: each
+                for each in builtin_descriptors()
+                if shared_resource(each.type.group_resource) == shared_resource(descriptor.type.group_resource)
+            }
+            return FormRegistry(
+                forms[descriptor.type.api_version],
+                make_strategy,
+                self.objects,
+                forms=forms,
+                stored=next(each for each in forms.values() if _is_stored_form(each)),
+                clock=self.clock,
+                random=self.random,
+            )
         return Registry(
             descriptor,
             make_strategy,
@@ -293,6 +315,10 @@ class ApiServer:
                 await self.store.compact(revision)
             except StoreError as error:
                 _log.warning("compaction failed", error=str(error))
+
+
+def _is_stored_form(descriptor: ResourceDescriptor) -> bool:
+    return descriptor.storage_group is None and descriptor.storage_version in ("", descriptor.type.version)
 
 
 class _OwnWriter(Writer):

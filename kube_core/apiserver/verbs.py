@@ -115,7 +115,7 @@ class Verbs:
         while True:
             try:
                 page = await registry.objects.page(
-                    registry.resource, selection.namespace, revision=revision, limit=limit, start=start
+                    registry.stored_as, selection.namespace, revision=revision, limit=limit, start=start
                 )
             except Expired as error:
                 raise Expired(
@@ -137,7 +137,7 @@ class Verbs:
     def _after(registry: Registry, key: Key) -> str:
         from kube_core.storage.keys import store_key
 
-        return store_key(registry.resource, key) + "\0"
+        return store_key(registry.stored_as, key) + "\0"
 
     async def watch(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
         options = request_options.list_options(request)
@@ -157,6 +157,8 @@ class Verbs:
     async def create(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
         options = request_options.write_options(request, "CreateOptions")
         document = self.read_object(request, registry, options, context)
+        if (document.get("metadata") or {}).get("resourceVersion"):
+            raise BadRequest("resourceVersion should not be set on objects to be created")
         stored = await registry.create(context, info.key, document, options)
         return responses.single(request, registry, stored, status=201, now=self.clock.now())
 
@@ -276,7 +278,9 @@ class Verbs:
         deleted: list[Stored] = []
         for stored in items:
             try:
-                deleted.append((await registry.delete(context, stored.key, options))[0])
+                await registry.delete(context, stored.key, options)
+                # Told is what was found, not what became of it.
+                deleted.append(stored)
             except StatusError as error:
                 if error.code != 404:
                     raise
@@ -299,6 +303,9 @@ class Verbs:
         document = read_document(request)
         if request.document is not None:
             document = thaw(document)
+        if document is None and request.body:
+            # The JSON value null reads as an object that says nothing.
+            document = {}
         if not isinstance(document, dict):
             raise BadRequest(f"the object provided is unrecognized (must be of type {registry.type.kind})")
         self._check_kind(document, registry)

@@ -180,15 +180,23 @@ class TokenIssuer:
         now = self._clock.now()
         if not payload.get("nbf", 0) <= now < payload.get("exp", 0):
             raise Unauthorized("Unauthorized")
-        shared = tuple(name for name in audiences or self.audiences if name in payload.get("aud", ()))
+        wanted = tuple(audiences or self.audiences)
+        shared = tuple(name for name in wanted if name in payload.get("aud", ()))
+        if not shared:
+            held = _quoted(payload.get("aud", ()))
+            raise Unauthorized(f"token audiences {held} is invalid for the target audiences {_quoted(wanted)}")
         claims = _claims(payload)
-        if not shared or not self._is_current(claims):
+        if not self._is_current(claims):
             raise Unauthorized("Unauthorized")
         return service_account_user(claims, str(payload.get("jti", ""))), shared
 
     def user_of(self, token: str) -> User | None:
         """`verify` as the authenticator wants it."""
-        found = self.verify(token)
+        try:
+            found = self.verify(token)
+        except Unauthorized:
+            # Who has no right to know is not told why.
+            raise Unauthorized("Unauthorized") from None
         return found[0] if found is not None else None
 
     def _payload(self, token: str) -> Mapping[str, Any] | None:
@@ -252,6 +260,10 @@ def _claims(payload: Mapping[str, Any]) -> TokenClaims:
     return TokenClaims(
         str(about.get("namespace", "")), str(account.get("name", "")), str(account.get("uid", "")), bound, node
     )
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return "[" + " ".join(f'"{name}"' for name in names) + "]"
 
 
 def _base64(data: bytes) -> str:

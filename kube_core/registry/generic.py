@@ -26,7 +26,7 @@ from kube_core.bus.changes import Stored, encode
 from kube_core.meta import fields as field
 from kube_core.meta.documents import Document, Key, MutableDocument, key_of, thaw
 from kube_core.meta.fields import FieldError, Path
-from kube_core.meta.gvk import GroupKind
+from kube_core.meta.gvk import GroupKind, GroupResource
 from kube_core.meta.status import (
     AlreadyExists,
     BadRequest,
@@ -123,10 +123,16 @@ class Registry:
         self.allocator = allocator
         #: Items of lists carry their kind (custom resources), or not (built-in kinds).
         self.is_custom = False
+        #: `shown` may give another object than the one that is stored.
+        self.converts = False
         #: The text of the warning that every request gets, "" for none.
         self.deprecation = ""
         self.resource = descriptor.type.group_resource
-        self.cache = objects.cache.resource(self.resource)
+        #: The resource under whose name the objects are stored: another one for a kind in its second form.
+        self.stored_as = self.resource
+        if descriptor.storage_group is not None:
+            self.stored_as = GroupResource(descriptor.storage_group, descriptor.type.plural)
+        self.cache = objects.cache.resource(self.stored_as)
 
     @functools.cached_property
     def strategy(self) -> Strategy:
@@ -224,7 +230,7 @@ class Registry:
                 raise self._exists(current)
             return Stored(key, 0, encode(document), document)
         try:
-            return self.shown(await self.objects.create(self.resource, key, self.stored_form(document)))
+            return self.shown(await self.objects.create(self.stored_as, key, self.stored_form(document)))
         except Superseded as race:
             if race.current is None:
                 raise conflict(self.resource, key.name, STALE) from None
@@ -341,7 +347,7 @@ class Registry:
         document["metadata"].pop("resourceVersion", None)
         if deletion.is_gone(document, self.strategy):
             if not options.dry_run:
-                revision = await self.objects.delete(self.resource, current.key, current.revision)
+                revision = await self.objects.delete(self.stored_as, current.key, current.revision)
                 self._released(current.document)
                 return Stored(current.key, revision, encode(document), document)
             return Stored(current.key, current.revision, encode(document), document)
@@ -350,7 +356,7 @@ class Registry:
             return self.shown(current)
         if options.dry_run:
             return self.shown(Stored(current.key, current.revision, encode(document), document))
-        return self.shown(await self.objects.replace(self.resource, current.key, document, current.revision))
+        return self.shown(await self.objects.replace(self.stored_as, current.key, document, current.revision))
 
     def _check_revision(self, text: str, current: Stored) -> None:
         if not text or text == "0":
@@ -374,11 +380,15 @@ class Registry:
     def _keep_system_metadata(self, metadata: dict[str, Any], old: Document) -> None:
         # Another uid, which a patch may have brought in, is an error of its own.
         metadata.setdefault("uid", old["uid"])
-        for name in ("creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"):
+        for name in ("creationTimestamp", "generation"):
             if name in old:
                 metadata[name] = old[name]
             else:
                 metadata.pop(name, None)
+        # These may be left out, and are an error where they are another.
+        for name in ("deletionTimestamp", "deletionGracePeriodSeconds"):
+            if name in old and metadata.get(name) is None:
+                metadata[name] = old[name]
         metadata.pop("selfLink", None)
 
     @staticmethod
@@ -415,11 +425,11 @@ class Registry:
                 return self.shown(current)
             return Stored(current.key, current.revision, encode(plan.document), plan.document)
         if plan.remove:
-            revision = await self.objects.delete(self.resource, current.key, current.revision)
+            revision = await self.objects.delete(self.stored_as, current.key, current.revision)
             self._released(current.document)
             return Stored(current.key, revision, encode(plan.document), plan.document)
         document = self.stored_form(plan.document)
-        return self.shown(await self.objects.replace(self.resource, current.key, document, current.revision))
+        return self.shown(await self.objects.replace(self.stored_as, current.key, document, current.revision))
 
     def _check_preconditions(self, current: Stored, options: DeleteOptions) -> None:
         uid = current.metadata["uid"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
+
 from kube_core._kit.clock import Clock
 from kube_core.abc.transport import Request, Response
 from kube_core.api.types import ResourceType
@@ -19,7 +21,7 @@ from kube_core.meta.status import BadRequest, Conflict, InternalError, TooManyRe
 from kube_core.meta.times import format_time
 from kube_core.registry import options as request_options
 from kube_core.registry.catalogue import Catalogue
-from kube_core.registry.context import Context, WriteOptions
+from kube_core.registry.context import Context, DeleteOptions, WriteOptions
 from kube_core.registry.generic import Registry, Update
 
 __all__ = ["Binding", "Eviction"]
@@ -58,7 +60,8 @@ class Binding:
         if errors:
             raise invalid(GroupKind("", "Binding"), name, errors)
         pods = self._catalogue.of(_PODS)
-        update = Update(WriteOptions(options.dry_run, options.field_manager), subresource="binding")
+        # Nobody owns what a binding writes, as upstream has it.
+        update = Update(WriteOptions(options.dry_run, options.field_manager), subresource="binding", applies=True)
 
         async def bound(current: Document | None) -> MutableDocument:
             return self._bound(current or {}, name, binding, str(target["name"]))
@@ -91,22 +94,21 @@ class Binding:
         if labels:
             document["metadata"].setdefault("labels", {}).update(labels)
         conditions: list[dict[str, Any]] = document.setdefault("status", {}).setdefault("conditions", [])
-        condition: dict[str, Any] = {
-            "type": "PodScheduled",
-            "status": "True",
-            "lastProbeTime": None,
-            "lastTransitionTime": format_time(self._clock.now()),
-        }
-        generation = document["metadata"].get("generation")
-        if generation:
-            condition = {"type": "PodScheduled", "observedGeneration": generation, **condition}
-        present_condition = next((each for each in conditions if each["type"] == "PodScheduled"), None)
-        if present_condition is None:
-            conditions.append(condition)
-        else:
-            present_condition.clear()
-            present_condition.update(condition)
+        _set_condition(conditions, _condition("PodScheduled", self._clock.now()))
         return document
+
+
+def _condition(kind: str, now: float, **more: str) -> dict[str, Any]:
+    return {"type": kind, "status": "True", "lastProbeTime": None, "lastTransitionTime": format_time(now), **more}
+
+
+def _set_condition(conditions: list[dict[str, Any]], condition: dict[str, Any]) -> None:
+    present = next((each for each in conditions if each["type"] == condition["type"]), None)
+    if present is None:
+        conditions.append(condition)
+    else:
+        present.clear()
+        present.update(condition)
 
 
 def _binding_conflict(name: str, why: str) -> Conflict:
@@ -129,15 +131,31 @@ class Eviction:
         if name and name != info.name:
             raise BadRequest("name in URL does not match name in Eviction object")
         pod = (await registry.find(info.key)).document
-        options = request_options.delete_options(request, eviction.get("deleteOptions") or {"kind": "DeleteOptions"})
-        if create.dry_run:
-            import attrs
-
-            options = attrs.evolve(options, dry_run=True)
+        given = eviction.get("deleteOptions") or {"kind": "DeleteOptions"}
         if self._counts(pod):
-            await self._use_budget(pod, context, dry_run=options.dry_run)
+            # Budgets come first: what is wrong with the rest is told once they allow it.
+            await self._use_budget(pod, context, dry_run=create.dry_run or bool(given.get("dryRun")))
+        options = request_options.delete_options(request, given)
+        if create.dry_run:
+            options = attrs.evolve(options, dry_run=True)
+        if not options.dry_run:
+            await self._tell_why(registry, info.key, options, context)
         await registry.delete(context, info.key, options)
         return responses.success(request, _CREATED, 201)
+
+    @staticmethod
+    async def _tell_why(registry: Registry, key: Key, options: DeleteOptions, context: Context) -> None:
+        """Write into the pod why it ends: whoever owns it decides by that what to do."""
+        why = {"reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"}
+
+        async def told(current: Document | None) -> MutableDocument:
+            document: MutableDocument = thaw(current)
+            conditions = document.setdefault("status", {}).setdefault("conditions", [])
+            _set_condition(conditions, _condition("DisruptionTarget", registry.clock.now(), **why))
+            return document
+
+        update = Update(WriteOptions(field_manager="kube-apiserver"), "status", applies=True, uid=options.uid or "")
+        await registry.update(context, key, update, told)
 
     @staticmethod
     def _counts(pod: Document) -> bool:

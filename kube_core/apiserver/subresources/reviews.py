@@ -14,7 +14,7 @@ from kube_core.auth.authentication import AUTHENTICATED
 from kube_core.auth.authorization import AccessAttributes, Authorizer
 from kube_core.auth.tokens import TokenIssuer
 from kube_core.meta import fields
-from kube_core.meta.documents import MutableDocument
+from kube_core.meta.documents import Document, MutableDocument
 from kube_core.meta.fields import FieldError, Path
 from kube_core.meta.gvk import GroupKind
 from kube_core.meta.status import BadRequest, Unauthorized, invalid
@@ -60,11 +60,9 @@ class Reviews:
         if not spec.get("user") and not spec.get("groups"):
             path = Path("spec").child("user")
             errors.append(fields.invalid(path, "", "at least one of user or group must be specified"))
+        errors += _metadata_errors(document["metadata"])
         if info.namespace:
-            asked = (spec.get("resourceAttributes") or {}).get("namespace", "")
-            if asked != info.namespace:
-                path = Path("spec").child("resourceAttributes", "namespace")
-                errors.append(fields.invalid(path, asked, "must match metadata.namespace"))
+            errors += _local_errors(spec, info.namespace)
         user = User(spec.get("user", ""), tuple(spec.get("groups") or ()), spec.get("uid", ""), spec.get("extra") or {})
         return self._access(request, registry, document, user, errors)
 
@@ -78,10 +76,9 @@ class Reviews:
     ) -> Response:
         spec = document.get("spec") or {}
         resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+        errors += _selector_errors(resource or {})
         if (resource is None) == (path is None):
-            # Upstream shows the non-resource attributes here, in its own field names.
-            shown = None if path is None else {"Path": path.get("path", ""), "Verb": path.get("verb", "")}
-            errors.insert(0, fields.invalid(Path("spec"), shown, _EXACTLY_ONE))
+            errors.insert(0, fields.invalid(Path("spec"), _shown(path), _EXACTLY_ONE))
         if errors:
             raise invalid(GroupKind(registry.type.group, ""), "", errors)
         if resource is not None:
@@ -126,12 +123,13 @@ class Reviews:
         spec = document.get("spec") or {}
         if not spec.get("token"):
             raise BadRequest("token is required for TokenReview in authentication")
+        why = "invalid bearer token"
         try:
             found = self._issuer.verify(spec["token"], spec.get("audiences") or ())
-        except Unauthorized:
-            found = None
+        except Unauthorized as error:
+            found, why = None, f"[{why}, {error.message}]" if error.message != "Unauthorized" else why
         if found is None:
-            document["status"] = {"user": {}, "error": "invalid bearer token"}
+            document["status"] = {"user": {}, "error": why}
         else:
             user, audiences = found
             document["status"] = {
@@ -148,8 +146,56 @@ class Reviews:
         document = self._verbs.read_object(request, registry, options, context)
         if not isinstance(document.get("metadata"), dict):
             document["metadata"] = {}
+        if not registry.type.namespaced:
+            document["metadata"].pop("namespace", None)
         registry.owners.update(None, document, manager=options.field_manager, subresource="", now=self._clock.now())
         return document
+
+
+def _shown(path: Document | None) -> Document | None:
+    """Upstream shows the non-resource attributes in its own field names."""
+    return None if path is None else {"Path": path.get("path", ""), "Verb": path.get("verb", "")}
+
+
+def _metadata_errors(metadata: Document) -> list[FieldError]:
+    """A review is about nobody's object: it has no name, labels or the like."""
+    if any(name not in ("managedFields", "namespace", "creationTimestamp") for name in metadata):
+        return [fields.invalid(Path("metadata"), metadata, "must be empty")]
+    return []
+
+
+def _local_errors(spec: Document, namespace: str) -> list[FieldError]:
+    """A review in a namespace is of that namespace, and of no paths."""
+    path = spec.get("nonResourceAttributes")
+    if path is not None:
+        here = Path("spec").child("nonResourceAttributes")
+        return [fields.invalid(here, _shown(path), "disallowed on this kind of request")]
+    asked = (spec.get("resourceAttributes") or {}).get("namespace", "")
+    if asked == namespace:
+        return []
+    here = Path("spec").child("resourceAttributes", "namespace")
+    return [fields.invalid(here, asked, "must match metadata.namespace")]
+
+
+def _selector_errors(resource: Document) -> list[FieldError]:
+    errors = []
+    for name in ("fieldSelector", "labelSelector"):
+        selector = resource.get(name)
+        if selector is None:
+            continue
+        here = Path("spec").child("resourceAttributes", name)
+        raw, requirements = selector.get("rawSelector"), selector.get("requirements")
+        if raw and requirements:
+            errors.append(
+                fields.invalid(here.child("rawSelector"), raw, "may not specified at the same time as requirements")
+            )
+        elif not raw and not requirements:
+            errors.append(
+                fields.required(
+                    here.child("requirements"), f"when {name} is specified, requirements or rawSelector is required"
+                )
+            )
+    return errors
 
 
 def _user_info(user: User, groups: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from kube_core.abc.transport import Request, Response
+from kube_core.api.schemas import builtin
 from kube_core.api.types import ResourceType
 from kube_core.apiserver import responses
 from kube_core.apiserver.requests import RequestInfo
 from kube_core.apiserver.verbs import read_shaped
 from kube_core.auth.tokens import BoundObject, TokenClaims, TokenIssuer
 from kube_core.meta import fields
-from kube_core.meta.documents import Document, Key, metadata_of
+from kube_core.meta.documents import Document, Key, MutableDocument, metadata_of
 from kube_core.meta.fields import Path
-from kube_core.meta.gvk import GroupKind, GroupResource
+from kube_core.meta.gvk import GroupKind, GroupResource, GroupVersionKind
 from kube_core.meta.status import BadRequest, Conflict, invalid, not_found
 from kube_core.meta.times import format_time
 from kube_core.registry import options as request_options
+from kube_core.registry.apply import FieldManager
 from kube_core.registry.catalogue import Catalogue
 from kube_core.registry.context import Context
 from kube_core.registry.generic import Registry
@@ -29,6 +31,7 @@ _BINDABLE = {
     "Secret": ResourceType("", "v1", "Secret", "secrets", True),
     "Node": ResourceType("", "v1", "Node", "nodes", False),
 }
+_KIND = GroupVersionKind("authentication.k8s.io", "v1", "TokenRequest")
 _DEFAULT_SECONDS = 3600
 
 
@@ -51,6 +54,7 @@ class Token:
     def __init__(self, issuer: TokenIssuer, catalogue: Catalogue) -> None:
         self._issuer = issuer
         self._catalogue = catalogue
+        self._owners = FieldManager(builtin("io.k8s.api.authentication.v1.TokenRequest"), _KIND, has_status=False)
 
     async def __call__(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
         options = request_options.write_options(request, "CreateOptions")
@@ -72,6 +76,7 @@ class Token:
             "uid": registry.random.uid(),
             "creationTimestamp": format_time(registry.clock.now()),
         }
+        self._own(metadata, {**spec, "expirationSeconds": seconds}, options.field_manager, registry.clock.now())
         document = {
             "kind": "TokenRequest",
             "apiVersion": "authentication.k8s.io/v1",
@@ -85,6 +90,13 @@ class Token:
         }
         return responses.success(request, document, 201)
 
+    def _own(self, metadata: dict[str, Any], spec: Document, manager: str, now: float) -> None:
+        """Say in the metadata who asked for what, as for any object that is created."""
+        asked: MutableDocument = {"kind": _KIND.kind, "apiVersion": _KIND.api_version, "metadata": {}, "spec": spec}
+        self._owners.update(None, asked, manager=manager, subresource="token", now=now)
+        if "managedFields" in asked["metadata"]:
+            metadata["managedFields"] = asked["metadata"]["managedFields"]
+
     def _bound(self, reference: Any, account: Document) -> tuple[BoundObject | None, BoundObject | None]:
         """What the token is bound to, and for a pod the node that it runs on."""
         if not reference:
@@ -94,7 +106,7 @@ class Token:
         if resource is None or reference.get("apiVersion") not in (None, "", "v1"):
             version = str(reference.get("apiVersion") or "")
             group, _, short = version.rpartition("/")
-            raise BadRequest(f"cannot bind token for serviceaccount to object of type {group}/{short}, Kind={kind}")
+            raise BadRequest(f"cannot bind token to object of type {group}/{short}, Kind={kind}")
         name = str(reference.get("name") or "")
         namespace = str(account["metadata"]["namespace"]) if resource.namespaced else ""
         found = self._catalogue.of(resource).cache.get(Key(namespace, name))

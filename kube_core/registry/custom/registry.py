@@ -51,7 +51,7 @@ class CustomRegistry(Registry):
         super().__init__(
             descriptor, make_strategy, objects, schema=None, owners=_Owners(served), clock=clock, random=random
         )
-        self.is_custom = True
+        self.is_custom = self.converts = True
         self.deprecation = served.deprecation
         #: What was written after this by the same definition needs no defaults when it is read.
         self._since = objects.cache.revision

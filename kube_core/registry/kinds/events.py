@@ -125,6 +125,17 @@ class NewEventStrategy(EventStrategy):
     def group_kind(self) -> GroupKind:
         return GroupKind("", "Event")
 
+    def field_labels(self) -> Sequence[str]:
+        return tuple(map(self._own_label, super().field_labels()))
+
+    def fields(self, document: Document) -> Mapping[str, str]:
+        return {self._own_label(label): value for label, value in super().fields(document).items()}
+
+    @classmethod
+    def _own_label(cls, label: str) -> str:
+        """The older form's label, by the names of this one."""
+        return label.replace("involvedObject.", f"{cls.about}.").replace("reportingComponent", cls.reporter)
+
     def validate(self, document: Document) -> Errors:
         yield from super().validate(document)
         if document.get("eventTime") is None:

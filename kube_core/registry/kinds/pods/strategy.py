@@ -63,7 +63,9 @@ class PodStrategy(BuiltinStrategy):
 
     def prepare_for_subresource_update(self, subresource: str, document: MutableDocument, old: Document) -> None:
         updates.keep_all_but(subresource, document, old)
-        self.bump_generation(document, old)
+        # Where a pod runs is the scheduler's answer to what it describes, not another description.
+        if subresource != "binding":
+            self.bump_generation(document, old)
 
     def grace_period(self, document: Document, asked: int | None) -> int:
         """What was asked for, or else the pod's own; nothing for a pod that no node runs, or that has ended."""

@@ -68,12 +68,6 @@ class ReplicaSetStrategy(BuiltinStrategy):
         before = old["spec"].get("template") if old is not None else None
         return template_warnings("spec.template", document["spec"].get("template") or {}, before)
 
-    def field_labels(self) -> Sequence[str]:
-        return ("status.replicas",)
-
-    def fields(self, document: Document) -> Mapping[str, str]:
-        return {"status.replicas": str((document.get("status") or {}).get("replicas") or 0)}
-
 
 class ReplicationControllerStrategy(BuiltinStrategy):
     """The older form: its selector is a plain map, taken from its template where it is missing."""
