@@ -1,0 +1,338 @@
+"""The HTTP adapter on a real socket: TLS, bodies of every kind of wrong, clients that go away, and many watches."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import orjson
+import pytest
+
+from fakes.waiting import eventually
+from kube_core.api import resources
+from kube_core.auth.certificates import Authority, KeyPair
+from kube_core.cluster import Cluster
+
+pytestmark = pytest.mark.anyio
+
+MAPS = "/api/v1/namespaces/default/configmaps"
+
+
+@attrs.define
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def document(self) -> Any:
+        return orjson.loads(self.body)
+
+
+class Connection:
+    """HTTP/1.1 by hand, so that every byte is the test's."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def send(self, method: str, path: str, body: bytes = b"", *, head: str = "", length: int | None = None) -> None:
+        size = len(body) if length is None else length
+        lines = f"{method} {path} HTTP/1.1\r\nHost: x\r\n{head}"
+        if body or length is not None:
+            lines += f"Content-Length: {size}\r\n"
+        self.writer.write(lines.encode("utf-8", "surrogateescape") + b"\r\n" + body)
+
+    async def head(self) -> tuple[int, dict[str, str]]:
+        async with asyncio.timeout(20):
+            text = (await self.reader.readuntil(b"\r\n\r\n")).decode()
+        first, *lines = text.splitlines()
+        headers = dict(line.lower().split(": ", 1) for line in lines if line)
+        return int(first.split()[1]), headers
+
+    async def answer(self, *, bodiless: bool = False) -> Answer:
+        status, headers = await self.head()
+        size = 0 if bodiless else int(headers.get("content-length", "0"))
+        return Answer(status, headers, await self.reader.readexactly(size))
+
+    async def ask(self, method: str, path: str, body: bytes = b"", **options: Any) -> Answer:
+        self.send(method, path, body, **options)
+        return await self.answer(bodiless=method == "HEAD")
+
+    async def chunk(self) -> bytes:
+        """One chunk of a stream; b"" at its end."""
+        async with asyncio.timeout(20):
+            size = int(await self.reader.readline(), 16)
+            data = await self.reader.readexactly(size)
+            await self.reader.readexactly(2)
+        return data
+
+    async def close(self) -> None:
+        self.writer.close()
+        with contextlib.suppress(OSError, ssl.SSLError):
+            await self.writer.wait_closed()
+
+
+@attrs.frozen
+class Wire:
+    cluster: Cluster
+    directory: Path
+
+    async def connect(self, pair: KeyPair | None = None) -> Connection:
+        """A connection as the admin, or with another certificate."""
+        pair = pair or self.cluster.admin
+        file = self.directory / "pair.pem"
+        file.write_bytes(pair.certificate + pair.key)
+        context = ssl.create_default_context(cadata=self.cluster.authority.certificate.decode())
+        context.load_cert_chain(file)
+        return await self._open(context)
+
+    async def connect_without_certificate(self) -> Connection:
+        return await self._open(ssl.create_default_context(cadata=self.cluster.authority.certificate.decode()))
+
+    async def _open(self, context: ssl.SSLContext) -> Connection:
+        port = self.cluster.port
+        return Connection(*await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="localhost"))
+
+    @property
+    def watches(self) -> int:
+        return self.cluster.bus.subscribers
+
+
+@pytest.fixture
+async def wire(tmp_path: Path) -> AsyncIterator[Wire]:
+    async with Cluster(nodes=0, controllers=()) as cluster:
+        yield Wire(cluster, tmp_path)
+
+
+@pytest.fixture
+async def connection(wire: Wire) -> AsyncIterator[Connection]:
+    opened = await wire.connect()
+    yield opened
+    await opened.close()
+
+
+async def test_a_client_certificate_is_who_it_says(wire: Wire) -> None:
+    pair = wire.cluster.authority.issue_client("alice", ["developers"], now=wire.cluster.clock.now())
+    alice = await wire.connect(pair)
+    answer = await alice.ask("GET", MAPS)
+    assert (answer.status, 'User \\"alice\\" cannot list' in answer.body.decode()) == (403, True)
+    await alice.close()
+
+
+async def test_without_a_certificate_the_token_counts_and_without_both_nobody_asks(wire: Wire) -> None:
+    stranger = await wire.connect_without_certificate()
+    assert 'User \\"system:anonymous\\"' in (await stranger.ask("GET", MAPS)).body.decode()
+    wrong = await stranger.ask("GET", MAPS, head="Authorization: Bearer wrong\r\n")
+    assert (wrong.status, wrong.document["message"]) == (401, "Unauthorized")
+    assert (await stranger.ask("GET", "/livez")).body == b"ok"
+    await stranger.close()
+
+
+async def test_a_certificate_of_another_authority_is_turned_away(wire: Wire) -> None:
+    now = wire.cluster.clock.now()
+    forged = Authority.create("kube-core", now=now).issue_client("x", ["system:masters"], now=now)
+    opened: list[Connection] = []
+
+    async def ask() -> None:
+        opened.append(await wire.connect(forged))
+        await opened[0].ask("GET", MAPS)
+
+    with pytest.raises((ssl.SSLError, OSError, asyncio.IncompleteReadError)):
+        await ask()
+    for each in opened:
+        await each.close()
+
+
+async def test_requests_that_do_not_wait_for_answers_are_answered_in_order(connection: Connection) -> None:
+    for number in range(10):
+        body = b'{"metadata":{"name":"m%d"}}' % number
+        connection.send("POST", MAPS, body, head="Content-Type: application/json\r\n")
+        connection.send("GET", f"{MAPS}/m{number}")
+    answers = [await connection.answer() for _ in range(20)]
+    assert [answer.status for answer in answers] == [201, 200] * 10
+    assert [answer.document["metadata"]["name"] for answer in answers[1::2]] == [f"m{number}" for number in range(10)]
+
+
+async def test_head_and_options_are_not_served_and_have_no_body(connection: Connection) -> None:
+    head = await connection.ask("HEAD", "/livez")
+    assert head.body == b""
+    assert (await connection.ask("OPTIONS", MAPS)).status == 405
+    # The connection is as good as before.
+    assert (await connection.ask("GET", "/livez")).body == b"ok"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"",
+        b'{"metadata":{"name":"a"}',
+        b'{"metadata":{"name":"\xff\xfe"}}',
+        b"\x00" * 50,
+        b"[" * 200_000,
+        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+        b'{"metadata":{"name":"a"}}trailing',
+        b"[]",
+        b"null",
+        b'"text"',
+        b'{"metadata":[]}',
+    ],
+)
+async def test_a_body_that_is_no_object_is_the_clients_fault(connection: Connection, body: bytes) -> None:
+    for method, path, kind in (
+        ("POST", MAPS, "application/json"),
+        ("PATCH", f"{MAPS}/a", "application/merge-patch+json"),
+        ("PATCH", f"{MAPS}/a?fieldManager=x", "application/apply-patch+yaml"),
+        ("PUT", f"{MAPS}/a", "application/json"),
+    ):
+        answer = await connection.ask(method, path, body, head=f"Content-Type: {kind}\r\n", length=len(body))
+        assert 400 <= answer.status < 500, (method, kind, answer)
+        assert answer.document["kind"] == "Status"
+
+
+async def test_text_that_is_no_unicode_in_path_query_or_header_is_the_clients_fault(wire: Wire) -> None:
+    for path, head in (
+        (f"{MAPS}/a\udcff", ""),
+        (f"{MAPS}/%ff%fe", ""),
+        (f"{MAPS}?labelSelector=a\udcff(", ""),
+        (f"{MAPS}?labelSelector=%ff(", ""),
+        (f"{MAPS}?continue=%ff", ""),
+        (MAPS, "Accept: text/\udcff\r\n"),
+        ("//evil/x", ""),
+        ("*", ""),
+    ):
+        opened = await wire.connect()
+        answer = await opened.ask("GET", path, head=head)
+        assert 400 <= answer.status < 500, (path, head, answer)
+        await opened.close()
+    opened = await wire.connect()
+    head = "Content-Type: application/json\r\nUser-Agent: bad\udcff/1\r\n"
+    answer = await opened.ask("POST", MAPS, b'{"metadata":{"name":"a"}}', head=head)
+    assert answer.status == 201, answer
+    await opened.close()
+
+
+@pytest.mark.parametrize("said", [True, False])
+async def test_a_body_that_is_too_large_is_413(wire: Wire, said: bool) -> None:
+    opened = await wire.connect()
+    size = 3 * 1024 * 1024 + 1
+    if said:
+        opened.send("POST", MAPS, length=size, head="Content-Type: application/json\r\n")
+    else:
+        opened.send("POST", MAPS, head="Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n")
+        opened.writer.write(b"%x\r\n" % size + b" " * size + b"\r\n")
+    answer = await opened.answer()
+    assert (answer.status, answer.document["reason"]) == (413, "RequestEntityTooLarge")
+    await opened.close()
+
+
+async def test_a_client_that_sends_slowly_is_waited_for(wire: Wire) -> None:
+    slow, quick = await wire.connect(), await wire.connect()
+    body = b'{"metadata":{"name":"slow"}}'
+    slow.send("POST", MAPS, body[:5], length=len(body), head="Content-Type: application/json\r\n")
+    for position in range(5, len(body)):
+        await slow.writer.drain()
+        # Others are served meanwhile.
+        if position % 8 == 0:
+            assert (await quick.ask("GET", "/livez")).status == 200
+        slow.writer.write(body[position : position + 1])
+    assert (await slow.answer()).status == 201
+    await slow.close()
+    await quick.close()
+
+
+async def test_a_client_that_goes_away_within_its_body_leaves_nothing(wire: Wire) -> None:
+    opened = await wire.connect()
+    opened.send("POST", MAPS, b'{"metadata":', length=500, head="Content-Type: application/json\r\n")
+    await opened.writer.drain()
+    await opened.close()
+    other = await wire.connect()
+    assert (await other.ask("GET", MAPS)).document["items"] == []
+    await other.close()
+
+
+async def test_what_is_not_http_is_refused_and_the_server_goes_on(wire: Wire) -> None:
+    for rubbish in (b"\x00\x01\x02\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n"):
+        opened = await wire.connect()
+        opened.writer.write(rubbish)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            assert (await opened.answer()).status == 400
+        await opened.close()
+    opened = await wire.connect()
+    assert (await opened.ask("GET", "/livez")).status == 200
+    await opened.close()
+
+
+async def test_a_watch_ends_when_its_client_goes_away(wire: Wire) -> None:
+    before = wire.watches
+    opened = await wire.connect()
+    opened.send("GET", f"{MAPS}?watch=1")
+    assert (await opened.head())[0] == 200
+    assert wire.watches == before + 1
+    opened.writer.transport.abort()
+
+    async def gone() -> bool:
+        return wire.watches == before
+
+    await eventually(gone)
+
+
+async def test_a_watch_whose_client_never_reads_its_answer_ends_too(wire: Wire) -> None:
+    before = wire.watches
+    for _ in range(20):
+        opened = await wire.connect()
+        opened.send("GET", f"{MAPS}?watch=1")
+        opened.writer.transport.abort()
+
+    async def gone() -> bool:
+        return wire.watches == before
+
+    await eventually(gone)
+
+
+async def test_two_hundred_idle_watches_hear_of_what_concerns_them(wire: Wire) -> None:
+    before = wire.watches
+    watching = [await wire.connect() for _ in range(200)]
+    for number, opened in enumerate(watching):
+        opened.send("GET", f"{MAPS}?watch=1&fieldSelector=metadata.name%3Dm{number}")
+    assert [(await opened.head())[0] for opened in watching] == [200] * 200
+    assert wire.watches == before + 200
+    for number in (0, 77, 199):
+        await wire.cluster.client.create(
+            resources.CONFIG_MAPS, {"metadata": {"name": f"m{number}", "namespace": "default"}}
+        )
+        event = orjson.loads(await watching[number].chunk())
+        assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", f"m{number}")
+    assert not any(opened.reader._buffer for opened in watching)  # type: ignore[attr-defined]
+    for opened in watching:
+        opened.writer.transport.abort()
+
+    async def gone() -> bool:
+        return wire.watches == before
+
+    await eventually(gone)
+
+
+async def test_a_server_that_stops_ends_its_watches_cleanly(tmp_path: Path) -> None:
+    async with Cluster(nodes=0, controllers=()) as cluster:
+        opened = await Wire(cluster, tmp_path).connect()
+        opened.send("GET", f"{MAPS}?watch=1")
+        await opened.head()
+        reading = asyncio.create_task(opened.chunk())
+        await asyncio.sleep(0)
+    with contextlib.suppress(asyncio.IncompleteReadError, ValueError):
+        assert await reading == b""
+    await opened.close()
+
+
+async def test_a_watch_with_a_time_ends_with_its_last_chunk(connection: Connection) -> None:
+    connection.send("GET", f"{MAPS}?watch=1&timeoutSeconds=1")
+    assert (await connection.head())[1]["transfer-encoding"] == "chunked"
+    assert await connection.chunk() == b""
+    assert (await connection.ask("GET", "/livez")).body == b"ok"
