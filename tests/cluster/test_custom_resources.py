@@ -144,6 +144,21 @@ async def test_appliers_share_an_object(client: ApiClient) -> None:
         await client.apply(GADGETS, gadget("a", size=2), field_manager="two")
 
 
+async def test_rules_are_judged_on_every_write(client: ApiClient) -> None:
+    ruled = schema()
+    ruled["properties"]["spec"]["x-kubernetes-validations"] = [
+        {"rule": "self.color != 'blue' || self.size > 1", "message": "what is blue is big", "fieldPath": ".size"},
+        {"rule": "self.size >= oldSelf.size", "message": "sizes only grow"},
+    ]
+    await client.patch(DEFINITIONS, NAME, {"spec": {"versions": [version("v1", ruled)]}})
+    await client.create(GADGETS, gadget("a", size=1))
+    with pytest.raises(Invalid, match=r"spec.size: Invalid value: .*: what is blue is big"):
+        await client.patch(GADGETS, "a", {"spec": {"color": "blue"}}, "default")
+    with pytest.raises(Invalid, match="sizes only grow"):
+        await client.apply(GADGETS, gadget("a", size=0), force=True)
+    await client.patch(GADGETS, "a", {"spec": {"color": "blue", "size": 2}}, "default")
+
+
 async def test_discovery_and_openapi_follow_at_once(client: ApiClient) -> None:
     listed = await client.get_path("/apis/toys.example.org/v1")
     assert [each["name"] for each in listed["resources"]] == ["gadgets", "gadgets/status", "gadgets/scale"]

@@ -5,6 +5,7 @@
     defaulting.py    defaults filled in, nulls that may not be dropped
     validation.py    values checked, in upstream's words; formats.py and patterns.py: texts
     list_types.py    sets without doubles, maps with unique keys
+    rules.py         rules in CEL
     descriptors.py   from a definition to what the server serves
     strategy.py      what is particular to custom resources in the generic registry
     registry.py      that registry: reads by the schema, shows every version, stores one

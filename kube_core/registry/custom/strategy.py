@@ -15,6 +15,7 @@ from kube_core.meta.fields import FieldError, Path
 from kube_core.registry.custom import defaulting
 from kube_core.registry.custom.descriptors import Served
 from kube_core.registry.custom.list_types import duplicates
+from kube_core.registry.custom.rules import rule_errors
 from kube_core.registry.custom.scale import SimplePath
 from kube_core.registry.custom.structural import NOTHING, Structural
 from kube_core.registry.custom.validation import validate
@@ -74,16 +75,19 @@ class CustomStrategy(Strategy):
         schema = self.schema.properties.get("status")
         if schema is not None and "status" in document:
             before = old.get("status", NOTHING)
-            yield from validate(document["status"], schema, base=_STATUS, old=before)
-            yield from duplicates(document["status"], schema, _STATUS, before)
+            errors = validate(document["status"], schema, base=_STATUS, old=before)
+            errors += duplicates(document["status"], schema, _STATUS, before)
+            yield from errors or rule_errors(document, self.schema, Path(), old)
 
     def validate_subresource_update(self, subresource: str, document: Document, old: Document) -> Iterator[FieldError]:
         yield from self._errors(document, old)
 
     def _errors(self, document: Document, old: Any) -> Iterator[FieldError]:
-        yield from validate(document, self.schema, old=old, root=True)
-        yield from duplicates(document, self.schema, Path(), old)
-        yield from self._scale_errors(document)
+        errors = validate(document, self.schema, old=old, root=True)
+        errors += duplicates(document, self.schema, Path(), old)
+        errors += self._scale_errors(document)
+        # Rules can rely on values being what the schema says.
+        yield from errors or rule_errors(document, self.schema, Path(), old)
 
     def _scale_errors(self, document: Document) -> Iterator[FieldError]:
         scale = self.served.scale

@@ -5,7 +5,7 @@
 name, and by keys in lists of type map.
 
 Some errors have no path of their own, which clients see as `<nil>`: upstream's validator loses it there, and so do we.
-Which keys lists have is judged in `list_types.py`; rules in CEL are not judged at all.
+Which keys lists have is judged in `list_types.py`, and rules in CEL in `rules.py`.
 """
 
 from __future__ import annotations

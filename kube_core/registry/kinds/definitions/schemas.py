@@ -1,7 +1,7 @@
 """Which schemas a definition may have: those of OpenAPI v3 that are structural, with defaults that fit them.
 
 Mirrors "Specifying a structural schema" in upstream's documentation of CustomResourceDefinitions; the order and the
-words of the errors are upstream's. Rules in CEL (`x-kubernetes-validations`) are taken as they are.
+words of the errors are upstream's. Rules in CEL are checked by `registry.custom.rules`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from kube_core.meta.fields import FieldError, Path
 from kube_core.registry.custom.formats import KNOWN
 from kube_core.registry.custom.patterns import compile_pattern
 from kube_core.registry.custom.pruning import prune
+from kube_core.registry.custom.rules import rule_problems
 from kube_core.registry.custom.structural import Structural
 from kube_core.registry.custom.validation import validate
 
@@ -44,6 +45,7 @@ _OUTER_ONLY: Final = (
     (_LIST_TYPE, "must be undefined to be structural"),
     (_LIST_KEYS, "must be undefined to be structural"),
     (_MAP_TYPE, "must be undefined to be structural"),
+    ("x-kubernetes-validations", "must be empty to be structural"),
 )
 
 
@@ -53,7 +55,8 @@ def schema_problems(schema: Node, path: Path) -> list[FieldError]:
     if not found:
         found = list(_structural(schema, path, "root"))
     if not found:
-        found = list(_defaults(schema, Structural(schema), path))
+        tree = Structural(schema)
+        found = [*_defaults(schema, tree, path), *rule_problems(tree, path)]
     return found
 
 

@@ -17,6 +17,8 @@ from kube_core.meta.documents import Document, MutableDocument, annotations_of, 
 from kube_core.meta.fields import FieldError, Path
 from kube_core.meta.times import format_time
 from kube_core.registry.custom.descriptors import storage_version
+from kube_core.registry.custom.rules import unsupported_rules
+from kube_core.registry.custom.structural import Structural
 from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.definitions.columns import column_problems, selectable_problems, subresource_problems
@@ -121,13 +123,15 @@ class DefinitionStrategy(BuiltinStrategy):
 
     def warnings(self, document: Document, old: Document | None = None) -> Sequence[str]:
         found: list[str] = []
-        rules = False
         for version in document["spec"].get("versions") or ():
             schema = _schema(version)
             found += [f'unrecognized format "{form}"' for form in unknown_formats(schema)]
-            rules = rules or _has_rules(schema)
-        if rules:
-            found.append("x-kubernetes-validations are stored, but this server does not enforce them yet")
+            if "x-kubernetes-validations" in str(schema):
+                unjudged = unsupported_rules(Structural(schema))
+                found += [
+                    f"this server does not enforce the rule, as it does not know its functions: {each}"
+                    for each in unjudged
+                ]
         return list(dict.fromkeys(found))
 
     def validate(self, document: Document) -> Errors:
@@ -178,12 +182,6 @@ class DefinitionStrategy(BuiltinStrategy):
 def _schema(version: Node) -> Node:
     found = (version.get("schema") or {}).get("openAPIV3Schema")
     return found if isinstance(found, Mapping) else {}
-
-
-def _has_rules(schema: Any) -> bool:
-    if isinstance(schema, Mapping):
-        return "x-kubernetes-validations" in schema or any(map(_has_rules, schema.values()))
-    return isinstance(schema, list) and any(map(_has_rules, schema))
 
 
 def _is(document: Document, kind: str) -> bool:

@@ -124,13 +124,15 @@ def test_paths_of_scales_are_simple_and_in_their_place(strategy: Strategy, path:
     assert "under .spec" in found or expected in found
 
 
-def test_rules_that_are_not_enforced_are_warned_of(strategy: Strategy) -> None:
-    ruled = schema_of_spec(a={"type": "string", "x-kubernetes-validations": [{"rule": "self != ''"}]})
-    document = definition("gadgets", version("v1", ruled))
-    assert problems(strategy, document) == []
-    assert strategy.warnings(document) == [
-        "x-kubernetes-validations are stored, but this server does not enforce them yet"
-    ]
+def test_rules_are_checked_and_those_that_are_not_enforced_warned_of(strategy: Strategy) -> None:
+    def ruled(rule: str) -> dict[str, Any]:
+        schema = schema_of_spec(a={"type": "string", "x-kubernetes-validations": [{"rule": rule}]})
+        return definition("gadgets", version("v1", schema))
+
+    assert "compilation failed" in problems(strategy, ruled("self =="))[0]
+    unknown = ruled("!format.uri().validate(self).hasValue()")
+    assert problems(strategy, unknown) == []
+    assert "does not enforce the rule" in strategy.warnings(unknown)[0]
 
 
 def test_group_and_plural_never_change(strategy: Strategy) -> None:

@@ -1,0 +1,305 @@
+"""Rules in CEL (`x-kubernetes-validations`): judged on values that fit their schema.
+
+`self` is the value that a rule is on, `oldSelf` its counterpart in the old object. A rule that names `oldSelf` is a
+transition rule: it is judged only where there is a counterpart, unless it says `optionalOldSelf`. Other rules are not
+judged on what an update leaves as it was.
+
+`rule_errors` judges values, `rule_problems` and `unsupported_rules` a definition. Mirrors "Validation rules" in
+upstream's documentation of CustomResourceDefinitions: escaped names, message expressions, reasons and field paths are
+as it has them. Not there: limits on cost, and checking of rules against the types of the schema.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from kube_core.meta import fields
+from kube_core.meta.fields import FieldError, Path
+from kube_core.meta.times import parse_time
+from kube_core.registry.cel.engine import CelError, Program, Unsupported, compile_expression
+from kube_core.registry.custom.structural import NOTHING, Structural
+from kube_core.registry.custom.validation import kind_name
+
+__all__ = ["rule_errors", "rule_problems", "unsupported_rules"]
+
+Errors = Iterator[FieldError]
+Rule = Mapping[str, Any]
+
+_REASONS: Final = ("FieldValueRequired", "FieldValueForbidden", "FieldValueInvalid", "FieldValueDuplicate")
+_RESERVED: Final = frozenset(
+    ["true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import",
+     "let", "loop", "package", "namespace", "return", "var", "void", "while"]
+)  # fmt: skip
+_ESCAPES: Final = {"__": "__underscores__", ".": "__dot__", "-": "__dash__", "/": "__slash__"}
+_STRINGS = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
+_OLD = re.compile(r"\boldSelf\b")
+_STEP = re.compile(r"\.(?P<name>[A-Za-z_]\w*)|\['(?P<quoted>(?:[^'\\]|\\.)*)'\]", re.ASCII)
+_OPTIONAL_OLD = (
+    "cel.bind(oldSelf, size(old__) == 0 ? optional.none() : optional.of(old__[0]), {rule}\n)"  # comments end with lines
+)
+
+
+# -- values ------------------------------------------------------------------------------------------------------------
+
+
+def rule_errors(value: Any, schema: Structural, path: Path, old: Any = NOTHING) -> Errors:
+    """What rules say of a value and what is below it. `old`: its counterpart."""
+    if not schema.has_rules or value is None:
+        return
+    if schema.rules:
+        yield from _judge_all(value, schema, path, old)
+    if isinstance(value, Mapping):
+        before = old if isinstance(old, Mapping) else {}
+        for name, member in value.items():
+            below = schema.member(name)
+            if below is not None and below.has_rules:
+                here = path.child(name) if name in schema.properties else path.key(name)
+                yield from rule_errors(member, below, here, before.get(name, NOTHING))
+    elif isinstance(value, list) and schema.items is not None:
+        counterparts = _by_key(old, schema.map_keys) if schema.list_type == "map" and isinstance(old, list) else {}
+        for index, item in enumerate(value):
+            counterpart = counterparts.get(_key(item, schema.map_keys), NOTHING)
+            yield from rule_errors(item, schema.items, path.index(index), counterpart)
+
+
+def _judge_all(value: Any, schema: Structural, path: Path, old: Any) -> Errors:
+    unchanged = old is not NOTHING and old == value
+    variables: dict[str, Any] = {}
+    for rule in schema.rules:
+        transition, optional = _uses_old(rule["rule"]), bool(rule.get("optionalOldSelf"))
+        if (transition and not optional and old is NOTHING) or (unchanged and not transition):
+            continue
+        if not variables:
+            variables["self"] = _shown(value, schema)
+            if old is not NOTHING and old is not None:
+                variables["oldSelf"] = _shown(old, schema)
+        error = _judge(rule, variables, schema, path, kind_name(value))
+        if error is not None:
+            yield error
+
+
+def _judge(rule: Rule, variables: Mapping[str, Any], schema: Structural, path: Path, kind: str) -> FieldError | None:
+    text = rule["rule"].strip()
+    said = (rule.get("message") or "").strip() or f"failed rule: {text}"
+    try:
+        holds = _evaluate(_program(rule["rule"], optional=bool(rule.get("optionalOldSelf"))), variables)
+    except Unsupported:
+        return None
+    except CelError as error:
+        return fields.invalid(path, kind, f"{error} evaluating rule: {said}")
+    if holds is True:
+        return None
+    if not isinstance(holds, bool):
+        return fields.invalid(path, kind, f"no such overload evaluating rule: {said}")
+    if rule.get("messageExpression"):
+        said = _message(rule, variables) or said
+    return _refusal(
+        rule.get("reason") or "FieldValueInvalid", _place(rule.get("fieldPath") or "", schema, path), kind, said
+    )
+
+
+def _message(rule: Rule, variables: Mapping[str, Any]) -> str:
+    """What a message expression says; "" where it does not say a line of text."""
+    try:
+        optional = bool(rule.get("optionalOldSelf"))
+        found = _evaluate(_program(rule["messageExpression"], optional=optional), variables)
+    except CelError:
+        return ""
+    return found.strip() if isinstance(found, str) and "\n" not in found.strip() else ""
+
+
+def _refusal(reason: str, path: Path, kind: str, said: str) -> FieldError:
+    match reason:
+        case "FieldValueRequired":
+            return fields.required(path, said)
+        case "FieldValueForbidden":
+            return fields.forbidden(path, said)
+        case "FieldValueDuplicate":
+            return fields.duplicate(path, kind)
+    return fields.invalid(path, kind, said)
+
+
+def _place(text: str, schema: Structural, path: Path) -> Path:
+    """The path that a rule names, below its own."""
+    below: Structural | None = schema
+    for step in _STEP.finditer(text):
+        name = step["name"] or step["quoted"]
+        declared = below is not None and name in below.properties
+        path = path.child(name) if declared or step["name"] else path.key(name)
+        below = below.member(name) if below is not None else None
+    return path
+
+
+def _program(text: str, *, optional: bool) -> Program:
+    if optional:
+        return compile_expression(_OPTIONAL_OLD.format(rule=text), ("self", "old__"))
+    return compile_expression(text, ("self", "oldSelf") if _uses_old(text) else ("self",))
+
+
+def _evaluate(program: Program, variables: Mapping[str, Any]) -> Any:
+    old = [variables["oldSelf"]] if "oldSelf" in variables else []
+    return program.evaluate({"oldSelf": None, **variables, "old__": old})
+
+
+@functools.lru_cache(maxsize=4096)
+def _uses_old(text: str) -> bool:
+    return _OLD.search(_STRINGS.sub("''", text)) is not None
+
+
+def _shown(value: Any, schema: Structural | None) -> Any:
+    """A value as rules see it: what the schema knows of it, under names that expressions can say."""
+    if isinstance(value, Mapping):
+        return _shown_object(value, schema)
+    if isinstance(value, list):
+        items = schema.items if schema is not None else None
+        return [_shown(item, items) for item in value]
+    if schema is None:
+        return value
+    if schema.type == "number" and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if schema.type == "string" and isinstance(value, str):
+        return _shown_text(value, schema.document.get("format"))
+    return value
+
+
+def _shown_object(value: Mapping[str, Any], schema: Structural | None) -> dict[str, Any]:
+    if schema is None or schema.values is not None or not schema.properties:
+        values = schema.values if schema is not None else None
+        return {name: _shown(member, values) for name, member in value.items()}
+    shown = {_escaped(name): _shown(value[name], below) for name, below in schema.properties.items() if name in value}
+    for name in ("apiVersion", "kind"):
+        if name in value:
+            shown.setdefault(name, value[name])
+    if isinstance(metadata := value.get("metadata"), Mapping):
+        shown["metadata"] = {name: metadata[name] for name in ("name", "generateName") if name in metadata}
+    return shown
+
+
+def _shown_text(value: str, form: Any) -> Any:
+    if form in ("date-time", "datetime", "date", "duration"):
+        from google.protobuf.duration_pb2 import Duration  # slow to import, and rarely needed
+        from google.protobuf.timestamp_pb2 import Timestamp
+
+        try:
+            if form == "duration":
+                return _duration(value, Duration())
+            seconds = parse_time(value if form != "date" else f"{value}T00:00:00Z")
+            return Timestamp(seconds=int(seconds // 1), nanos=int(seconds % 1 * 1e9))
+        except ValueError:
+            return value
+    return value
+
+
+_UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _duration(text: str, into: Any) -> Any:
+    found = re.findall(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)", text)
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in found) * (-1 if text.startswith("-") else 1)
+    into.seconds, into.nanos = int(seconds), int((seconds - int(seconds)) * 1e9)
+    return into
+
+
+@functools.lru_cache(maxsize=4096)
+def _escaped(name: str) -> str:
+    if name in _RESERVED:
+        return f"__{name}__"
+    for character, escape in _ESCAPES.items():
+        name = name.replace(character, escape)
+    return name
+
+
+def _key(item: Any, keys: Sequence[str]) -> str:
+    return repr([item.get(key) for key in keys]) if isinstance(item, Mapping) else ""
+
+
+def _by_key(items: list[Any], keys: Sequence[str]) -> dict[str, Any]:
+    return {_key(item, keys): item for item in items}
+
+
+# -- definitions -------------------------------------------------------------------------------------------------------
+
+
+def rule_problems(schema: Structural, path: Path, *, uncorrelatable: Path | None = None) -> Errors:
+    """What is wrong with the rules of a schema. `uncorrelatable`: the list above whose items have no counterparts."""
+    if not schema.has_rules:
+        return
+    for index, rule in enumerate(schema.rules):
+        yield from _rule_problems(rule, path.child("x-kubernetes-validations").index(index), uncorrelatable)
+    for name, member in schema.properties.items():
+        yield from rule_problems(member, path.child("properties").key(name), uncorrelatable=uncorrelatable)
+    if schema.values is not None:
+        yield from rule_problems(schema.values, path.child("additionalProperties"), uncorrelatable=uncorrelatable)
+    if schema.items is not None:
+        within = uncorrelatable if schema.list_type == "map" else uncorrelatable or path
+        yield from rule_problems(schema.items, path.child("items"), uncorrelatable=within)
+
+
+def unsupported_rules(schema: Structural) -> Iterator[str]:
+    """The rules that are not judged, because they use what is missing in `kube_core.registry.cel.libraries`."""
+    for rule in schema.rules:
+        try:
+            _program(rule.get("rule") or "", optional=bool(rule.get("optionalOldSelf")))
+        except Unsupported:
+            yield rule["rule"]
+        except CelError:
+            pass
+    for below in (*schema.properties.values(), schema.values, schema.items):
+        if below is not None and below.has_rules:
+            yield from unsupported_rules(below)
+
+
+def _rule_problems(rule: Rule, path: Path, uncorrelatable: Path | None) -> Errors:
+    text, optional = rule.get("rule") or "", bool(rule.get("optionalOldSelf"))
+    transition = _uses_old(text)
+    if not text.strip():
+        yield fields.required(path.child("rule"), "rule is not specified")
+        return
+    yield from _compiled(path.child("rule"), text, optional=optional, wanted="BOOL", word="bool")
+    if transition and uncorrelatable is not None:
+        detail = f"oldSelf cannot be used on the uncorrelatable portion of the schema within {uncorrelatable}"
+        yield fields.invalid(path.child("rule"), text, detail)
+    if rule.get("optionalOldSelf") is not None and not transition:
+        detail = "may not be set if oldSelf is not used in rule"
+        yield fields.invalid(path.child("optionalOldSelf"), rule["optionalOldSelf"], detail)
+    yield from _message_problems(rule, text, path, optional=optional)
+    reason = rule.get("reason")
+    if reason is not None and reason not in _REASONS:
+        yield fields.not_supported(path.child("reason"), reason, _REASONS)
+    place = rule.get("fieldPath")
+    if place and _STEP.sub("", place):
+        yield fields.invalid(path.child("fieldPath"), place, f"fieldPath is not valid: {place}")
+
+
+def _message_problems(rule: Rule, text: str, path: Path, *, optional: bool) -> Errors:
+    message = rule.get("message")
+    if message and not message.strip():
+        yield fields.invalid(path.child("message"), message, "message must be non-empty if specified")
+    elif message and "\n" in message.strip():
+        yield fields.invalid(path.child("message"), message, "message must not contain line breaks")
+    elif not message and "\n" in text.strip():
+        yield fields.required(path.child("message"), "message must be specified if rule contains line breaks")
+    expression = rule.get("messageExpression")
+    if expression is not None and not expression.strip():
+        detail = "must be non-empty if specified"
+        yield fields.required(path.child("messageExpression"), detail)
+    elif expression:
+        yield from _compiled(
+            path.child("messageExpression"), expression, optional=optional, wanted="STRING", word="string"
+        )
+
+
+def _compiled(path: Path, text: str, *, optional: bool, wanted: str, word: str) -> Errors:
+    try:
+        program = _program(text, optional=optional)
+    except Unsupported:
+        return
+    except CelError as error:
+        yield fields.invalid(path, text, f"compilation failed: {error}")
+        return
+    if program.returns not in (wanted, "DYN"):
+        what = "cel expression" if wanted == "BOOL" else "messageExpression"
+        yield fields.invalid(path, text, f"compilation failed: {what} must evaluate to a {word}")

@@ -1,0 +1,163 @@
+"""Rules in CEL: on values, and in definitions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kube_core.meta.fields import Path
+from kube_core.registry.cel.engine import CelError, Unsupported, compile_expression
+from kube_core.registry.custom.rules import rule_errors, rule_problems, unsupported_rules
+from kube_core.registry.custom.structural import NOTHING, Structural
+
+TEXT: dict[str, Any] = {"type": "string"}
+NUMBER: dict[str, Any] = {"type": "integer"}
+
+
+def ruled(*rules: Any, **properties: Any) -> Structural:
+    given = [{"rule": rule} if isinstance(rule, str) else rule for rule in rules]
+    spec = {"type": "object", "properties": properties, "x-kubernetes-validations": given}
+    return Structural({"type": "object", "properties": {"spec": spec}})
+
+
+def said(schema: Structural, value: Any, old: Any = NOTHING) -> list[str]:
+    before = NOTHING if old is NOTHING else {"spec": old}
+    return [str(error) for error in rule_errors({"spec": value}, schema, Path(), before)]
+
+
+def test_a_rule_that_holds_says_nothing_and_one_that_fails_says_itself() -> None:
+    schema = ruled("self.min <= self.max", min=NUMBER, max=NUMBER)
+    assert said(schema, {"min": 1, "max": 2}) == []
+    assert said(schema, {"min": 3, "max": 2}) == ['spec: Invalid value: "object": failed rule: self.min <= self.max']
+
+
+def test_messages_reasons_and_places_are_the_rules_own() -> None:
+    rule = {
+        "rule": "self.n < 3", "message": "never shown", "messageExpression": "'n is ' + string(self.n)",
+        "reason": "FieldValueForbidden", "fieldPath": ".n",
+    }  # fmt: skip
+    assert said(ruled(rule, n=NUMBER), {"n": 5}) == ["spec.n: Forbidden: n is 5"]
+
+
+def test_a_message_expression_that_fails_leaves_the_message() -> None:
+    rule = {"rule": "self.n < 3", "message": "too many", "messageExpression": "self.gone"}
+    assert said(ruled(rule, n=NUMBER), {"n": 5}) == ['spec: Invalid value: "object": too many']
+
+
+def test_a_transition_rule_needs_an_old_value() -> None:
+    schema = ruled("self.n >= oldSelf.n", n=NUMBER)
+    assert said(schema, {"n": 1}) == []
+    assert said(schema, {"n": 2}, old={"n": 1}) == []
+    assert said(schema, {"n": 1}, old={"n": 2}) == ['spec: Invalid value: "object": failed rule: self.n >= oldSelf.n']
+
+
+def test_an_optional_old_value_makes_a_rule_for_new_objects_too() -> None:
+    rule = {"rule": "oldSelf.hasValue() || self.n == 0", "optionalOldSelf": True, "message": "begins with 0"}
+    schema = ruled(rule, n=NUMBER)
+    assert said(schema, {"n": 1}) == ['spec: Invalid value: "object": begins with 0']
+    assert said(schema, {"n": 2}, old={"n": 1}) == []
+
+
+def test_what_an_update_leaves_is_not_judged_again() -> None:
+    schema = ruled("self.n < 3", n=NUMBER)
+    assert said(schema, {"n": 5}, old={"n": 5}) == []
+    assert len(said(schema, {"n": 6}, old={"n": 5})) == 1
+
+
+def test_items_of_maps_have_counterparts_by_their_keys() -> None:
+    item = {
+        "type": "object", "properties": {"k": TEXT, "v": NUMBER},
+        "x-kubernetes-validations": [{"rule": "self.v >= oldSelf.v"}],
+    }  # fmt: skip
+    schema = Structural(
+        {"type": "array", "items": item, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"]}
+    )
+    old = [{"k": "a", "v": 5}, {"k": "b", "v": 1}]
+    found = list(rule_errors([{"k": "b", "v": 2}, {"k": "a", "v": 1}], schema, Path("m"), old))
+    assert [error.field for error in found] == ["m[1]"]
+
+
+def test_names_are_escaped_and_unknown_members_unseen() -> None:
+    schema = ruled("self.__namespace__ == 'x' && self.a__dash__b == 1", namespace=TEXT, **{"a-b": NUMBER})
+    assert said(schema, {"namespace": "x", "a-b": 1}) == []
+    assert said(ruled("!has(self.other)", n=NUMBER), {"n": 1, "other": 1}) == []
+
+
+def test_an_expression_without_a_value_is_an_error_too() -> None:
+    [found] = said(ruled("self.n == 1", n=NUMBER), {})
+    assert found == 'spec: Invalid value: "object": no such key: n evaluating rule: failed rule: self.n == 1'
+
+
+def test_times_and_durations_are_what_their_format_says() -> None:
+    when, long = {"type": "string", "format": "date-time"}, {"type": "string", "format": "duration"}
+    schema = ruled("self.when < timestamp('2025-01-01T00:00:00Z') && self.long < duration('2h')", when=when, long=long)
+    assert said(schema, {"when": "2024-01-01T00:00:00Z", "long": "1h30m"}) == []
+    assert len(said(schema, {"when": "2026-01-01T00:00:00Z", "long": "1h"})) == 1
+
+
+def evaluate(text: str) -> Any:
+    return compile_expression(text, ()).evaluate({})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "quantity('1Gi').isGreaterThan(quantity('1M'))",
+        "quantity('1') == quantity('1000m')",
+        "quantity('1.5').add(quantity('500m')).asInteger() == 2",
+        "!isQuantity('x')",
+        "cidr('10.0.0.0/8').containsIP('10.1.1.1')",
+        "ip('::1').isLoopback() && ip('::1').family() == 6",
+        "url('https://a.example:80/p').getHostname() == 'a.example'",
+        "semver('1.2.3').isLessThan(semver('1.10.0'))",
+        "semver('1.0.0-rc.1').isLessThan(semver('1.0.0'))",
+        "[1, 2, 3].sum() == 6 && ![2, 1].isSorted() && [1, 3].max() == 3",
+        "'a1b22'.findAll('[0-9]+') == ['1', '22']",
+        "1.5 < 2",
+    ],
+)
+def test_kubernetes_functions_are_there(text: str) -> None:
+    assert evaluate(text) is True
+
+
+def test_what_is_no_expression_says_where() -> None:
+    with pytest.raises(CelError, match="Syntax error"):
+        compile_expression("1 +", ())
+
+
+# -- definitions -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "field", "part"),
+    [
+        ({"rule": ""}, "rule", "Required value"),
+        ({"rule": "1 +"}, "rule", "compilation failed: ERROR: <input>:1:4: Syntax error"),
+        ({"rule": "nobody"}, "rule", "undeclared reference to 'nobody'"),
+        ({"rule": "1 + 1"}, "rule", "must evaluate to a bool"),
+        ({"rule": "true", "messageExpression": "1"}, "messageExpression", "must evaluate to a string"),
+        ({"rule": "true", "message": "a\nb"}, "message", "must not contain line breaks"),
+        ({"rule": "true", "reason": "Whim"}, "reason", "Unsupported value"),
+        ({"rule": "true", "optionalOldSelf": True}, "optionalOldSelf", "may not be set if oldSelf is not used"),
+    ],
+)
+def test_rules_that_cannot_be_are_refused(rule: dict[str, Any], field: str, part: str) -> None:
+    [found] = rule_problems(ruled(rule), Path("s"))
+    assert found.field == f"s.properties[spec].x-kubernetes-validations[0].{field}"
+    assert part in found.body
+
+
+def test_transition_rules_need_something_to_compare_with() -> None:
+    item = {"type": "string", "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}
+    [found] = rule_problems(Structural({"type": "array", "items": item}), Path("s"))
+    assert "oldSelf cannot be used on the uncorrelatable portion of the schema within s" in found.body
+
+
+def test_rules_with_functions_that_are_missing_are_accepted_and_named() -> None:
+    schema = ruled("!format.dns1123Label().validate(self.name).hasValue()", name=TEXT)
+    assert list(rule_problems(schema, Path("s"))) == []
+    assert list(unsupported_rules(schema)) == ["!format.dns1123Label().validate(self.name).hasValue()"]
+    assert said(schema, {"name": "?"}) == []
+    with pytest.raises(Unsupported):
+        compile_expression("format.dns1123Label()", ())
