@@ -13,6 +13,9 @@ from kube_core.abc.transport import User
 __all__ = ["ClusterConfig", "ConfigError"]
 
 
+_FEWEST_SERVICES = 8
+
+
 class ConfigError(ValueError):
     """An option that cannot be; the message is one clear line for a person."""
 
@@ -24,6 +27,23 @@ def _cidr(instance: ClusterConfig, attribute: attrs.Attribute[str], value: str) 
         ipaddress.ip_network(value)
     except ValueError as error:
         raise ConfigError(f"{attribute.name}: {error}") from None
+
+
+def _service_cidr(instance: ClusterConfig, attribute: attrs.Attribute[str], value: str) -> None:
+    _cidr(instance, attribute, value)
+    if value and ipaddress.ip_network(value).num_addresses < _FEWEST_SERVICES:
+        raise ConfigError(f"{attribute.name}: {value} is too small; it needs {_FEWEST_SERVICES} addresses or more")
+
+
+def _address(instance: ClusterConfig, attribute: attrs.Attribute[str], value: str) -> None:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError as error:
+        raise ConfigError(f"{attribute.name}: {error}") from None
+
+
+def _local(value: str) -> str:
+    return "127.0.0.1" if value == "localhost" else value
 
 
 def _positive(instance: ClusterConfig, attribute: attrs.Attribute[int], value: int) -> None:
@@ -52,14 +72,15 @@ class ClusterConfig:
     volume: str = ""
     proxy: str = ""
     ingress: str = ""
-    bind: str = "127.0.0.1"
+    #: The address to listen on; other parts of the cluster are told it, so a name will not do.
+    bind: str = attrs.field(default="127.0.0.1", converter=_local, validator=_address)
     port: int = attrs.field(default=0, validator=_port)
     #: Listen with HTTPS; without it only clients in the same program reach the cluster.
     listen: bool = True
     #: Names of controllers; `("all",)` runs every one, `()` none.
     controllers: tuple[str, ...] = ("all",)
     pod_cidr: str = attrs.field(default="", validator=_cidr)
-    service_cidr: str = attrs.field(default="", validator=_cidr)
+    service_cidr: str = attrs.field(default="", validator=_service_cidr)
     #: Where the ingress listens; 0 takes a free port.
     ingress_port: int = attrs.field(default=0, validator=_port)
     #: Where everything that outlives the program is kept; None: a temporary directory, removed at the end.
