@@ -93,3 +93,31 @@ async def test_bind_allows_to_bind_a_role_by_name(cluster: Cluster) -> None:
 async def test_the_default_bindings_are_there(cluster: Cluster) -> None:
     found = await cluster.client.get(CLUSTER_BINDINGS, "cluster-admin")
     assert found["subjects"] == [{"kind": "Group", "apiGroup": RBAC, "name": "system:masters"}]
+
+
+async def test_edit_has_the_rules_of_its_parts_where_its_controller_runs() -> None:
+    async with Cluster(nodes=0, controllers=("clusterrole-aggregation-controller",), listen=False) as cluster:
+
+        async def joined() -> Any:
+            rules = (await cluster.client.get(resources.CLUSTER_ROLES, "admin")).get("rules") or []
+            return [rule for rule in rules if "deployments" in rule.get("resources", ())]
+
+        granted = await eventually(joined)
+        assert any("create" in rule["verbs"] for rule in granted)
+        part: dict[str, Any] = {
+            "metadata": {"name": "gadgets", "labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}},
+            "rules": [{"verbs": ["get"], "apiGroups": ["example.dev"], "resources": ["gadgets"]}],
+        }
+        await cluster.client.create(resources.CLUSTER_ROLES, part)
+
+        async def seen() -> bool:
+            rules = (await cluster.client.get(resources.CLUSTER_ROLES, "edit")).get("rules") or []
+            return part["rules"][0] in rules
+
+        await eventually(seen)
+        await cluster.client.delete(resources.CLUSTER_ROLES, "gadgets")
+
+        async def gone() -> bool:
+            return not await seen()
+
+        await eventually(gone)
