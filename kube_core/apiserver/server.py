@@ -52,7 +52,6 @@ from kube_core.meta.status import NotFound
 from kube_core.registry.apply import FieldManager
 from kube_core.registry.catalogue import Catalogue
 from kube_core.registry.context import Context
-from kube_core.registry.custom.registry import CustomRegistry
 from kube_core.registry.forms import FormRegistry
 from kube_core.registry.generic import Registry, Update
 from kube_core.registry.kinds import strategy_for
@@ -229,6 +228,8 @@ class ApiServer:
             return await asyncio.to_thread(self._openapi.handle, request)
 
     def _custom_schema(self, descriptor: ResourceDescriptor) -> dict[str, Any] | None:
+        from kube_core.registry.custom.registry import CustomRegistry  # only where there are definitions
+
         kind = descriptor.type
         registry = self.catalogue.registry(kind.group, kind.version, kind.plural)
         return dict(registry.served.version.schema) if isinstance(registry, CustomRegistry) else None

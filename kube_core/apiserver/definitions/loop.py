@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from kube_core._kit.clock import Clock
 from kube_core._kit.logs import get_logger
@@ -28,11 +29,12 @@ from kube_core.meta.gvk import GroupResource
 from kube_core.meta.status import NotFound, StatusError
 from kube_core.registry.catalogue import Catalogue
 from kube_core.registry.context import Context, DeleteOptions, WriteOptions
-from kube_core.registry.custom.descriptors import Served, served_versions
-from kube_core.registry.custom.registry import CustomRegistry
 from kube_core.registry.generic import Registry, Update
-from kube_core.registry.kinds.definitions.strategy import CLEANUP, set_condition
+from kube_core.registry.kinds.definitions.conditions import CLEANUP, set_condition
 from kube_core.storage.objects import ObjectStore
+
+if TYPE_CHECKING:
+    from kube_core.registry.custom.descriptors import Served
 
 __all__ = ["Definitions"]
 
@@ -123,6 +125,10 @@ class Definitions:
             await self._write(name, lambda document: document.update(status=thaw(status)), definition)
 
     def _serve(self, definition: Document) -> None:
+        # A server without definitions, as most are that start for a test, need not wait for these imports.
+        from kube_core.registry.custom.descriptors import served_versions
+        from kube_core.registry.custom.registry import CustomRegistry
+
         name, wanted = name_of(definition), served_versions(definition)
         present = self._served.get(name, [])
         if wanted == present:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kube_core.meta.documents import Document, MutableDocument, annotations_of, thaw
-from kube_core.registry.kinds.definitions.strategy import API_APPROVED, is_protected, set_condition
+from kube_core.registry.kinds.definitions.conditions import API_APPROVED, is_protected, set_condition
 
 __all__ = ["is_established", "status_of"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kube_core._kit.clock import Clock
 from kube_core.abc.transport import Request, Response
@@ -19,11 +19,11 @@ from kube_core.meta.status import BadRequest, conflict, invalid, not_found
 from kube_core.registry import decoding, patches
 from kube_core.registry import options as request_options
 from kube_core.registry.context import Context, WriteOptions
-from kube_core.registry.custom import scale as custom
-from kube_core.registry.custom.descriptors import ScalePaths
-from kube_core.registry.custom.registry import CustomRegistry
 from kube_core.registry.decoding import DecodingError
 from kube_core.registry.generic import STALE, Registry, Update
+
+if TYPE_CHECKING:
+    from kube_core.registry.custom.descriptors import ScalePaths
 
 __all__ = ["Scale", "scale_of"]
 
@@ -170,18 +170,29 @@ class Scale:
 def _shown(registry: Registry, document: Document) -> dict[str, Any]:
     """The Scale of an object, by the paths of its definition where it has one."""
     paths = _paths(registry)
-    return scale_of(document) if paths is None else custom.scale_of(document, paths)
+    if paths is None:
+        return scale_of(document)
+    from kube_core.registry.custom import scale as custom
+
+    return custom.scale_of(document, paths)
 
 
 def _set_replicas(registry: Registry, document: MutableDocument, replicas: int) -> None:
     paths = _paths(registry)
     if paths is None:
         document.setdefault("spec", {})["replicas"] = replicas
-    else:
-        custom.set_replicas(document, paths, replicas)
+        return
+    from kube_core.registry.custom import scale as custom
+
+    custom.set_replicas(document, paths, replicas)
 
 
 def _paths(registry: Registry) -> ScalePaths | None:
+    if not registry.is_custom:
+        return None
+    # Only where there are custom resources is this needed at all.
+    from kube_core.registry.custom.registry import CustomRegistry
+
     return registry.served.scale if isinstance(registry, CustomRegistry) else None
 
 

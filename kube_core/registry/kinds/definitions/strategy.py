@@ -15,22 +15,20 @@ from typing import Any, Final
 from kube_core.meta import fields, names
 from kube_core.meta.documents import Document, MutableDocument, annotations_of, name_of
 from kube_core.meta.fields import FieldError, Path
-from kube_core.meta.times import format_time
 from kube_core.registry.custom.descriptors import storage_version
 from kube_core.registry.custom.rules import unsupported_rules
 from kube_core.registry.custom.structural import Structural
 from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.definitions.columns import column_problems, selectable_problems, subresource_problems
+from kube_core.registry.kinds.definitions.conditions import API_APPROVED, CLEANUP, is_protected, set_condition
 from kube_core.registry.kinds.definitions.schemas import schema_problems, unknown_formats
 
-__all__ = ["API_APPROVED", "CLEANUP", "DefinitionStrategy", "is_protected", "set_condition"]
+__all__ = ["DefinitionStrategy"]
 
 Errors = Iterator[FieldError]
 Node = Mapping[str, Any]
 
-CLEANUP: Final = "customresourcecleanup.apiextensions.k8s.io"
-API_APPROVED: Final = "api-approved.kubernetes.io"
 _SEE: Final = "see https://github.com/kubernetes/enhancements/pull/1111"
 SPEC: Final = Path("spec")
 #: A version's part, the same part of all versions together, and how the internal form calls it.
@@ -40,26 +38,6 @@ _SHARED: Final = (
     ("additionalPrinterColumns", "additionalPrinterColumns"),
     ("selectableFields", "selectableFields"),
 )
-
-
-def is_protected(group: str) -> bool:
-    """Whether a group belongs to the Kubernetes project."""
-    return group in ("k8s.io", "kubernetes.io") or group.endswith((".k8s.io", ".kubernetes.io"))
-
-
-def set_condition(document: MutableDocument, kind: str, status: str, reason: str, message: str, now: float) -> None:
-    """Set a condition of a definition; its transition time changes with its status only. `now` in seconds."""
-    conditions = document.setdefault("status", {}).get("conditions") or []
-    document["status"]["conditions"] = conditions
-    wanted = {"type": kind, "status": status, "lastTransitionTime": format_time(now), "reason": reason,
-              "message": message}  # fmt: skip
-    for index, present in enumerate(conditions):
-        if present["type"] == kind:
-            if present["status"] == status:
-                wanted["lastTransitionTime"] = present.get("lastTransitionTime") or wanted["lastTransitionTime"]
-            conditions[index] = wanted
-            return
-    conditions.append(wanted)
 
 
 class DefinitionStrategy(BuiltinStrategy):
