@@ -10,6 +10,8 @@ It comes with the package (entry point `kube_core` of `pytest11`) and does nothi
 fixtures: nothing of the server is imported when pytest starts. anyio's own plugin, which comes with anyio, runs the
 fixtures and the tests that take them, so these need no mark of their own. Every cluster is its test's alone and keeps
 nothing outside of the program, so tests run side by side with pytest-xdist.
+
+The fixture `client` is in `client.py`: where another plugin has one of that name, the name stays with that.
 """
 
 from __future__ import annotations
@@ -21,16 +23,18 @@ import pytest
 
 if TYPE_CHECKING:
     from kube_core._kit.clock import Clock
-    from kube_core.client.client import ApiClient
     from kube_core.cluster import Cluster
 
-__all__ = ["client", "cluster", "pytest_configure"]
+__all__ = ["cluster", "pytest_configure"]
 
 _MARKER = "cluster(**options): options of kube_core.Cluster for the `cluster` fixture; those of the nearest mark count"
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _MARKER)
+    if not any(hasattr(plugin, "client") for plugin in config.pluginmanager.get_plugins()):
+        config.pluginmanager.import_plugin("kube_core.testing.client")
 
 
 @pytest.fixture
@@ -54,12 +58,6 @@ async def cluster(request: pytest.FixtureRequest, anyio_backend: Any) -> AsyncIt
     async with Cluster(**options) as running:
         await running.settled()
         yield running
-
-
-@pytest.fixture
-def client(cluster: Cluster) -> ApiClient:
-    """The client of `cluster` that may do everything."""
-    return cluster.client
 
 
 def _fake_clock(*, listening: bool) -> Clock:

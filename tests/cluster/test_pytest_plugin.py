@@ -75,6 +75,38 @@ async def test_mistaken(cluster):
 """
 
 
+THEIRS = """
+import pytest
+
+@pytest.fixture
+def client():
+    return "theirs"
+"""
+
+BESIDE = """
+def test_theirs(client):
+    assert client == "theirs"
+
+async def test_ours(cluster):
+    assert cluster.client.field_manager
+"""
+
+
+def test_a_fixture_named_client_of_another_plugin_stays_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "theirs.py").write_text(THEIRS)
+    (tmp_path / "test_beside.py").write_text(BESIDE)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    finished = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "theirs", "-p", "no:cacheprovider", str(tmp_path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+    )
+    assert "2 passed" in finished.stdout, finished.stdout + finished.stderr
+
+
 def test_tests_run_side_by_side_and_a_mistaken_mark_is_named(tmp_path: Path) -> None:
     (tmp_path / "test_suite.py").write_text(SUITE)
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers\nfilterwarnings = error\n")
