@@ -166,7 +166,7 @@ Encoder = Callable[[str, Stored], bytes]
 
 
 def _line(registry: Registry, encode: Encoder, kind: str, change: Change, *, plain: bool) -> bytes:
-    if plain and not registry.is_custom:
+    if plain and not registry.converts:
         return change.event(kind)
     stored = change.shown(kind)
     shown = registry.shown(stored)

@@ -14,7 +14,7 @@ from typing import Any
 
 from kube_core.registry.cel.libraries import MISSING, kubernetes_library
 
-__all__ = ["CelError", "Program", "Unsupported", "compile_expression"]
+__all__ = ["CelError", "Program", "Unsupported", "check_expression", "compile_expression"]
 
 _CODE = re.compile(r"\A(?:[A-Z_]+: )?(?P<text>.*?)(?:\s*\[[A-Z_]+\])?\Z", re.DOTALL)
 _MISSING_KEY = re.compile(r'Key not found in map : "?(?P<key>.*?)"?\s*\Z', re.DOTALL)
@@ -53,8 +53,7 @@ def compile_expression(text: str, variables: tuple[str, ...]) -> Program:
     try:
         return Program(_environment(variables).compile(text))
     except (RuntimeError, ValueError) as error:
-        found = _CODE.match(str(error))
-        said = found["text"] if found is not None else str(error)
+        said = _without_code(str(error))
     if _MIXED_NUMBERS.search(said) and said.count("ERROR:") == 1:
         # Upstream compares numbers of different types; this engine does so too, but only when it does not check first.
         return Program(_environment(variables).compile(text, disable_check=True))
@@ -63,8 +62,26 @@ def compile_expression(text: str, variables: tuple[str, ...]) -> Program:
     raise CelError(said)
 
 
+def check_expression(text: str, types: Mapping[str, str]) -> None:
+    """Compile with typed variables, only to see that it can be. `types`: `INT`, `STRING`, … Raises `CelError`."""
+    from cel_expr_python import cel  # native, and rarely needed
+
+    try:
+        _make({name: getattr(cel.Type, kind) for name, kind in types.items()}).compile(text)
+    except (RuntimeError, ValueError) as error:
+        said = _without_code(str(error))
+        if not (_MIXED_NUMBERS.search(said) and said.count("ERROR:") == 1):
+            raise CelError(said) from None
+
+
 @functools.lru_cache(maxsize=32)
 def _environment(variables: tuple[str, ...]) -> Any:
+    from cel_expr_python import cel  # native, and rarely needed
+
+    return _make(dict.fromkeys(variables, cel.Type.DYN))
+
+
+def _make(variables: Mapping[str, Any]) -> Any:
     from cel_expr_python import cel  # native, and rarely needed
     from cel_expr_python.ext import ext_bindings, ext_math, ext_optional, ext_strings
 
@@ -75,13 +92,17 @@ def _environment(variables: tuple[str, ...]) -> Any:
         ext_bindings.ExtBindings(),
         kubernetes_library(),
     ]
-    return cel.NewEnv(variables=dict.fromkeys(variables, cel.Type.DYN), extensions=extensions)
+    return cel.NewEnv(variables=variables, extensions=extensions)
+
+
+def _without_code(text: str) -> str:
+    found = _CODE.match(text)
+    return found["text"] if found is not None else text
 
 
 def _worded(text: str) -> str:
     """The messages that people search for, as upstream's library has them."""
-    found = _CODE.match(text)
-    text = found["text"] if found is not None else text
+    text = _without_code(text)
     if missing := _MISSING_KEY.search(text):
         return f"no such key: {missing['key']}"
     if index := _BAD_INDEX.search(text):

@@ -6,7 +6,7 @@ judged on what an update leaves as it was.
 
 `rule_errors` judges values, `rule_problems` and `unsupported_rules` a definition. Mirrors "Validation rules" in
 upstream's documentation of CustomResourceDefinitions: escaped names, message expressions, reasons and field paths are
-as it has them. Not there: limits on cost, and checking of rules against the types of the schema.
+as it has them. Not there: limits on cost.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from kube_core.meta import fields
 from kube_core.meta.fields import FieldError, Path
 from kube_core.meta.times import parse_time
 from kube_core.registry.cel.engine import CelError, Program, Unsupported, compile_expression
+from kube_core.registry.custom.rule_types import type_problem
 from kube_core.registry.custom.structural import NOTHING, Structural
 from kube_core.registry.custom.validation import kind_name
 
@@ -223,19 +224,23 @@ def _by_key(items: list[Any], keys: Sequence[str]) -> dict[str, Any]:
 # -- definitions -------------------------------------------------------------------------------------------------------
 
 
-def rule_problems(schema: Structural, path: Path, *, uncorrelatable: Path | None = None) -> Errors:
+def rule_problems(schema: Structural, path: Path, *, uncorrelatable: Path | None = None, root: bool = True) -> Errors:
     """What is wrong with the rules of a schema. `uncorrelatable`: the list above whose items have no counterparts."""
     if not schema.has_rules:
         return
     for index, rule in enumerate(schema.rules):
-        yield from _rule_problems(rule, path.child("x-kubernetes-validations").index(index), uncorrelatable)
+        here = path.child("x-kubernetes-validations").index(index)
+        errors = list(_rule_problems(rule, here, uncorrelatable))
+        yield from errors or _type_problems(rule, schema, here, root=root)
     for name, member in schema.properties.items():
-        yield from rule_problems(member, path.child("properties").key(name), uncorrelatable=uncorrelatable)
+        here = path.child("properties").key(name)
+        yield from rule_problems(member, here, uncorrelatable=uncorrelatable, root=False)
     if schema.values is not None:
-        yield from rule_problems(schema.values, path.child("additionalProperties"), uncorrelatable=uncorrelatable)
+        here = path.child("additionalProperties")
+        yield from rule_problems(schema.values, here, uncorrelatable=uncorrelatable, root=False)
     if schema.items is not None:
         within = uncorrelatable if schema.list_type == "map" else uncorrelatable or path
-        yield from rule_problems(schema.items, path.child("items"), uncorrelatable=within)
+        yield from rule_problems(schema.items, path.child("items"), uncorrelatable=within, root=False)
 
 
 def unsupported_rules(schema: Structural) -> Iterator[str]:
@@ -272,6 +277,25 @@ def _rule_problems(rule: Rule, path: Path, uncorrelatable: Path | None) -> Error
     place = rule.get("fieldPath")
     if place and _STEP.sub("", place):
         yield fields.invalid(path.child("fieldPath"), place, f"fieldPath is not valid: {place}")
+
+
+def _type_problems(rule: Rule, schema: Structural, path: Path, *, root: bool) -> Errors:
+    optional = bool(rule.get("optionalOldSelf"))
+    for name in ("rule", "messageExpression"):
+        text = rule.get(name)
+        problem = type_problem(text, schema, root=root, optional=optional) if text and not _is_unsupported(text) else ""
+        if problem:
+            yield fields.invalid(path.child(name), text, f"compilation failed: {problem}")
+
+
+def _is_unsupported(text: str) -> bool:
+    try:
+        _program(text, optional=False)
+    except Unsupported:
+        return True
+    except CelError:
+        pass
+    return False
 
 
 def _message_problems(rule: Rule, text: str, path: Path, *, optional: bool) -> Errors:

@@ -161,3 +161,58 @@ def test_rules_with_functions_that_are_missing_are_accepted_and_named() -> None:
     assert said(schema, {"name": "?"}) == []
     with pytest.raises(Unsupported):
         compile_expression("format.dns1123Label()", ())
+
+
+@pytest.mark.parametrize(
+    ("rule", "part"),
+    [
+        ("self.none == 1", "<input>:1:5: undefined field 'none'"),
+        ("self.n == 'x'", "no matching overload for '_==_' applied to '(int, string)'"),
+        ("self.n.deep == 1", "undefined field 'deep'"),
+        ("self.name > 1", "no matching overload for '_>_' applied to '(string, int)'"),
+        ("has(self.gone)", "undefined field 'gone'"),
+        ("self.n >= oldSelf.gone", "undefined field 'gone'"),
+    ],
+)
+def test_rules_are_held_against_the_schema(rule: str, part: str) -> None:
+    [found] = rule_problems(ruled(rule, n=NUMBER, name=TEXT), Path("s"))
+    assert part in found.body
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "self.n > 1.5",
+        "self.name.startsWith('self.gone')",
+        "self.labels.all(k, self.labels[k] != '') && self.labels.any == 'x'",
+        "self.list.all(x, x.k == 'a')",
+        "self.free.anything == 1",
+        "self.either == '50%' || self.either == 5",
+        "has(self.n) && self.__namespace__ == 'x' && self.a__dash__b == 1",
+        "self.when < timestamp('2025-01-01T00:00:00Z')",
+        "self.maybe == null",
+        "!has(oldSelf.n) || self.n == oldSelf.n",
+    ],
+)
+def test_rules_that_fit_the_schema_are_taken(rule: str) -> None:
+    schema = ruled(
+        rule,
+        n=NUMBER,
+        name=TEXT,
+        namespace=TEXT,
+        labels={"type": "object", "additionalProperties": TEXT},
+        list={"type": "array", "items": {"type": "object", "properties": {"k": TEXT}}},
+        free={"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+        either={"x-kubernetes-int-or-string": True},
+        when={"type": "string", "format": "date-time"},
+        maybe={"type": "string", "nullable": True},
+        **{"a-b": NUMBER},
+    )
+    assert [str(error) for error in rule_problems(schema, Path("s"))] == []
+
+
+def test_rules_of_whole_objects_know_their_names() -> None:
+    schema = Structural({"type": "object", "x-kubernetes-validations": [{"rule": "self.metadata.name.size() < 9"}]})
+    assert list(rule_problems(schema, Path("s"))) == []
+    named = {"metadata": {"name": "a" * 9}}
+    assert len(list(rule_errors(named, schema, Path()))) == 1
