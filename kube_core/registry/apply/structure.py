@@ -30,6 +30,8 @@ LEAF, MAP, LIST, SET, FREE = "leaf", "map", "list", "set", "free"
 ABSENT: Any = object()
 
 _OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+#: References that are written as null where there is none, so that they are always there.
+_NULL_WHEN_EMPTY = frozenset({"boundObjectRef"})
 #: Required lists that are nevertheless left out where they are empty, upstream's own exception to its rule.
 _OMITTED_WHEN_EMPTY = ("validationActions",)
 _SCALARS = {"string": "string", "integer": "numeric", "number": "numeric", "boolean": "boolean"}
@@ -105,6 +107,8 @@ class Structure:
         if declared is not None:
             required = name in self.schema.required and name not in _OMITTED_WHEN_EMPTY
             found = Structure(declared, custom=self.custom, open_below=self.open, required=required)
+            if name in _NULL_WHEN_EMPTY and not self.custom:
+                found.resting = None
             self._members[name] = found
             return found
         if self.schema.values is None:
