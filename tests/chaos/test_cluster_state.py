@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import shutil
 import signal
 import socket
@@ -27,6 +29,13 @@ _POD = {
 
 def can_mount() -> bool:
     return subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], check=False).returncode == 0
+
+
+def fill(path: Path) -> None:
+    """Write until the disk takes no more."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 512)
 
 
 async def with_an_object(site: Site) -> None:
@@ -145,6 +154,45 @@ async def test_a_full_disk_is_one_line_and_nothing_is_lost_when_there_is_room_ag
         assert len([line for line in done.complaint.splitlines() if line.startswith("kube-core: ")]) == codes[0]
         assert "Traceback" not in done.complaint
         assert here.processes() == {}
+
+
+@pytest.mark.skipif(not can_mount(), reason="needs to mount, in a namespace of its own")
+async def test_a_disk_that_fills_up_costs_no_container_its_life(tmp_path: Path) -> None:
+    async with site(tmp_path) as here:
+        (tmp_path / "state").mkdir()
+        script = f"""
+            mount -t tmpfs -o size=4m none {tmp_path}/state
+            {sys.executable} -m kube_core.cli up --name {here.name} --detach
+        """
+        assert (await here.run("unshare", "-m", "sh", "-c", script)).code == 0
+        (supervisor,) = here.supervisors()
+        filler = Path(f"/proc/{supervisor}/root{tmp_path}/state/filler")  # in the cluster's own mount namespace
+        async with here.client() as client:
+            for name in ("ends", "stays"):
+                pod = {**_POD, "metadata": {"name": name, "namespace": "default"}}
+                await client.create(resources.PODS, pod)
+            before = await eventually(lambda: here.agrees(client))
+        processes = {run.pod: here.containers()[run.container][0] for run in before}
+        fill(filler)
+        os.kill(processes["ends"], signal.SIGKILL)
+        await until(lambda: not alive(processes["ends"]))
+        # Twice the time in which the supervisor looks again whether there is room.
+        await asyncio.sleep(2)
+        assert here.supervisors() == [supervisor]
+        assert alive(processes["stays"])
+        os.unlink(filler)
+        # The store takes no more writes after one that failed; the cluster has to start again.
+        inside = ("nsenter", "-t", str(supervisor), "-m", sys.executable, "-m", "kube_core.cli")
+        (cluster,) = (pid for pid, command in here.processes().items() if "kube_core.cli" in command)
+        os.kill(cluster, signal.SIGKILL)
+        await until(lambda: not alive(cluster))
+        assert (await here.run(*inside, "up", "--name", here.name, "--detach")).code == 0
+        async with here.client() as client:
+            after = await eventually(lambda: here.agrees(client), seconds=40)
+        assert [run.uid for run in after] == [run.uid for run in before]
+        assert {run.pod: run.restarts for run in after} == {"ends": 1, "stays": 0}
+        assert alive(processes["stays"])
+        await here.clear()
 
 
 @pytest.mark.skipif(not can_mount(), reason="needs to mount, in a namespace of its own")

@@ -14,7 +14,8 @@ into CRI log files. An agent speaks to it over a unix socket, and may come and g
   environment as well is nobody's until `end`, which kills whatever is left.
 * **Pids.** It is the parent, so a pid is its own until it has reaped it; other members are signalled through a pidfd
   whose start time was looked at again.
-* **Journal.** `journal` gets a line for each thing that happens, before anyone is told. A supervisor that starts on
+* **Journal.** `journal` gets a line for each thing that happens, before anyone is told. On a full disk nothing new is
+  created, what runs goes on, and the journal is written anew once there is room. A supervisor that starts on
   the journal of one that was killed ends what that one left running, and says so in the containers' messages.
 * **Ending.** It ends when told to (`end`), and by itself once it has had neither a running container nor an agent
   for a minute.
@@ -64,6 +65,7 @@ else:  # run by path: the package, and all that it imports, is not for this proc
 IDLE_SECONDS = 60.0
 KILL_AGAIN_SECONDS = 0.02
 DRAIN_SECONDS = 5.0
+JOURNAL_AGAIN_SECONDS = 1.0
 LINE_BYTES = 16 * 1024
 FRAME_LIMIT = 64 * 1024 * 1024
 PR_SET_CHILD_SUBREAPER = 36
@@ -310,6 +312,7 @@ class Supervisor:
         self.ending = None
         self.done = False
         self.idle_since = now()
+        self.behind = False
         self.journal = self.load_journal()
         self.listener = self.listen()
 
@@ -343,6 +346,11 @@ class Supervisor:
             container.finished_at = wall()
             container.reason = "ContainerStatusUnknown"
             container.message = "The container could not be located when its supervisor was started again"
+        return self.write_journal()
+
+    def write_journal(self):
+        """What there is now, as a journal to go on with."""
+        path = os.path.join(self.directory, "journal")
         fresh = path + ".new"
         with open(fresh, "wb") as file:
             for key, value in self.records.items():
@@ -374,7 +382,27 @@ class Supervisor:
             self.records[key] = value
 
     def note(self, entry):
-        self.journal.write(line_of(entry))
+        if self.behind:
+            return
+        line = line_of(entry)
+        try:
+            if self.journal.write(line) == len(line):
+                return
+        except OSError:
+            pass
+        self.behind = True
+        self.loop.later(JOURNAL_AGAIN_SECONDS, self.catch_up)
+
+    def catch_up(self):
+        """The disk took no more of the journal: write it anew, once there is room."""
+        try:
+            journal = self.write_journal()
+        except OSError:
+            self.loop.later(JOURNAL_AGAIN_SECONDS, self.catch_up)
+            return
+        self.journal.close()
+        self.journal = journal
+        self.behind = False
 
     def changed(self, container):
         public = container.public()
@@ -443,6 +471,8 @@ class Supervisor:
             raise Refused(f"container {frame['container']} exists")
         container = Container(frame["container"], frame["spec"], frame["meta"], wall())
         self.note({"container": container.public(), "spec": container.spec})
+        if self.behind:
+            raise Refused("the container's record cannot be written: the disk may be full")
         self.containers[container.id] = container
         self.tell({"container": container.public()})
 
