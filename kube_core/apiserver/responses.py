@@ -26,7 +26,7 @@ def single(request: Request, registry: Registry, stored: Stored, *, status: int 
     """One object in the form that the client accepts."""
     form = negotiation.accept(request.headers.get("accept", ""))
     if request.user is not None and not form.view:
-        return Response(status, document=stored.document)
+        return Response(status, document=stored.document if stored.revision else _unversioned(stored))
     if form.view == "PartialObjectMetadataList":
         raise NotAcceptable(
             f"you requested {form.view}, but the requested object is not a list ({_internal(registry)})", details={}
