@@ -15,6 +15,8 @@ timer that is due, every change delivered, every queue empty, and nothing left t
 `advance` settles before it moves, and again at every timer on the way, so what a timer wakes has run, and has set its
 next timer, before time goes on. Limits are in seconds of the machine: they are what ends a test that would hang.
 
+The loop is one: what else runs in it, another cluster or the test itself, is waited for as well.
+
 What a part does to know that it is idle is its own business; who the parts are is `cluster.py`'s.
 """
 

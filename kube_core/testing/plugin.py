@@ -16,6 +16,7 @@ The fixture `client` is in `client.py`: where another plugin has one of that nam
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,9 @@ import pytest
 if TYPE_CHECKING:
     from kube_core._kit.clock import Clock
     from kube_core.cluster import Cluster
+    from kube_core.testing.kubectl import Kubectl
 
-__all__ = ["cluster", "pytest_configure"]
+__all__ = ["cluster", "kubectl", "pytest_configure"]
 
 _MARKER = "cluster(**options): options of kube_core.Cluster for the `cluster` fixture; those of the nearest mark count"
 
@@ -41,7 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
 async def cluster(request: pytest.FixtureRequest, anyio_backend: Any) -> AsyncIterator[Cluster]:
     """A cluster in virtual time: one node that only pretends, no socket, the same names every time; settled.
 
-    `@pytest.mark.cluster(...)` on a test, a class or a module takes every option of `Cluster`.
+    `@pytest.mark.cluster(...)` on a test, a class or a module takes every option of `Cluster`. For a test that takes
+    `kubectl` it listens.
     """
     backend = anyio_backend if isinstance(anyio_backend, str) else anyio_backend[0]
     if backend != "asyncio":
@@ -49,7 +52,7 @@ async def cluster(request: pytest.FixtureRequest, anyio_backend: Any) -> AsyncIt
     # Here, so that a run of tests without a cluster pays nothing.
     from kube_core.cluster import Cluster
 
-    options: dict[str, Any] = {"nodes": 1, "seed": 1, "listen": False}
+    options: dict[str, Any] = {"nodes": 1, "seed": 1, "listen": "kubectl" in request.fixturenames}
     for mark in reversed(list(request.node.iter_markers("cluster"))):
         if mark.args:
             raise pytest.UsageError(f"{request.node.nodeid}: options of the mark `cluster` are given by name")
@@ -58,6 +61,19 @@ async def cluster(request: pytest.FixtureRequest, anyio_backend: Any) -> AsyncIt
     async with Cluster(**options) as running:
         await running.settled()
         yield running
+
+
+@pytest.fixture
+async def kubectl(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Kubectl:
+    """`await kubectl("get", "pods")`: what kubectl prints, asked of `cluster` as its administrator.
+
+    The test is skipped where there is no kubectl on PATH.
+    """
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed")
+    from kube_core.testing.kubectl import Kubectl
+
+    return Kubectl(cluster, tmp_path_factory.mktemp("kubectl"))
 
 
 def _fake_clock(*, listening: bool) -> Clock:

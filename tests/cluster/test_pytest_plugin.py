@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from kube_core._kit.clock import FakeClock
 from kube_core.api import resources
 from kube_core.client.client import ApiClient
 from kube_core.cluster import Cluster
+from kube_core.testing.kubectl import Kubectl, KubectlFailed
 
 POD = {"metadata": {"name": "web"}, "spec": {"containers": [{"name": "web", "image": "web:1"}]}}
 
@@ -45,6 +47,23 @@ class TestMarks:
 async def test_a_cluster_that_listens_has_certificates_that_hold_now(cluster: Cluster) -> None:
     assert cluster.url.startswith("https://127.0.0.1:")
     assert abs(cluster.clock.now() - FakeClock().now()) > 1
+
+
+async def test_kubectl_talks_to_the_tests_cluster_while_time_waits(cluster: Cluster, kubectl: Kubectl) -> None:
+    before = cluster.clock.monotonic()
+    creating = asyncio.create_task(kubectl("create", "deployment", "web", "--image", "web:1", "--replicas", "2"))
+    await asyncio.sleep(0)
+    await cluster.settled()
+    assert await creating == "deployment.apps/web created\n"
+    await cluster.settled()
+    await cluster.advance(minutes=5)
+    assert await kubectl("get", "pods", "-o", "jsonpath={.items[*].status.phase}") == "Running Running"
+    assert "5m" in await kubectl("get", "deployment", "web")
+    assert cluster.clock.monotonic() - before < 310
+    with pytest.raises(KubectlFailed, match='pods "absent" not found'):
+        await kubectl("get", "pod", "absent")
+    await kubectl("apply", "-f", "-", stdin='{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "piped"}}')
+    await cluster.client.get(resources.NAMESPACES, "piped")
 
 
 def test_pytest_starts_without_importing_the_server() -> None:
