@@ -11,7 +11,7 @@ import pytest
 from kube_core._kit.clock import FakeClock
 from kube_core.api import pods, resources
 from kube_core.cluster import Cluster
-from kube_core.meta.documents import Document, finalizers_of, labels_of
+from kube_core.meta.documents import Document, finalizers_of, labels_of, name_of
 from kube_core.meta.status import NotFound
 from kube_drivers.runtime.fake import BEHAVIOUR_ANNOTATION
 from kube_plugins.controllers.job.indexes import completion_index
@@ -162,3 +162,52 @@ async def test_a_finished_job_goes_when_its_time_is_over(cluster: Cluster) -> No
     with pytest.raises(NotFound):
         await status_of(cluster)
     assert await pods_of(cluster) == []
+
+
+async def test_a_success_policy_ends_what_still_runs(cluster: Cluster) -> None:
+    quick = {"runs_for": 2}
+    document = job(
+        behaviour=quick, completions=3, parallelism=1, completionMode="Indexed",
+        successPolicy={"rules": [{"succeededIndexes": "0"}]},
+    )  # fmt: skip
+    await cluster.client.create(resources.JOBS, document)
+    await cluster.advance(seconds=60)
+    status = await status_of(cluster)
+    assert status["completedIndexes"] == "0"
+    assert conditions(status) == [("SuccessCriteriaMet", "SuccessPolicy"), ("Complete", "SuccessPolicy")]
+
+
+async def test_a_failure_policy_fails_the_job_at_once(cluster: Cluster) -> None:
+    rule = {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [42]}}
+    document = job(behaviour={"runs_for": 2, "exit_code": 42}, podFailurePolicy={"rules": [rule]})
+    await cluster.client.create(resources.JOBS, document)
+    await cluster.advance(seconds=10)
+    status = await status_of(cluster)
+    assert conditions(status)[-1] == ("Failed", "PodFailurePolicy")
+    assert len(await pods_of(cluster)) == 1
+
+
+async def test_a_pod_that_is_deleted_counts_as_a_failure_and_is_replaced(cluster: Cluster) -> None:
+    await cluster.client.create(resources.JOBS, job(behaviour={"runs_for": 60}))
+    await cluster.advance(seconds=5)
+    [victim] = await pods_of(cluster)
+    await cluster.client.delete(resources.PODS, name_of(victim), "default")
+    await cluster.advance(seconds=40)
+    [replaced] = await pods_of(cluster)
+    assert name_of(replaced) != name_of(victim)
+    assert (await status_of(cluster))["failed"] == 1
+    await cluster.advance(seconds=60)
+    assert conditions(await status_of(cluster))[-1] == ("Complete", "CompletionsReached")
+
+
+async def test_with_the_replacement_policy_failed_a_pod_is_replaced_when_it_has_ended(cluster: Cluster) -> None:
+    document = job(behaviour={"runs_for": 60, "stop_latency": 10}, podReplacementPolicy="Failed")
+    await cluster.client.create(resources.JOBS, document)
+    await cluster.advance(seconds=5)
+    [victim] = await pods_of(cluster)
+    await cluster.client.delete(resources.PODS, name_of(victim), "default")
+    await cluster.advance(seconds=5)
+    assert [name_of(pod) for pod in await pods_of(cluster)] == [name_of(victim)]
+    assert (await status_of(cluster))["terminating"] == 1
+    await cluster.advance(seconds=90)
+    assert conditions(await status_of(cluster))[-1] == ("Complete", "CompletionsReached")

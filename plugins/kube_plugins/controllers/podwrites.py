@@ -1,8 +1,8 @@
 """Making and ending the pods of a workload: in slow-start batches, with expectations, each with its event.
 
-The controllers that own pods directly share this: Jobs and daemon sets. `PodWrites` notes what it is about to write,
-so that its controller writes nothing twice while its cache lags, and strikes off what failed; what the watch shows is
-struck off by `observe`, which the controller adds as a handler ahead of the runtime's own.
+The controllers whose pods have no names of their own share this: replica sets, Jobs and daemon sets. `PodWrites` notes
+what it is about to write, so that its controller writes nothing twice while its cache lags, and strikes off what
+failed; what the watch shows is struck off by `observe`, which the controller adds as a handler ahead of the runtime's.
 
 What does not belong here: how many pods, and which. Events are upstream's: SuccessfulCreate, SuccessfulDelete,
 FailedCreate, FailedDelete.
@@ -11,7 +11,7 @@ FailedCreate, FailedDelete.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from kube_core._kit.clock import Clock
 from kube_core.api import resources
@@ -30,9 +30,8 @@ from kube_core.meta.documents import (
     uid_of,
 )
 from kube_core.meta.status import NotFound, StatusError
-from kube_plugins.controllers.replicaset.replicas import slow_start
 
-__all__ = ["PodWrites", "is_namespace_ending", "owner_key"]
+__all__ = ["PodWrites", "is_namespace_ending", "owner_key", "slow_start"]
 
 
 def owner_key(pod: Document, kind: str) -> Key | None:
@@ -46,6 +45,15 @@ def owner_key(pod: Document, kind: str) -> Key | None:
 def is_namespace_ending(error: StatusError) -> bool:
     """Whether nothing can be made in the namespace, now or later."""
     return any(cause.get("reason") == "NamespaceTerminating" for cause in error.causes)
+
+
+def slow_start(count: int) -> Iterator[int]:
+    """Sizes of the batches that `count` writes are made in: 1, 2, 4, …; when the first fails no thousand are tried."""
+    size = 1
+    while count > 0:
+        yield min(size, count)
+        count -= size
+        size *= 2
 
 
 class PodWrites:
@@ -64,21 +72,24 @@ class PodWrites:
     def forget(self, key: Key) -> None:
         self._expectations.forget(key)
 
-    async def create(self, owner: Document, pods: Sequence[MutableDocument]) -> StatusError | None:
-        """Make pods; after a batch with a failure no more are tried. Returns the first failure to try again."""
+    async def create(self, owner: Document, count: int, make: Callable[[int], MutableDocument]) -> StatusError | None:
+        """Make `count` pods, each as `make` gives it for its number; after a batch with a failure no more are tried.
+
+        Returns the first failure that should be tried again.
+        """
         key = key_of(owner)
-        self._expectations.expect_creations(key, len(pods))
+        self._expectations.expect_creations(key, count)
         started = 0
         try:
-            for batch in slow_start(len(pods)):
-                some = pods[started : started + batch]
+            for batch in slow_start(count):
+                numbers = range(started, started + batch)
                 started += batch
-                answers = await asyncio.gather(*(self._create_one(key, owner, pod) for pod in some))
+                answers = await asyncio.gather(*(self._create_one(key, owner, make, number) for number in numbers))
                 failures = [answer for answer in answers if answer is not None]
                 if failures:
                     return None if all(map(is_namespace_ending, failures)) else failures[0]
         finally:
-            for _ in range(len(pods) - started):  # what was never tried will never be seen
+            for _ in range(count - started):  # what was never tried will never be seen
                 self._expectations.creation_observed(key)
         return None
 
@@ -99,9 +110,11 @@ class PodWrites:
         if pod is not None and (after is None or is_deleting(pod)) and (key := owner_key(pod, self._kind)) is not None:
             self._expectations.deletion_observed(key, uid_of(pod))
 
-    async def _create_one(self, key: Key, owner: Document, pod: MutableDocument) -> StatusError | None:
+    async def _create_one(
+        self, key: Key, owner: Document, make: Callable[[int], MutableDocument], number: int
+    ) -> StatusError | None:
         try:
-            made = await self._client.create(resources.PODS, pod)
+            made = await self._client.create(resources.PODS, make(number))
         except StatusError as error:
             self._expectations.creation_observed(key)
             if not is_namespace_ending(error):

@@ -111,8 +111,10 @@ class DaemonSetController(Controller):
 
     async def _carry_out(self, scene: Scene, plan: Plan) -> StatusError | None:
         daemon_set = scene.daemon_set
-        made = [make_daemon(daemon_set, node, scene.template_hash) for node in plan.create[:_BURST]]
-        created = await self._writes.create(daemon_set, made) if made else None
+        nodes = plan.create[:_BURST]
+        created = await self._writes.create(
+            daemon_set, len(nodes), lambda number: make_daemon(daemon_set, nodes[number], scene.template_hash)
+        )
         deleted = await self._writes.delete(daemon_set, plan.delete[:_BURST]) if plan.delete else None
         return created or deleted
 

@@ -105,9 +105,7 @@ class JobController(Controller):
     async def _carry_out(self, seen: Observation, plan: Plan, verdict: Verdict | None) -> StatusError | None:
         job = seen.job
         if plan.create:
-            counted = seen.is_limited_per_index
-            made = [make_pod(job, index, replacement_counts(seen, index) if counted else None) for index in plan.create]
-            return await self._writes.create(job, made)
+            return await self._writes.create(job, len(plan.create), lambda number: _make_pod(seen, plan.create[number]))
         if plan.delete:
             if verdict is None:
                 # A pod that is one too many is no failure: it goes uncounted.
@@ -221,6 +219,10 @@ class JobController(Controller):
             if selectors.from_document(job["spec"].get("selector")).matches(labels_of(pod))
         ]
         return [*matching, *(Key(*text.split("/", 1)) for text in _tracking_jobs(pod))]
+
+
+def _make_pod(seen: Observation, index: int | None) -> MutableDocument:
+    return make_pod(seen.job, index, replacement_counts(seen, index) if seen.is_limited_per_index else None)
 
 
 def _tracking_jobs(pod: Document) -> Iterable[str]:

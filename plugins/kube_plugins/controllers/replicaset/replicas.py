@@ -1,12 +1,12 @@
 """How many pods to make, or which to delete.
 
-Pure. The plan covers at most `BURST` pods at a time; the next reconciliation goes on from there. Pods are made in
-slow-start batches, 1, 2, 4, …: when the first fails (a quota, a bad template), a thousand more are not tried.
+Pure. The plan covers at most `BURST` pods at a time; the next reconciliation goes on from there. How they are written
+is in `podwrites.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 
@@ -14,7 +14,7 @@ from kube_core.meta.documents import Document, MutableDocument, annotations_of, 
 from kube_core.meta.documents import namespace_of as _namespace
 from kube_plugins.controllers.replicaset.victims import choose_victims
 
-__all__ = ["BURST", "Plan", "plan_replicas", "pod_from_template", "slow_start", "wanted"]
+__all__ = ["BURST", "Plan", "plan_replicas", "pod_from_template", "wanted"]
 
 #: How many pods one reconciliation makes or deletes at most.
 BURST = 500
@@ -43,15 +43,6 @@ def plan_replicas(replica_set: Document, active: Sequence[Document], related: It
     if surplus > 0:
         return Plan(surplus, delete=tuple(choose_victims(active, related, min(surplus, BURST), now)))
     return Plan()
-
-
-def slow_start(count: int) -> Iterator[int]:
-    """Sizes of the batches that `count` writes are made in: 1, 2, 4, …"""
-    size = 1
-    while count > 0:
-        yield min(size, count)
-        count -= size
-        size *= 2
 
 
 def pod_from_template(replica_set: Document, owner_reference: dict[str, object]) -> MutableDocument:

@@ -27,7 +27,7 @@ from kube_core.meta.documents import (
     name_of,
     namespace_of,
     owner_references_of,
-    resource_version_of,
+    thaw,
     uid_of,
 )
 from kube_core.meta.status import AlreadyExists, NotFound, StatusError
@@ -188,10 +188,9 @@ class StatefulSetController(Controller):
             before = owner_references_of(claim)
             if [each.get("uid") for each in owners] == [each.get("uid") for each in before]:
                 continue
-            metadata = {"resourceVersion": resource_version_of(claim), "ownerReferences": owners}
-            await self.client.patch(
-                resources.PERSISTENT_VOLUME_CLAIMS, name_of(claim), {"metadata": metadata}, namespace_of(claim)
-            )
+            changed = thaw(claim)
+            changed["metadata"]["ownerReferences"] = thaw(owners)
+            await self.client.update(resources.PERSISTENT_VOLUME_CLAIMS, changed)
 
     async def _delete(self, stateful_set: Document, step: Delete) -> None:
         pod = step.pod

@@ -12,7 +12,8 @@ from fakes.objects import NOW, owned_by, pod, replica_set
 from kube_core._kit.clock import FakeClock
 from kube_core.control.expectations import Expectations
 from kube_core.meta.documents import Key
-from kube_plugins.controllers.replicaset.replicas import BURST, plan_replicas, pod_from_template, slow_start
+from kube_plugins.controllers.podwrites import slow_start
+from kube_plugins.controllers.replicaset.replicas import BURST, plan_replicas, pod_from_template
 from kube_plugins.controllers.replicaset.status import calculate_status, seconds_until_available
 from kube_plugins.controllers.replicaset.victims import DELETION_COST_ANNOTATION, choose_victims
 
