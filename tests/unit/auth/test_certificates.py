@@ -9,6 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from kube_core.auth.certificates import Authority, KeyPair, load_or_create, subject_of, write_file
 
@@ -58,8 +59,8 @@ def test_a_server_certificate_names_its_hosts_and_addresses_once_each(authority:
 
 def test_servers_and_clients_may_not_stand_in_for_each_other_or_issue(authority: Authority) -> None:
     for pair, usage in (
-        (authority.issue_server("s", ["x"], now=NOW), x509.ExtendedKeyUsageOID.SERVER_AUTH),
-        (authority.issue_client("c", now=NOW), x509.ExtendedKeyUsageOID.CLIENT_AUTH),
+        (authority.issue_server("s", ["x"], now=NOW), ExtendedKeyUsageOID.SERVER_AUTH),
+        (authority.issue_client("c", now=NOW), ExtendedKeyUsageOID.CLIENT_AUTH),
     ):
         extensions = parsed(pair).extensions
         assert list(extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [usage]

@@ -173,14 +173,11 @@ async def test_many_updates_at_once_all_count(maps: Registry) -> None:
 
 async def test_a_lost_race_of_a_put_with_a_version_is_a_conflict(maps: Registry) -> None:
     first = await create(maps, config_map("a"))
+    theirs: MutableDocument = {**thaw(first), "data": {"n": "theirs"}}
 
     async def put(current: Document | None) -> MutableDocument:
-        document: MutableDocument = thaw(first)
-        document["data"] = {"n": "mine"}
-        await maps.objects.replace(
-            maps.resource, A, {**thaw(first), "data": {"n": "theirs"}}, maps.cache.get(A).revision
-        )  # type: ignore[union-attr]
-        return document
+        await maps.objects.replace(maps.resource, A, theirs, int(first["metadata"]["resourceVersion"]))
+        return {**thaw(first), "data": {"n": "mine"}}
 
     with pytest.raises(Conflict):
         await maps.update(context(), A, Update(WriteOptions(), once=True), put)

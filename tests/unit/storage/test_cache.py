@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any
 
 import pytest
@@ -116,7 +117,7 @@ async def test_a_subscriber_from_the_past_gets_what_came_since(storage: Any) -> 
 async def test_a_past_that_is_no_longer_kept_is_expired(storage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caches, "HISTORY", 4)
     resource = caches.ResourceCache(PODS, 1)
-    resource._history = caches.deque(maxlen=4)
+    resource._history = deque(maxlen=4)
     storage.cache._resources[PODS] = resource
     revisions = [await put(storage, Key("a", f"p{number}")) for number in range(6)]
     await storage.cache.caught_up()

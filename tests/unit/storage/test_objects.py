@@ -39,7 +39,9 @@ async def test_what_is_there_is_not_created_again(storage: Any) -> None:
     await storage.objects.create(MAPS, Key("a", "x"), config_map("x", n="1"))
     with pytest.raises(Superseded) as refused:
         await storage.objects.create(MAPS, Key("a", "x"), config_map("x", n="2"))
-    assert refused.value.current.document["data"] == {"n": "1"}
+    current = refused.value.current
+    assert current is not None
+    assert current.document["data"] == {"n": "1"}
 
 
 async def test_a_stale_write_is_told_what_is_there_now(storage: Any) -> None:
@@ -47,7 +49,9 @@ async def test_a_stale_write_is_told_what_is_there_now(storage: Any) -> None:
     await storage.objects.replace(MAPS, first.key, config_map("x", n="2"), first.revision)
     with pytest.raises(Superseded) as refused:
         await storage.objects.replace(MAPS, first.key, config_map("x", n="3"), first.revision)
-    assert refused.value.current.document["data"] == {"n": "2"}
+    current = refused.value.current
+    assert current is not None
+    assert current.document["data"] == {"n": "2"}
     with pytest.raises(Superseded):
         await storage.objects.delete(MAPS, first.key, first.revision)
 
