@@ -178,7 +178,7 @@ async def test_a_disk_that_fills_up_costs_no_container_its_life(tmp_path: Path) 
         fill(filler)
         for name in ending:
             os.kill(processes[name], signal.SIGKILL)
-            await until(lambda name=name: not alive(processes[name]))
+        await until(lambda: not any(alive(processes[name]) for name in ending))
         # Twice the time in which the supervisor looks again whether there is room.
         await asyncio.sleep(2)
         assert here.supervisors() == [supervisor]
