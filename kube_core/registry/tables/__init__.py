@@ -25,6 +25,9 @@ __all__ = ["columns_from_descriptor", "make_table", "printer_for"]
 
 IncludeObject = Literal["Metadata", "Object", "None"]
 
+#: An annotation that upstream keeps as a field while it has a DaemonSet in hand, so that its tables lack it.
+_HELD_APART = "deprecated.daemonset.template.generation"
+
 _PRINTERS: Mapping[tuple[str, str], Printer] = {
     **core.PRINTERS,
     **pods.PRINTERS,
@@ -83,7 +86,13 @@ def _included(document: Document, include: IncludeObject) -> Document | None:
         return None
     if include == "Object":
         return document
-    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": document["metadata"]}
+    metadata = document["metadata"]
+    if document.get("kind") == "DaemonSet" and _HELD_APART in (metadata.get("annotations") or {}):
+        kept = {name: value for name, value in metadata["annotations"].items() if name != _HELD_APART}
+        metadata = {name: value for name, value in metadata.items() if name != "annotations"}
+        if kept:
+            metadata["annotations"] = kept
+    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
 
 
 _PLAIN = Printer(

@@ -283,3 +283,11 @@ def test_custom_resource_without_columns_shows_its_age() -> None:
 
 def test_column_whose_path_is_not_understood_is_empty() -> None:
     assert custom((Column("Odd", "string", "..name"),), {}) == [None]
+
+
+def test_the_metadata_of_a_daemon_set_lacks_its_template_generation() -> None:
+    descriptor = next(each for each in builtin_descriptors() if each.type.kind == "DaemonSet")
+    annotations = {"deprecated.daemonset.template.generation": "2", "a": "b"}
+    document = {"kind": "DaemonSet", "metadata": {"name": "d", "annotations": annotations}, "spec": {}, "status": {}}
+    (row,) = make_table(descriptor, [document], now=0.0, list_metadata={})["rows"]
+    assert row["object"]["metadata"] == {"name": "d", "annotations": {"a": "b"}}
