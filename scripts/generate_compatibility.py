@@ -320,7 +320,7 @@ async def probe_api(prober: Prober, known: Asked) -> list[Found]:
         ("`/metrics`", await status("/metrics") == 200, ""),
         ("custom resources", known.custom_resources, "definitions are stored, and no more"),
         ("custom resources: rules in CEL", known.custom_resources, ""),
-        ("custom resources: limits on the cost of rules", False, "rules are judged whatever they cost"),
+        ("custom resources: limits on the cost of rules", False, "only loops within loops over long lists are refused"),
         ("custom resources: `format` in rules", False, "such a rule is stored, not judged, and warned of"),
         ("custom resources: conversion by webhooks", False, "an object stored in another version is not served"),
         ("RBAC", known.rbac, "roles are stored, and no more"),

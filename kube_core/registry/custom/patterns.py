@@ -2,6 +2,10 @@
 
 `compile_pattern` rewrites what the two write differently (`$`, `\\z`, POSIX classes, `\\Q…\\E`) and raises `ValueError`
 with RE2's words for what is no expression. Lookaround and backreferences, which RE2 does not have, are refused.
+
+Python's `re` goes back and tries again, which a pattern and a text that somebody thought out can make it do for hours.
+So `matches`, which is what validation calls, leaves everything but plain patterns and short texts to RE2 itself, which
+comes with the CEL engine and never goes back.
 """
 
 from __future__ import annotations
@@ -10,7 +14,10 @@ import functools
 import re
 from typing import Final
 
-__all__ = ["compile_pattern"]
+__all__ = ["compile_pattern", "matches"]
+
+#: Up to how many characters a pattern with one quantifier is left to `re`.
+_SHORT: Final = 256
 
 _POSIX: Final = {
     "alnum": "0-9A-Za-z", "alpha": "A-Za-z", "ascii": r"\x00-\x7f", "blank": r"\t ", "cntrl": r"\x00-\x1f\x7f",
@@ -29,6 +36,30 @@ _WORDS: Final = (
     ("bad escape", "invalid escape sequence: `{double}`"),
     ("min repeat greater than max repeat", "invalid repeat count: `{rest}`"),
 )
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether a pattern is found anywhere in a text; False for one that is none."""
+    try:
+        compiled, quantifiers = compile_pattern(pattern), _quantifiers(pattern)
+    except ValueError:
+        return False
+    if quantifiers == 0 or (quantifiers == 1 and len(text) <= _SHORT):
+        return compiled.search(text) is not None
+    from kube_core.registry.cel.engine import CelError, compile_expression  # native, and rarely needed
+
+    try:
+        program = compile_expression("text.matches(pattern)", ("text", "pattern"))
+        return program.evaluate({"text": text, "pattern": pattern}) is True
+    except CelError:
+        return False
+
+
+@functools.lru_cache(maxsize=1024)
+def _quantifiers(pattern: str) -> int:
+    """How many parts of a pattern may be there more or less often."""
+    plain = re.sub(r"\\.|\[\^?\]?(?:\\.|\[:\w+:\]|[^\]\\])*\]", "x", pattern, flags=re.DOTALL)
+    return len(re.findall(r"[*+?]|\{\d*,?\d*\}", re.sub(r"\(\?[:\w<>-]*", "(", plain)))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -6,7 +6,8 @@ judged on what an update leaves as it was.
 
 `rule_errors` judges values, `rule_problems` and `unsupported_rules` a definition. Mirrors "Validation rules" in
 upstream's documentation of CustomResourceDefinitions: escaped names, message expressions, reasons and field paths are
-as it has them. Not there: limits on cost.
+as it has them. Of its limits on cost there is one, on loops within loops, when a rule is judged; none when a definition
+is written.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ _ESCAPES: Final = {"__": "__underscores__", ".": "__dot__", "-": "__dash__", "/"
 _STRINGS = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
 _OLD = re.compile(r"\boldSelf\b")
 _STEP = re.compile(r"\.(?P<name>[A-Za-z_]\w*)|\['(?P<quoted>(?:[^'\\]|\\.)*)'\]", re.ASCII)
+_CALLS = re.compile(r"(?:\.\s*(all|exists|exists_one|map|filter)\s*)?\(|\)", re.ASCII)
+#: How many steps the loops of a rule may take; upstream's bound on the cost of one rule is as large.
+_STEP_LIMIT: Final = 1_000_000
 _OPTIONAL_OLD = (
     "cel.bind(oldSelf, size(old__) == 0 ? optional.none() : optional.of(old__[0]), {rule}\n)"  # comments end with lines
 )
@@ -85,6 +89,8 @@ def _judge_all(value: Any, schema: Structural, path: Path, old: Any) -> Errors:
 def _judge(rule: Rule, variables: Mapping[str, Any], schema: Structural, path: Path, kind: str) -> FieldError | None:
     text = rule["rule"].strip()
     said = (rule.get("message") or "").strip() or f"failed rule: {text}"
+    if _costs_too_much(text, variables):
+        return fields.invalid(path, kind, f"call cost exceeds limit for rule: {text}")
     try:
         holds = _evaluate(_program(rule["rule"], optional=bool(rule.get("optionalOldSelf"))), variables)
     except Unsupported:
@@ -100,6 +106,36 @@ def _judge(rule: Rule, variables: Mapping[str, Any], schema: Structural, path: P
     return _refusal(
         rule.get("reason") or "FieldValueInvalid", _place(rule.get("fieldPath") or "", schema, path), kind, said
     )
+
+
+def _costs_too_much(text: str, variables: Mapping[str, Any]) -> bool:
+    """Whether loops within loops over what there is would be too many steps. Counts from above, and is generous."""
+    depth = _loops(text)
+    return depth > 1 and max(map(_longest, variables.values()), default=0) ** depth > _STEP_LIMIT
+
+
+@functools.lru_cache(maxsize=4096)
+def _loops(text: str) -> int:
+    """How deep the loops of an expression are within each other."""
+    deepest = 0
+    open_calls: list[bool] = []
+    for found in _CALLS.finditer(_STRINGS.sub("''", text)):
+        if found[0] == ")":
+            if open_calls:
+                open_calls.pop()
+            continue
+        open_calls.append(bool(found[1]))
+        deepest = max(deepest, sum(open_calls))
+    return deepest
+
+
+def _longest(value: Any) -> int:
+    """The length of the longest list or map in a value."""
+    if isinstance(value, dict):
+        return max([len(value), *map(_longest, value.values())])
+    if isinstance(value, list):
+        return max([len(value), *map(_longest, value)])
+    return 0
 
 
 def _message(rule: Rule, variables: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ import attrs
 from kube_core.meta import fields
 from kube_core.meta.fields import FieldError, Path
 from kube_core.registry.custom.formats import is_of_format
-from kube_core.registry.custom.patterns import compile_pattern
+from kube_core.registry.custom.patterns import matches
 from kube_core.registry.custom.structural import NOTHING, Structural
 
 __all__ = ["kind_name", "validate"]
@@ -104,7 +104,7 @@ class _Validation:
             yield fields.too_long(self.at(name), most)
         elif least is not None and len(value) < least:
             yield self.invalid(name, value, f"should be at least {least} chars long")
-        elif pattern and not _matches(pattern, value):
+        elif pattern and not matches(pattern, value):
             yield self.invalid(name, value, f"should match '{pattern}'")
         form = document.get("format")
         if form and schema.type in ("string", "") and not is_of_format(value, form):
@@ -221,13 +221,6 @@ def _fits(found: str, wanted: str) -> bool:
     if found == wanted or (wanted == "number" and found == "integer"):
         return True
     return wanted == "integer,string" and found in ("integer", "string")
-
-
-def _matches(pattern: str, value: str) -> bool:
-    try:
-        return compile_pattern(pattern).search(value) is not None
-    except ValueError:
-        return False
 
 
 def _in_range(value: float, form: str) -> bool:

@@ -216,3 +216,11 @@ def test_rules_of_whole_objects_know_their_names() -> None:
     assert list(rule_problems(schema, Path("s"))) == []
     named = {"metadata": {"name": "a" * 9}}
     assert len(list(rule_errors(named, schema, Path()))) == 1
+
+
+def test_loops_within_loops_over_much_are_refused_rather_than_run() -> None:
+    many = {"type": "array", "items": NUMBER}
+    schema = ruled("self.l.all(a, self.l.all(b, self.l.all(c, a + b + c > 0)))", l=many)
+    assert said(schema, {"l": [1] * 20}) == []
+    assert "call cost exceeds limit for rule" in said(schema, {"l": [1] * 200})[0]
+    assert said(ruled("self.l.all(a, a > 0) && self.l.all(b, b > 0)", l=many), {"l": [1] * 2000}) == []

@@ -11,7 +11,7 @@ from kube_core.meta.fields import Path
 from kube_core.registry.custom import defaulting
 from kube_core.registry.custom.formats import KNOWN, is_of_format
 from kube_core.registry.custom.list_types import duplicates
-from kube_core.registry.custom.patterns import compile_pattern
+from kube_core.registry.custom.patterns import compile_pattern, matches
 from kube_core.registry.custom.pruning import prune
 from kube_core.registry.custom.structural import NOTHING, Structural
 from kube_core.registry.custom.validation import validate
@@ -260,3 +260,10 @@ def test_patterns_that_are_none_are_refused_in_upstreams_words(pattern: str, why
     with pytest.raises(ValueError, match="error parsing regexp") as raised:
         compile_pattern(pattern)
     assert str(raised.value) == f"error parsing regexp: {why}"
+
+
+def test_patterns_that_would_go_back_for_hours_are_done_at_once() -> None:
+    assert not matches("^(a+)+$", "a" * 40 + "b")
+    assert not matches("a*b", "a" * 100_000)
+    assert matches(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", "a.b-c.example.org")
+    assert not matches("(", "(")
