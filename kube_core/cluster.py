@@ -32,7 +32,7 @@ from kube_core._kit.random import Random
 from kube_core.abc.ingress import IngressDriver
 from kube_core.abc.network import Network, NetworkRanges
 from kube_core.abc.proxy import ProxyDriver
-from kube_core.abc.runtime import Runtime
+from kube_core.abc.runtime import Runtime, RuntimeFailure
 from kube_core.abc.store import Store
 from kube_core.abc.transport import User
 from kube_core.abc.volume import VolumeDriver
@@ -64,6 +64,8 @@ _T = TypeVar("_T")
 
 _log = get_logger("kube_core.cluster")
 _ADMIN = User("kubernetes-admin", (MASTERS, AUTHENTICATED))
+#: Seconds that containers get to end by themselves when their cluster stops.
+STOP_GRACE = 3.0
 #: Turns of the loop in which the server's first writes are on their way to the disk.
 _HEAD_START = 8
 _SERVER_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
@@ -437,7 +439,7 @@ class Cluster:
         """A cluster that stops in good order takes its pods along; one that is killed finds them again."""
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
-        await asyncio.gather(*(runtime.end() for runtime in runtimes.values()))
+        await asyncio.gather(*(end_gently(runtime) for runtime in runtimes.values()))
 
     def _reachable_bind(self) -> str:
         """The address to listen on, or loopback where that is every address: it is shown to people."""
@@ -522,6 +524,19 @@ def begin(
 
     stack.push_async_callback(end)
     return task
+
+
+async def end_gently(runtime: Runtime) -> None:
+    """End a node's containers: the processes are asked first, and get a short while."""
+    if runtime.capabilities.processes:
+        try:
+            # The node's agent has let go of the runtime.
+            await runtime.start()
+            running = [each.id for each in runtime.list_containers() if each.state == "running"]
+            await asyncio.gather(*(runtime.stop_container(each, STOP_GRACE) for each in running))
+        except RuntimeFailure as error:
+            _log.warning("containers are ended by force", node=runtime.node_name, error=str(error))
+    await runtime.end()
 
 
 async def first(ready: asyncio.Event, running: asyncio.Task[None]) -> None:
