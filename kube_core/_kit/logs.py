@@ -8,7 +8,7 @@ the rest is dropped. The command line configures its own.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -67,6 +67,16 @@ def _structlog_logger(bound: dict[str, Any]) -> Any:
     return structlog.get_logger().bind(**bound)
 
 
+class _StandardError:
+    """What standard error is when a line is written: a program or a test may have put something else in its place."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 def _configure_structlog() -> None:
     import structlog
 
@@ -79,6 +89,6 @@ def _configure_structlog() -> None:
             structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_threshold),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _StandardError())),
         cache_logger_on_first_use=True,
     )
