@@ -248,7 +248,7 @@ class Prober:
             "deletecollection": lambda: self.ask("DELETE", collection, {**nothing, **dry}),
         }
         response = await ways[verb]()
-        if response.status in (405, 500, 501):
+        if response.status in (405, 501):  # upstream answers 500 to a binding without a target, and so do we
             return False
         message = str((response.decoded() or {}).get("message", "")) if response.status == 404 else ""
         return message != "the server could not find the requested resource"
