@@ -252,6 +252,11 @@ class Store(abc.ABC):
     async def revoke_lease(self, lease: int) -> None:
         """End a lease now; its keys are deleted. An unknown lease does nothing."""
 
+    @property
+    def failure(self) -> StoreError | None:
+        """Why this store takes no more writes until it is opened anew; None while it takes them."""
+        return None
+
     async def fork(self, *, clock: Clock | None = None) -> Store:
         """An open, independent store of the same content and past, where `capabilities.snapshot` says so.
 

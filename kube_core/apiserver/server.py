@@ -206,6 +206,8 @@ class ApiServer:
             yield event
 
     def _store_problem(self) -> str | None:
+        if self.store.failure is not None:
+            return str(self.store.failure)
         return None if self.cache.following else "the store is not followed"
 
     def _policy_problem(self) -> str | None:

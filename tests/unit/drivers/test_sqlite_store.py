@@ -320,9 +320,11 @@ async def test_what_was_planned_on_a_write_that_failed_fails_with_it(
 async def test_after_a_failed_sync_the_store_takes_no_more_writes(store: SqliteStore, disk: FailingWriter) -> None:
     await put(store, "/a", b"1")
     disk.code = sqlite3.SQLITE_IOERR_FSYNC
+    assert store.failure is None
     with pytest.raises(StoreError, match="takes no more writes"):
         await put(store, "/a", b"2")
     disk.code = None
+    assert "takes no more writes" in str(store.failure)
     with pytest.raises(StoreError, match="takes no more writes"):
         await put(store, "/a", b"2")
     assert (await store.range(_EVERYTHING)).entries[0].value == b"1"

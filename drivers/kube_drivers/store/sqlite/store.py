@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from kube_core._kit.clock import Clock
+from kube_core._kit.logs import get_logger
 from kube_core.abc.store import (
     Compacted,
     Entry,
@@ -62,6 +63,8 @@ from kube_drivers.store.transactions import holds, plan
 from kube_drivers.store.watches import PIECE, Watches
 
 __all__ = ["SqliteStore"]
+
+_log = get_logger("kube_core.store")
 
 #: Operations of one transaction, at most: their rows share the revision's numbers.
 _OPERATIONS = 65_536
@@ -306,8 +309,15 @@ class SqliteStore(Store):
         if isinstance(error, sqlite3.DatabaseError):
             if self._failure is None:
                 self._failure = StoreError(f"{self._path}: writing failed ({error}); the store takes no more writes")
+                _log.error(
+                    "the store takes no more writes until it is opened anew", path=str(self._path), error=str(error)
+                )
             return self._failure
         return StoreError(f"{self._path}: the transaction cannot be written: {error}")
+
+    @property
+    def failure(self) -> StoreError | None:
+        return self._failure
 
     def _ahead(self, key: str) -> Entry | None:
         """A key as it will be when all that is on its way is durable."""
