@@ -211,3 +211,24 @@ async def test_with_the_replacement_policy_failed_a_pod_is_replaced_when_it_has_
     assert (await status_of(cluster))["terminating"] == 1
     await cluster.advance(seconds=90)
     assert conditions(await status_of(cluster))[-1] == ("Complete", "CompletionsReached")
+
+
+async def test_a_namespace_that_goes_takes_its_running_jobs_along(cluster: Cluster) -> None:
+    await cluster.client.create(resources.NAMESPACES, {"metadata": {"name": "gone"}})
+    await cluster.settled()
+    document = job(behaviour={}, completions=3, parallelism=3)
+    document["metadata"]["namespace"] = "gone"
+    await cluster.client.create(resources.JOBS, document)
+    await cluster.advance(seconds=5)
+    await cluster.client.delete(resources.NAMESPACES, "gone")
+    await cluster.advance(seconds=90)
+    with pytest.raises(NotFound):
+        await cluster.client.get(resources.NAMESPACES, "gone")
+
+
+async def test_a_job_of_many_pods_counts_each_of_them_once(cluster: Cluster) -> None:
+    await cluster.client.create(resources.JOBS, job(completions=150, parallelism=60))
+    await cluster.advance(seconds=60)
+    status = await status_of(cluster)
+    assert status["succeeded"] == 150
+    assert len(await pods_of(cluster)) == 150

@@ -46,6 +46,11 @@ __all__ = ["CONTROLLER_NAME", "JobController"]
 #: What `managedBy` says of the Jobs that are this controller's.
 CONTROLLER_NAME = "kubernetes.io/job-controller"
 
+#: A Job of so many pods is looked at once a second at most, as all are upstream; one of fewer that much more often.
+_MANY_PODS = 1000
+#: Below so many pods nothing is put off.
+_FEW_PODS = 50
+
 _NAME_LABEL = "batch.kubernetes.io/job-name"
 _TRACKED_INDEX = "job-tracked"
 
@@ -69,6 +74,7 @@ class JobController(Controller):
         self._written = LastWritten()
         self._streaks: dict[Key, tuple[str, Streak]] = {}
         self._released: dict[str, None] = {}
+        self._rests: dict[Key, float] = {}
 
     def watches(self) -> Iterable[Watch]:
         return (Watch(resources.JOBS, to_itself), Watch(resources.PODS, self._jobs_of_pod))
@@ -82,13 +88,19 @@ class JobController(Controller):
         if cached["spec"].get("managedBy") not in (None, "", CONTROLLER_NAME):
             return await_change()
         job = self._written.newest(cached)
-        await self._let_go(key, keep="" if is_finished(job) else uid_of(job))
         if is_finished(job):
+            await self._let_go(key, keep="")
             return await_change()
+        if (rest := self._rests.get(key, 0.0) - self.clock.monotonic()) > 0:
+            return requeue(rest)
+        await self._let_go(key, keep=uid_of(job))
         return await self._run(key, job)
 
     async def _run(self, key: Key, job: Document) -> Action:
         seen = Observation(job, await self._claim(job), self.clock.now(), frozenset(self._released))
+        if len(seen.pods) >= _FEW_PODS:
+            # Looking at every pod each time that one of them changes would take the square of their number.
+            self._rests[key] = self.clock.monotonic() + min(len(seen.pods) / _MANY_PODS, 1.0)
         streak = self._streak(key, seen)
         verdict = decide(seen)
         plan, error, deleted = Plan(), None, 0
@@ -133,6 +145,7 @@ class JobController(Controller):
                 self._events.normal(job, "Completed", "Job completed")
             self._writes.forget(key_of(job))
             self._streaks.pop(key_of(job), None)
+            self._rests.pop(key_of(job), None)
 
     async def _write_status(self, job: Document, status: MutableDocument) -> Document:
         if status == (job.get("status") or {}):
@@ -198,6 +211,7 @@ class JobController(Controller):
         self._writes.forget(key)
         self._written.forget(key)
         self._streaks.pop(key, None)
+        self._rests.pop(key, None)
 
     # From changes to keys, and to what was waited for.
 
