@@ -15,8 +15,9 @@ from kube_core.apiserver.verbs import read_shaped
 from kube_core.meta import fields
 from kube_core.meta.documents import Document, Key, MutableDocument, metadata_of, thaw
 from kube_core.meta.fields import Path
+from kube_core.meta.gvk import GroupKind
 from kube_core.meta.selectors import from_document
-from kube_core.meta.status import BadRequest, Conflict, InternalError, TooManyRequests
+from kube_core.meta.status import BadRequest, Conflict, InternalError, TooManyRequests, invalid
 from kube_core.meta.times import format_time
 from kube_core.registry import options as request_options
 from kube_core.registry.catalogue import Catalogue
@@ -57,8 +58,7 @@ class Binding:
         if not target.get("name"):
             errors.append(fields.required(Path("target").child("name")))
         if errors:
-            # Upstream answers these as a plain 500 of the first error, and clients know it as that.
-            raise InternalError(str(errors[0]), reason="")
+            raise invalid(GroupKind("", "Binding"), name, errors)
         pods = self._catalogue.of(_PODS)
         # Nobody owns what a binding writes, as upstream has it.
         update = Update(WriteOptions(options.dry_run, options.field_manager), subresource="binding", applies=True)

@@ -92,8 +92,8 @@ async def test_a_pod_is_bound_to_a_node_once(pods: Caller, path: str) -> None:
             400,
             "name in URL does not match name in Binding object",
         ),
-        ({"target": {}}, 500, "target.name: Required value"),
-        ({"target": {"kind": "Pod", "name": "n"}}, 500, 'target.kind: Unsupported value: "Pod"'),
+        ({"target": {}}, 422, "target.name: Required value"),
+        ({"target": {"kind": "Pod", "name": "n"}}, 422, 'target.kind: Unsupported value: "Pod"'),
         ({"target": {"name": "n"}, "metadata": {"name": "p", "uid": "other"}}, 409, "UID in precondition: other"),
     ],
 )
