@@ -117,7 +117,7 @@ def test_a_job_keeps_its_parallelism_counts_rightly_and_ends(
         world.reconcile()
         world.collect()
         world.end(0, "Succeeded")
-    assert world.finished == ("Failed" if world.status.get("failed", 0) > BACKOFF_LIMIT else "Complete")
+    assert world.finished == ("Failed" if world.ended["Failed"] > BACKOFF_LIMIT else "Complete")
     if world.finished == "Complete":
         assert world.status.get("succeeded", 0) == completions
         assert world.status.get("failed", 0) == world.ended["Failed"]
