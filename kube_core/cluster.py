@@ -25,6 +25,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import attrs
+import orjson
 
 from kube_core._kit.clock import Clock, SystemClock, turn
 from kube_core._kit.logs import get_logger
@@ -40,7 +41,7 @@ from kube_core.api import resources
 from kube_core.api.types import ResourceType
 from kube_core.apiserver.server import ApiServer, ServerConfig
 from kube_core.auth.authentication import AUTHENTICATED, MASTERS
-from kube_core.auth.certificates import Authority, KeyPair, load_or_create
+from kube_core.auth.certificates import Authority, KeyPair, load_or_create, write_file
 from kube_core.bus.bus import Bus
 from kube_core.client.client import ApiClient
 from kube_core.client.informer import Informers
@@ -64,6 +65,8 @@ _T = TypeVar("_T")
 
 _log = get_logger("kube_core.cluster")
 _ADMIN = User("kubernetes-admin", (MASTERS, AUTHENTICATED))
+#: How many of a network driver's ranges are tried before a clash is the user's to settle.
+_RANGE_TRIES = 16
 #: Seconds that containers get to end by themselves when their cluster stops.
 STOP_GRACE = 3.0
 #: Turns of the loop in which the server's first writes are on their way to the disk.
@@ -231,7 +234,7 @@ class Cluster:
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         self._state = self._state_directory(stack)
         network = load_driver("network", self.config.driver("network"))
-        self.ranges = ranges = self._ranges(network)
+        self.ranges = ranges = self._choose_ranges(stack, network)
         cidrs = node_ranges(ranges.pod_cidr, self.config.nodes)
         runtimes = self._make_runtimes(cidrs)
         # Some runtimes start a process of their own: that takes its time beside ours.
@@ -271,11 +274,36 @@ class Cluster:
             return None
         return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kube-core-")))
 
-    def _ranges(self, network: type[Network]) -> NetworkRanges:
-        """Pod and service ranges: what was asked for, what the driver declares, or upstream's usual ones."""
+    def _choose_ranges(self, stack: contextlib.AsyncExitStack, network: type[Network]) -> NetworkRanges:
+        """Pod and service ranges: what was asked for, what the driver declares, or upstream's usual ones.
+
+        A cluster whose place on the machine is another's takes the next one. Services keep their addresses, so a
+        cluster with state keeps what it chose at first.
+        """
+        kept = self._state / "ranges.json" if self._state is not None and self.config.nodes else None
+        ranges = self._ranges(network, 0)
+        asked = bool(self.config.pod_cidr or self.config.service_cidr)
+        if kept is not None and kept.exists() and not asked:
+            ranges = _read_ranges(kept)
+            stack.callback(network.reserve(ranges) or _nothing)
+            return ranges
+        for attempt in range(_RANGE_TRIES if self.config.nodes else 0):
+            candidate = self._ranges(network, attempt)
+            let_go = network.reserve(candidate)
+            if let_go is not None:
+                stack.callback(let_go)
+                ranges = candidate
+                break
+        if kept is not None:
+            chosen = {"pod_cidr": ranges.pod_cidr, "service_cidr": ranges.service_cidr}
+            write_file(kept, orjson.dumps(chosen) + b"\n", mode=0o600)
+        return ranges
+
+    def _ranges(self, network: type[Network], attempt: int) -> NetworkRanges:
         # The same for a named cluster each time; another one for every cluster without a place of its own.
         where = f"{self.config.name}@{self._state}" if self._state is not None else self.config.name
-        declared = network.ranges_for(where) if self.config.nodes else NetworkRanges()
+        place = f"{where}#{attempt}" if attempt else where
+        declared = network.ranges_for(place) if self.config.nodes else NetworkRanges()
         return NetworkRanges(
             pod_cidr=self.config.pod_cidr or declared.pod_cidr,
             service_cidr=self.config.service_cidr or declared.service_cidr,
@@ -524,6 +552,19 @@ def begin(
 
     stack.push_async_callback(end)
     return task
+
+
+def _nothing() -> None:
+    """The ranges are another cluster's: the node's own claim will say so."""
+
+
+def _read_ranges(path: Path) -> NetworkRanges:
+    """What a cluster chose when it was made. Raises `ConfigError`."""
+    try:
+        chosen = orjson.loads(path.read_bytes())
+        return NetworkRanges(pod_cidr=str(chosen["pod_cidr"]), service_cidr=str(chosen["service_cidr"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is damaged ({error}); repair or remove it") from None
 
 
 async def end_gently(runtime: Runtime) -> None:

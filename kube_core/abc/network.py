@@ -11,7 +11,7 @@ are exempt from the server's rule against such addresses.
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import attrs
@@ -81,6 +81,14 @@ class Network(abc.ABC):
         """The ranges for a cluster of this name, where clusters on one machine must not meet."""
         return cls.ranges
 
+    @classmethod
+    def reserve(cls, ranges: NetworkRanges) -> Callable[[], None] | None:
+        """Keep other clusters of this machine from choosing these ranges; returns what lets go of them.
+
+        None where another cluster has them. Where clusters cannot meet, there is nothing to keep.
+        """
+        return _nothing
+
     @abc.abstractmethod
     async def start(self) -> None:
         """Make ready; find earlier attachments again."""
@@ -100,3 +108,7 @@ class Network(abc.ABC):
     @abc.abstractmethod
     async def detach(self, sandbox_id: str) -> None:
         """Take a pod's addresses back."""
+
+
+def _nothing() -> None:
+    """There was nothing to let go of."""

@@ -27,7 +27,7 @@ import hashlib
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -68,6 +68,16 @@ class LoopbackNetwork(Network):
             pod_cidr=f"{_dotted(_PODS + slot * _SLOT_SIZE)}/18",
             service_cidr=f"{_dotted(_SERVICES + slot * _SLOT_SIZE)}/18",
         )
+
+    @classmethod
+    def reserve(cls, ranges: NetworkRanges) -> Callable[[], None] | None:
+        try:
+            claim = _claim(f"cluster/{ranges.pod_cidr}")
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            return None
+        return claim.close if claim is not None else super().reserve(ranges)
 
     async def start(self) -> None:
         if self._claim is None:
@@ -132,19 +142,27 @@ def _dotted(number: int) -> str:
 
 def _claim_range(pod_cidr: str) -> socket.socket | None:
     """Own a pod range on this machine for as long as the socket is open. Raises `NetworkError` when it is owned."""
-    if sys.platform != "linux":  # abstract sockets are Linux's own
-        return None
-    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        claim.bind(f"\0kube-core/loopback/{pod_cidr}")
+        return _claim(pod_cidr)
     except OSError as error:
-        claim.close()
         if error.errno != errno.EADDRINUSE:
             raise NetworkError(f"the pod range {pod_cidr} cannot be claimed: {error.strerror}") from None
         raise NetworkError(
             f"the pod range {pod_cidr} is in use by another node on this machine; "
             "give this cluster another name, or another --pod-cidr and --service-cidr"
         ) from None
+
+
+def _claim(name: str) -> socket.socket | None:
+    """Own a name on this machine for as long as the socket is open. Raises OSError (EADDRINUSE)."""
+    if sys.platform != "linux":  # abstract sockets are Linux's own
+        return None
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        claim.bind(f"\0kube-core/loopback/{name}")
+    except OSError:
+        claim.close()
+        raise
     return claim
 
 
