@@ -71,7 +71,7 @@ class ClusterState:
         """Make the directory. Raises `StateError`."""
         try:
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            probe = self.directory / ".probe"
+            probe = self.directory / f".probe-{os.getpid()}"
             probe.touch()
             probe.unlink()
         except OSError as error:
