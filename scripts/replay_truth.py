@@ -2,8 +2,7 @@
 
 Usage: replay_truth.py FOLDER [--update]. The folder has a `replay.py` and one folder of scenarios an area. Counts are
 printed per area and compared with `tests/wire/truth-counts.json`: one that goes down fails; `--update` writes them
-down. Without the folder it says so: where `KUBE_CORE_REQUIRE_TRUTH` is set that
-is a failure.
+down. Without the folder it says so; where `KUBE_CORE_REQUIRE_TRUTH` is set, that is a failure.
 """
 
 from __future__ import annotations
