@@ -12,13 +12,13 @@ import attrs
 
 from kube_core.abc.transport import Request
 from kube_core.meta.documents import Key
+from kube_core.registry.options import flag
 
 __all__ = ["RequestInfo", "parse"]
 
 _VERBS = {"POST": "create", "GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 #: Subresources of a namespace, which are not resources in it.
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
-_FALSE = ("", "0", "false", "False", "FALSE", "f", "F")
 
 
 @attrs.frozen(slots=True)
@@ -83,6 +83,6 @@ def _verb(request: Request, *, collection: bool) -> str:
     if not collection:
         return verb
     if verb == "get":
-        watch = any(key == "watch" and value not in _FALSE for key, value in request.query)
+        watch = any(key == "watch" and flag(value) for key, value in request.query)
         return "watch" if watch else "list"
     return "deletecollection" if verb == "delete" else verb

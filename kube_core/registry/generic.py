@@ -24,7 +24,7 @@ from kube_core.api.schemas import Schema
 from kube_core.api.types import ResourceDescriptor
 from kube_core.bus.changes import Stored, encode
 from kube_core.meta import fields as field
-from kube_core.meta.documents import Document, Key, MutableDocument, key_of, thaw
+from kube_core.meta.documents import Document, Key, MutableDocument, thaw
 from kube_core.meta.fields import FieldError, Path
 from kube_core.meta.gvk import GroupKind, GroupResource
 from kube_core.meta.status import (
@@ -488,8 +488,3 @@ def _untimed(metadata: Document) -> list[dict[str, Any]]:
         {name: value for name, value in entry.items() if name != "time"}
         for entry in metadata.get("managedFields") or ()
     ]
-
-
-def key_in(document: Document, namespace: str) -> Key:
-    """The key that a document names, in the namespace of the URL."""
-    return Key(namespace, key_of(document).name)

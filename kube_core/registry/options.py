@@ -24,7 +24,7 @@ from kube_core.registry import decoding
 from kube_core.registry.context import DeleteOptions, WriteOptions
 from kube_core.registry.decoding import DecodingError
 
-__all__ = ["ContinueToken", "ListOptions", "delete_options", "list_options", "parse_revision", "write_options"]
+__all__ = ["ContinueToken", "ListOptions", "delete_options", "flag", "list_options", "parse_revision", "write_options"]
 
 _META = "meta.k8s.io"
 _FALSE = ("", "0", "false", "False", "FALSE", "f", "F")
@@ -89,7 +89,8 @@ def parse_revision(text: str) -> int:
     return int(text)
 
 
-def _flag(text: str) -> bool:
+def flag(text: str) -> bool:
+    """A flag of a query as upstream reads it: everything is true that is not a word for false."""
     return text not in _FALSE
 
 
@@ -114,7 +115,7 @@ def write_options(request: Request, kind: Literal["CreateOptions", "UpdateOption
         dry_run=dry_run,
         field_manager=manager or _default_manager(request),
         field_validation=validation or "Warn",  # type: ignore[arg-type]
-        force=_flag(_first(query, "force")) if "force" in query else None,
+        force=flag(_first(query, "force")) if "force" in query else None,
     )
 
 
@@ -156,19 +157,19 @@ def list_options(request: Request) -> ListOptions:
     if not request.query:
         return ListOptions()
     query = _grouped(request.query)
-    watch = "watch" in query and _flag(_first(query, "watch"))
+    watch = "watch" in query and flag(_first(query, "watch"))
     initial = _first(query, "sendInitialEvents") if "sendInitialEvents" in query else None
     options = ListOptions(
         label_selector=_first(query, "labelSelector"),
         field_selector=_first(query, "fieldSelector"),
         watch=watch,
-        allow_bookmarks=_flag(_first(query, "allowWatchBookmarks")),
+        allow_bookmarks=flag(_first(query, "allowWatchBookmarks")),
         resource_version=_first(query, "resourceVersion"),
         resource_version_match=_first(query, "resourceVersionMatch"),
         timeout=_number(query, "timeoutSeconds"),
         limit=max(_number(query, "limit") or 0, 0),
         continue_token=_first(query, "continue"),
-        send_initial_events=None if initial is None else _flag(initial),
+        send_initial_events=None if initial is None else flag(initial),
     )
     errors = list(_check_list(options))
     if errors:
@@ -247,7 +248,7 @@ def _delete_query(query: Mapping[str, list[str]]) -> Mapping[str, Any]:
     if "propagationPolicy" in query:
         found["propagationPolicy"] = _first(query, "propagationPolicy")
     if "orphanDependents" in query:
-        found["orphanDependents"] = _flag(_first(query, "orphanDependents"))
+        found["orphanDependents"] = flag(_first(query, "orphanDependents"))
     if "dryRun" in query:
         found["dryRun"] = query["dryRun"]
     return found
