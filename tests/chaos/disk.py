@@ -19,7 +19,7 @@ import attrs
 
 from kube_core._kit.random import Random
 
-__all__ = ["Disk", "Record", "records"]
+__all__ = ["OPENED", "WRITTEN", "Disk", "Record", "records"]
 
 OPENED, CLOSED, WRITTEN, SYNCED, TRUNCATED, RENAMED, UNLINKED = range(1, 8)
 _HEADER = struct.Struct("<IiQQ")

@@ -15,7 +15,7 @@ import attrs
 import pytest
 
 from chaos.acknowledged import Acknowledged
-from chaos.disk import WRITTEN, Disk, Record, records
+from chaos.disk import OPENED, WRITTEN, Disk, Record, records
 from kube_core._kit.clock import SystemClock
 from kube_core._kit.random import Random
 from kube_core.abc.store import StoreError
@@ -60,9 +60,13 @@ async def record(recorder: Path, directory: Path, *, synchronous: str, writes: i
     happened: list[Record] = []
     acks: list[tuple[int, bytes]] = []
     # The acknowledgements are written to a file beside the store, so that they stand in the one order of all things;
-    # they are what the world heard, and no matter of the disk.
+    # they are what the world heard, and no matter of the disk. The load opens that file first and never closes it, so
+    # its descriptor tells its records from those of pages, which may hold any bytes.
+    heard = -1
     for record in records(log):
-        if record.what == WRITTEN and record.data.startswith(b"["):
+        if record.what == OPENED and record.data == f"{root}/acks".encode():
+            heard = record.descriptor
+        elif record.what == WRITTEN and record.descriptor == heard:
             acks.append((len(happened), record.data))
         else:
             happened.append(record)
