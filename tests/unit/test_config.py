@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kube_core.cluster import Cluster, node_ranges
+from kube_core.cluster import Cluster
+from kube_core.cluster.addresses import node_ranges
 from kube_core.config import ClusterConfig, ConfigError
 
 

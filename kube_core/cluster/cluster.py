@@ -1,4 +1,4 @@
-"""The composition root: the only place where server, components and drivers meet.
+"""A whole cluster in this program, and the order in which its parts start.
 
     async with Cluster(nodes=3) as cluster:
         await cluster.client.create(resources.NAMESPACES, {"metadata": {"name": "demo"}})
@@ -17,23 +17,20 @@ import contextlib
 import functools
 import importlib
 import ipaddress
-import itertools
 import tempfile
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import attrs
-import orjson
 
 from kube_core._kit.clock import Clock, SystemClock, turn
 from kube_core._kit.logs import get_logger
 from kube_core._kit.random import Random
 from kube_core.abc.ingress import IngressDriver
-from kube_core.abc.network import Network, NetworkRanges
+from kube_core.abc.network import NetworkRanges
 from kube_core.abc.proxy import ProxyDriver
-from kube_core.abc.runtime import Runtime, RuntimeFailure
 from kube_core.abc.store import Store
 from kube_core.abc.transport import User
 from kube_core.abc.volume import VolumeDriver
@@ -41,37 +38,33 @@ from kube_core.api import resources
 from kube_core.api.types import ResourceType
 from kube_core.apiserver.server import ApiServer, ServerConfig
 from kube_core.auth.authentication import AUTHENTICATED, MASTERS
-from kube_core.auth.certificates import Authority, KeyPair, load_or_create, write_file
+from kube_core.auth.certificates import Authority, KeyPair
 from kube_core.bus.bus import Bus
 from kube_core.client.client import ApiClient
 from kube_core.client.informer import Informers
 from kube_core.client.local import LocalTransport
+from kube_core.cluster.access import SERVER_NAMES, kubeconfig, load_authority
+from kube_core.cluster.addresses import choose_ranges, node_ranges
+from kube_core.cluster.background import Background, begin
+from kube_core.cluster.nodes import Nodes, Surroundings
 from kube_core.config import ClusterConfig, ConfigError
 from kube_core.control.events import EventWriter
 from kube_core.control.runtime import ControllerRuntime
 from kube_core.drivers import load_driver
 from kube_core.meta.status import AlreadyExists
-from kube_core.node.agent import NodeAgent, NodeConfig
-from kube_core.node.streams import PodStreams
+from kube_core.node.agent import NodeAgent
 from kube_core.plugins import PluginHost
 from kube_core.proxy.agent import IngressAgent, ServiceProxyAgent
 from kube_core.proxy.ingresses import ingress_class
 from kube_core.scheduler.scheduler import Scheduler
 from kube_core.settling import Settling
 
-__all__ = ["Cluster", "ClusterConfig"]
-
-_T = TypeVar("_T")
+__all__ = ["Cluster"]
 
 _log = get_logger("kube_core.cluster")
 _ADMIN = User("kubernetes-admin", (MASTERS, AUTHENTICATED))
-#: How many of a network driver's ranges are tried before a clash is the user's to settle.
-_RANGE_TRIES = 16
-#: Seconds that containers get to end by themselves when their cluster stops.
-STOP_GRACE = 3.0
 #: Turns of the loop in which the server's first writes are on their way to the disk.
 _HEAD_START = 8
-_SERVER_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
 
 
 class Cluster:
@@ -234,14 +227,14 @@ class Cluster:
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         self._state = self._state_directory(stack)
         network = load_driver("network", self.config.driver("network"))
-        self.ranges = ranges = self._choose_ranges(stack, network)
-        cidrs = node_ranges(ranges.pod_cidr, self.config.nodes)
-        runtimes = self._make_runtimes(cidrs)
+        self.ranges = ranges = choose_ranges(self.config, network, self._state, stack)
+        nodes = Nodes(self.config, self.clock, network, node_ranges(ranges.pod_cidr, self.config.nodes), self._state)
+        self.nodes = nodes.agents
         # Some runtimes start a process of their own: that takes its time beside ours.
-        starting = asyncio.gather(*(runtime.start() for runtime in runtimes.values()))
-        stack.push_async_callback(self._end_runtimes, runtimes, starting)
+        nodes.start_runtimes()
+        stack.push_async_callback(nodes.end)
         await turn()
-        self._authority = self._load_authority()
+        self._authority = load_authority(self.config.state_directory, self.clock)
         store = await self._open_store(stack)
         host = self.plugins
         self._server = await self._start_server(stack, store, ranges)
@@ -262,8 +255,10 @@ class Cluster:
         if volumes is not None:
             await self._start_scheduler(host)
             await self._start_data_plane()
-            await starting
-            await self._start_nodes(network, volumes, cidrs, runtimes)
+            around = Surroundings(
+                self.client_for, self.informers, self._events, volumes, self.background, self.server.nodes
+            )
+            await nodes.start(around)
 
     def _state_directory(self, stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> Path | None:
         """Where state is kept, made if need be; None for a cluster that keeps nothing."""
@@ -273,50 +268,6 @@ class Cluster:
         if self.config.simulated:
             return None
         return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kube-core-")))
-
-    def _choose_ranges(self, stack: contextlib.AsyncExitStack, network: type[Network]) -> NetworkRanges:
-        """Pod and service ranges: what was asked for, what the driver declares, or upstream's usual ones.
-
-        A cluster whose place on the machine is another's takes the next one. Services keep their addresses, so a
-        cluster with state keeps what it chose at first.
-        """
-        kept = self._state / "ranges.json" if self._state is not None and self.config.nodes else None
-        ranges = self._ranges(network, 0)
-        asked = bool(self.config.pod_cidr or self.config.service_cidr)
-        if kept is not None and kept.exists() and not asked:
-            ranges = _read_ranges(kept)
-            stack.callback(network.reserve(ranges) or _nothing)
-            return ranges
-        for attempt in range(_RANGE_TRIES if self.config.nodes else 0):
-            candidate = self._ranges(network, attempt)
-            let_go = network.reserve(candidate)
-            if let_go is not None:
-                stack.callback(let_go)
-                ranges = candidate
-                break
-        if kept is not None:
-            chosen = {"pod_cidr": ranges.pod_cidr, "service_cidr": ranges.service_cidr}
-            write_file(kept, orjson.dumps(chosen) + b"\n", mode=0o600)
-        return ranges
-
-    def _ranges(self, network: type[Network], attempt: int) -> NetworkRanges:
-        # The same for a named cluster each time; another one for every cluster without a place of its own.
-        where = f"{self.config.name}@{self._state}" if self._state is not None else self.config.name
-        place = f"{where}#{attempt}" if attempt else where
-        declared = network.ranges_for(place) if self.config.nodes else NetworkRanges()
-        return NetworkRanges(
-            pod_cidr=self.config.pod_cidr or declared.pod_cidr,
-            service_cidr=self.config.service_cidr or declared.service_cidr,
-        )
-
-    def _load_authority(self) -> Authority:
-        now = self.clock.now()
-        if self.config.state_directory is None:
-            return Authority.create("kube-core", now=now)
-        try:
-            return load_or_create(self.config.state_directory, "kube-core", now=now)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
 
     async def _open_store(self, stack: contextlib.AsyncExitStack) -> Store:
         store: Store = load_driver("store", self.config.store)(clock=self.clock, url=self.config.store)
@@ -363,7 +314,7 @@ class Cluster:
         # aiohttp takes a while to import, and a cluster without a socket does without it.
         from kube_core.apiserver.http import HttpServer, describe_listen_error, server_context
 
-        names = [*_SERVER_NAMES, "localhost", "127.0.0.1", self.config.bind, self.server.config.kubernetes_ip]
+        names = [*SERVER_NAMES, "localhost", "127.0.0.1", self.config.bind, self.server.config.kubernetes_ip]
         pair = self.authority.issue_server("kube-apiserver", names, now=self.clock.now())
         http = HttpServer(self.server.handle, server_context(pair, self.authority.certificate))
         try:
@@ -413,62 +364,6 @@ class Cluster:
         await self.service_proxy.started()
         await self.ingress.started()
 
-    def _make_runtimes(self, cidrs: Sequence[str]) -> dict[str, Runtime]:
-        """A runtime for each node, by the node's name."""
-        if not cidrs:
-            return {}
-        driver = load_driver("runtime", self.config.runtime)
-        options = {"image_folders": self.config.images} if self.config.images else {}
-        names = [f"node-{number}" for number in range(1, len(cidrs) + 1)]
-        return {
-            name: driver(clock=self.clock, node_name=name, state_directory=self._node_directory(name), **options)
-            for name in names
-        }
-
-    def _node_directory(self, name: str) -> str:
-        """Where a node keeps what it keeps; "" for a cluster without state."""
-        if self._state is None:
-            return ""
-        directory = self._state / "nodes" / name
-        directory.mkdir(parents=True, exist_ok=True)
-        return str(directory)
-
-    async def _start_nodes(
-        self, network: type[Network], volumes: VolumeDriver, cidrs: Sequence[str], runtimes: Mapping[str, Runtime]
-    ) -> None:
-        """Every node's agent; returns when all are Ready."""
-        nodes = zip(runtimes.items(), cidrs, strict=True)
-        await asyncio.gather(
-            *(self._start_node(name, cidr, runtime, network, volumes) for (name, runtime), cidr in nodes)
-        )
-
-    async def _start_node(
-        self, name: str, cidr: str, runtime: Runtime, network: type[Network], volumes: VolumeDriver
-    ) -> None:
-        state = self._node_directory(name)
-        agent = NodeAgent(
-            # Its streams are called directly, so nothing listens on the kubelet's port.
-            NodeConfig(name, pod_cidr=cidr, state_directory=state, kubelet_port=0),
-            client=self.client_for(User(f"system:node:{name}", ("system:nodes", AUTHENTICATED))),
-            informers=self.informers,
-            events=self._events,
-            runtime=runtime,
-            network=network(clock=self.clock, node_name=name, pod_cidr=cidr, state_directory=state),
-            volumes=[volumes],
-            clock=self.clock,
-        )
-        self.nodes[name] = agent
-        self.server.nodes[name] = PodStreams(agent)
-        ready = asyncio.Event()
-        running = self.background.start(f"node {name}", agent.run(ready=ready.set), ready)
-        await first(ready, running)
-
-    async def _end_runtimes(self, runtimes: Mapping[str, Runtime], starting: asyncio.Future[Any]) -> None:
-        """A cluster that stops in good order takes its pods along; one that is killed finds them again."""
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
-        await asyncio.gather(*(end_gently(runtime) for runtime in runtimes.values()))
-
     def _reachable_bind(self) -> str:
         """The address to listen on, or loopback where that is every address: it is shown to people."""
         return "127.0.0.1" if ipaddress.ip_address(self.config.bind).is_unspecified else self.config.bind
@@ -508,123 +403,3 @@ class Cluster:
     def _controller_client(self, name: str) -> ApiClient:
         account = name if name.startswith("kube-") else f"serviceaccount:kube-system:{name}"
         return self.client_for(User(f"system:{account}", (AUTHENTICATED,)), field_manager=name)
-
-
-class Background:
-    """Tasks that run as long as the cluster does. One that fails is logged, and the others go on."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def start(
-        self, name: str, work: Coroutine[Any, Any, None], ready: asyncio.Event | None = None
-    ) -> asyncio.Task[None]:
-        """`ready`: set once the work is under way; what fails before that is for who waits for it to tell."""
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(lambda task: self._finished(task, ready))
-        return task
-
-    def _finished(self, task: asyncio.Task[None], ready: asyncio.Event | None) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None and (ready is None or ready.is_set()):
-            _log.error("a part of the cluster failed", part=task.get_name(), exc_info=error)
-
-
-def begin(
-    stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, _T], undo: Callable[[], Awaitable[None]]
-) -> asyncio.Task[_T]:
-    """Begin `work`, which is to be awaited with `asyncio.shield`: only what is whole can be undone, so it comes to its
-    end even when a start is given up, and then `undo` follows when the stack unwinds."""
-    task = asyncio.create_task(work)
-
-    async def end() -> None:
-        await asyncio.gather(task, return_exceptions=True)
-        await undo()
-
-    stack.push_async_callback(end)
-    return task
-
-
-def _nothing() -> None:
-    """The ranges are another cluster's: the node's own claim will say so."""
-
-
-def _read_ranges(path: Path) -> NetworkRanges:
-    """What a cluster chose when it was made. Raises `ConfigError`."""
-    try:
-        chosen = orjson.loads(path.read_bytes())
-        return NetworkRanges(pod_cidr=str(chosen["pod_cidr"]), service_cidr=str(chosen["service_cidr"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} is damaged ({error}); repair or remove it") from None
-
-
-async def end_gently(runtime: Runtime) -> None:
-    """End a node's containers: the processes are asked first, and get a short while."""
-    if runtime.capabilities.processes:
-        try:
-            # The node's agent has let go of the runtime.
-            await runtime.start()
-            running = [each.id for each in runtime.list_containers() if each.state == "running"]
-            await asyncio.gather(*(runtime.stop_container(each, STOP_GRACE) for each in running))
-        except RuntimeFailure as error:
-            _log.warning("containers are ended by force", node=runtime.node_name, error=str(error))
-    await runtime.end()
-
-
-async def first(ready: asyncio.Event, running: asyncio.Task[None]) -> None:
-    """Return once `ready` is set. Raises what ended `running` before that."""
-    waiting = asyncio.create_task(ready.wait())
-    try:
-        await asyncio.wait([waiting, running], return_when=asyncio.FIRST_COMPLETED)
-        if not ready.is_set():
-            await running
-    finally:
-        waiting.cancel()
-
-
-def node_ranges(pod_cidr: str, nodes: int) -> list[str]:
-    """Each node's part of the pod range: /24 where that is enough (or /64 of IPv6), smaller where it has to be.
-
-    Raises `ConfigError` for a range that is too small.
-    """
-    network = ipaddress.ip_network(pod_cidr)
-    length = 24 if network.version == 4 else 64
-    length = max(length, network.prefixlen + max(nodes - 1, 0).bit_length())
-    if length > network.max_prefixlen - 3:
-        raise ConfigError(f"the pod range {pod_cidr} is too small for {nodes} nodes")
-    return [str(subnet) for subnet in itertools.islice(network.subnets(new_prefix=length), nodes)]
-
-
-def kubeconfig(name: str, url: str, authority: bytes, user: KeyPair) -> Mapping[str, Any]:
-    """Upstream's kubeconfig with one context, everything inline."""
-    import base64
-
-    def inline(data: bytes) -> str:
-        return base64.b64encode(data).decode()
-
-    context = f"kube-core-{name}"
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": context, "cluster": {"server": url, "certificate-authority-data": inline(authority)}}],
-        "users": [
-            {
-                "name": context,
-                "user": {
-                    "client-certificate-data": inline(user.certificate),
-                    "client-key-data": inline(user.key),
-                },
-            }
-        ],
-        "contexts": [{"name": context, "context": {"cluster": context, "user": context}}],
-        "current-context": context,
-    }

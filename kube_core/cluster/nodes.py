@@ -1,0 +1,129 @@
+"""The nodes of a cluster: a runtime and an agent for each, all on this machine.
+
+Runtimes start first, since some have a process of their own that takes its time; the agents follow when there is a
+server to talk to. A cluster that stops in good order takes its pods along; one that is killed finds them again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, MutableMapping, Sequence
+from pathlib import Path
+
+import attrs
+
+from kube_core._kit.clock import Clock
+from kube_core._kit.logs import get_logger
+from kube_core.abc.network import Network
+from kube_core.abc.node import NodeStreams
+from kube_core.abc.runtime import Runtime, RuntimeFailure
+from kube_core.abc.transport import User
+from kube_core.abc.volume import VolumeDriver
+from kube_core.auth.authentication import AUTHENTICATED
+from kube_core.client.client import ApiClient
+from kube_core.client.informer import Informers
+from kube_core.cluster.background import Background, first
+from kube_core.config import ClusterConfig
+from kube_core.control.events import EventWriter
+from kube_core.drivers import load_driver
+from kube_core.node.agent import NodeAgent, NodeConfig
+from kube_core.node.streams import PodStreams
+
+__all__ = ["STOP_GRACE", "Nodes", "Surroundings"]
+
+#: Seconds that containers get to end by themselves when their cluster stops.
+STOP_GRACE = 3.0
+
+_log = get_logger("kube_core.cluster")
+
+
+@attrs.frozen
+class Surroundings:
+    """What the agents of a cluster's nodes share."""
+
+    client_for: Callable[[User], ApiClient]
+    informers: Informers
+    events: EventWriter
+    volumes: VolumeDriver
+    background: Background
+    #: Where the server looks for a node's streams, by the node's name.
+    streams: MutableMapping[str, NodeStreams]
+
+
+class Nodes:
+    """The nodes by number: `node-1` and so on."""
+
+    def __init__(
+        self, config: ClusterConfig, clock: Clock, network: type[Network], cidrs: Sequence[str], state: Path | None
+    ) -> None:
+        """`cidrs`: the pod addresses of each node. `state`: where nodes keep what they keep, if anywhere."""
+        self.agents: dict[str, NodeAgent] = {}
+        self._clock = clock
+        self._network = network
+        self._state = state
+        self._cidrs = {f"node-{number}": cidr for number, cidr in enumerate(cidrs, start=1)}
+        driver = load_driver("runtime", config.runtime) if cidrs else None
+        options = {"image_folders": config.images} if config.images else {}
+        self._runtimes: dict[str, Runtime] = {
+            name: driver(clock=clock, node_name=name, state_directory=self._directory(name), **options)
+            for name in self._cidrs
+            if driver is not None
+        }
+        self._starting: asyncio.Future[list[None]] | None = None
+
+    def start_runtimes(self) -> None:
+        """Begin to start the runtimes; `start` waits for them."""
+        self._starting = asyncio.gather(*(runtime.start() for runtime in self._runtimes.values()))
+
+    async def start(self, around: Surroundings) -> None:
+        """Start every node's agent; return when all are Ready."""
+        if self._starting is not None:
+            await self._starting
+        await asyncio.gather(*(self._start(name, around) for name in self._cidrs))
+
+    async def end(self) -> None:
+        """End what runs on the nodes. The agents have stopped."""
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        await asyncio.gather(*(_end_gently(runtime) for runtime in self._runtimes.values()))
+
+    async def _start(self, name: str, around: Surroundings) -> None:
+        state, cidr = self._directory(name), self._cidrs[name]
+        agent = NodeAgent(
+            # Its streams are called directly, so nothing listens on the kubelet's port.
+            NodeConfig(name, pod_cidr=cidr, state_directory=state, kubelet_port=0),
+            client=around.client_for(User(f"system:node:{name}", ("system:nodes", AUTHENTICATED))),
+            informers=around.informers,
+            events=around.events,
+            runtime=self._runtimes[name],
+            network=self._network(clock=self._clock, node_name=name, pod_cidr=cidr, state_directory=state),
+            volumes=[around.volumes],
+            clock=self._clock,
+        )
+        self.agents[name] = agent
+        around.streams[name] = PodStreams(agent)
+        ready = asyncio.Event()
+        running = around.background.start(f"node {name}", agent.run(ready=ready.set), ready)
+        await first(ready, running)
+
+    def _directory(self, name: str) -> str:
+        """Where a node keeps what it keeps; "" for a cluster without state."""
+        if self._state is None:
+            return ""
+        directory = self._state / "nodes" / name
+        directory.mkdir(parents=True, exist_ok=True)
+        return str(directory)
+
+
+async def _end_gently(runtime: Runtime) -> None:
+    """End a node's containers: the processes are asked first, and get a short while."""
+    if runtime.capabilities.processes:
+        try:
+            # The node's agent has let go of the runtime.
+            await runtime.start()
+            running = [each.id for each in runtime.list_containers() if each.state == "running"]
+            await asyncio.gather(*(runtime.stop_container(each, STOP_GRACE) for each in running))
+        except RuntimeFailure as error:
+            _log.warning("containers are ended by force", node=runtime.node_name, error=str(error))
+    await runtime.end()
