@@ -81,6 +81,8 @@ class Upgrade:
     """Takes over a connection that was upgraded to SPDY/3.1."""
     spdy_headers: Mapping[str, str] = attrs.field(factory=dict)
     """Further headers of the handshake's answer."""
+    passed: Callable[[ByteStream], Awaitable[None]] | None = None
+    """Takes over a connection whose handshake another server has answered: `Response.passed_headers` is the answer."""
 
 
 @attrs.define
@@ -104,6 +106,8 @@ class Request:
     user: User | None = None
     peer_certificate: bytes | None = None
     peer_address: str = ""
+    raw_query: str = ""
+    """The query as it came over a socket, for those who pass it on; "" where there is `query` only."""
 
     def parameter(self, name: str, default: str = "") -> str:
         """The first value of a query parameter."""
@@ -125,6 +129,8 @@ class Response:
     """Takes over the connection (exec, attach, port-forward)."""
     warnings: Sequence[str] = ()
     """Values of `Warning` headers, each of which becomes a header of its own."""
+    passed_headers: Sequence[tuple[str, str]] | None = None
+    """What another server answered with, of which this response is passed on: sent instead of all other headers."""
 
     def encoded(self) -> bytes:
         """The body as bytes."""

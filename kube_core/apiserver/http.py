@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -16,7 +16,8 @@ from aiohttp import WSMsgType, web
 from multidict import CIMultiDict
 
 from kube_core._kit.logs import get_logger
-from kube_core.abc.transport import ByteStream, Handler, MessageStream, Request, Response, Upgrade
+from kube_core.abc.transport import Handler, MessageStream, Request, Response, Upgrade
+from kube_core.apiserver.raw import RawStream
 from kube_core.auth.certificates import KeyPair
 
 __all__ = ["HttpServer", "server_context"]
@@ -24,6 +25,8 @@ __all__ = ["HttpServer", "server_context"]
 _log = get_logger("kube_core.apiserver.http")
 #: Upstream's limit on the body of a request, in bytes.
 MAXIMUM_BODY = 3 * 1024 * 1024
+#: The longest message of a WebSocket, in bytes; clients send pieces of some 32 KiB.
+_MAXIMUM_MESSAGE = 1024 * 1024
 
 
 def server_context(pair: KeyPair, authority: bytes) -> ssl.SSLContext:
@@ -82,21 +85,31 @@ class HttpServer:
             return request
         response = await self._call(request)
         if response.upgrade is not None:
-            return await self._upgrade(native, response.upgrade)
+            return await self._upgrade(native, response, response.upgrade)
         if response.stream is not None:
             return await self._stream(native, response)
-        headers: CIMultiDict[str] = CIMultiDict(response.headers)
-        headers["Content-Type"] = response.content_type
-        headers.setdefault("Cache-Control", "no-cache, private")
-        for warning in response.warnings:
-            headers.add("Warning", warning)
-        return web.Response(status=response.status, body=response.encoded(), headers=headers)
+        return web.Response(status=response.status, body=response.encoded(), headers=_response_headers(response))
 
     async def _call(self, request: Request) -> Response:
         if request.method in ("GET", "HEAD"):
             return await self._handler(request)
         # What a write took from shared ranges must not be given back because the client hung up meanwhile.
-        return await asyncio.shield(self._handler(request))
+        answering = asyncio.ensure_future(self._handler(request))
+        try:
+            return await asyncio.shield(answering)
+        except asyncio.CancelledError:
+            answering.add_done_callback(self._let_go)
+            raise
+
+    def _let_go(self, answering: asyncio.Future[Response]) -> None:
+        """Nobody waits for this answer any more: close what it would have streamed."""
+        if answering.cancelled() or answering.exception() is not None:
+            return
+        close = getattr(answering.result().stream, "aclose", None)
+        if close is not None:
+            task = asyncio.ensure_future(close())
+            self._streams.add(task)
+            task.add_done_callback(self._streams.discard)
 
     async def _read(self, native: web.BaseRequest) -> Request | web.StreamResponse:
         body = b""
@@ -122,9 +135,10 @@ class HttpServer:
             body,
             peer_certificate=tls.getpeercert(binary_form=True) if tls is not None else None,
             peer_address=native.remote or "",
+            raw_query=query,
         )
 
-    async def _upgrade(self, native: web.BaseRequest, upgrade: Upgrade) -> web.StreamResponse:
+    async def _upgrade(self, native: web.BaseRequest, response: Response, upgrade: Upgrade) -> web.StreamResponse:
         """Hand the connection over, the way the client asked for it."""
         wanted = native.headers.get("Upgrade", "").lower()
         task = asyncio.current_task()
@@ -132,15 +146,19 @@ class HttpServer:
             self._streams.add(task)
         try:
             if wanted == "websocket" and upgrade.messages is not None:
-                socket = web.WebSocketResponse(protocols=upgrade.protocols, max_msg_size=0, compress=False)
+                socket = web.WebSocketResponse(
+                    protocols=upgrade.protocols, max_msg_size=_MAXIMUM_MESSAGE, compress=False
+                )
                 await socket.prepare(native)
                 await upgrade.messages(_WebSocket(socket))
                 return socket
             if wanted == "spdy/3.1" and upgrade.spdy is not None and native.transport is not None:
-                stream = _RawStream(native)
-                stream.write_head({"Upgrade": "SPDY/3.1", "Connection": "Upgrade", **upgrade.spdy_headers})
-                await upgrade.spdy(stream)
+                head = {"Upgrade": "SPDY/3.1", "Connection": "Upgrade", **upgrade.spdy_headers}
+                await upgrade.spdy(_switched(native, head.items()))
                 # Nothing more may be written: aiohttp takes this for a client that went away.
+                raise ConnectionResetError("the upgraded connection is over")
+            if upgrade.passed is not None:
+                await upgrade.passed(_switched(native, response.passed_headers or ()))
                 raise ConnectionResetError("the upgraded connection is over")
         finally:
             if task is not None:
@@ -151,12 +169,7 @@ class HttpServer:
         stream = response.stream
         if stream is None:
             raise AssertionError("only called for streams")
-        headers: CIMultiDict[str] = CIMultiDict(response.headers)
-        headers["Content-Type"] = response.content_type
-        headers.setdefault("Cache-Control", "no-cache, private")
-        for warning in response.warnings:
-            headers.add("Warning", warning)
-        answer = web.StreamResponse(status=response.status, headers=headers)
+        answer = web.StreamResponse(status=response.status, headers=_response_headers(response))
         task = asyncio.current_task()
         if task is not None:
             self._streams.add(task)
@@ -166,7 +179,9 @@ class HttpServer:
                 await answer.write(chunk)
             await answer.write_eof()
         except (ConnectionResetError, ConnectionAbortedError):
-            pass
+            # Whoever still listens is not to take this for the end of the content.
+            if native.transport is not None:
+                native.transport.abort()
         finally:
             if task is not None:
                 self._streams.discard(task)
@@ -199,47 +214,6 @@ class _WebSocket(MessageStream):
         await self._native.close()
 
 
-class _RawStream(ByteStream):
-    """The bytes of a connection after its upgrade. Acts as the parser of what the connection receives."""
-
-    def __init__(self, native: web.BaseRequest) -> None:
-        if native.transport is None:
-            raise ConnectionResetError("the client is gone")
-        self._transport = native.transport
-        self._protocol = native.protocol
-        self._received: asyncio.Queue[bytes] = asyncio.Queue()
-        # aiohttp calls two methods of its parsers, and those are here.
-        self._protocol.set_parser(self)  # type: ignore[arg-type]
-
-    def write_head(self, headers: Mapping[str, str]) -> None:
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        self._transport.write(f"HTTP/1.1 101 Switching Protocols\r\n{lines}\r\n".encode())
-
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        """Called by aiohttp's protocol with what arrives."""
-        if data:
-            self._received.put_nowait(bytes(data))
-        return False, b""
-
-    def feed_eof(self) -> None:
-        self._received.put_nowait(b"")
-
-    def set_exception(self, *_: object) -> None:
-        self._received.put_nowait(b"")
-
-    async def receive(self) -> bytes:
-        return await self._received.get()
-
-    async def send(self, data: bytes) -> None:
-        if self._transport.is_closing():
-            raise ConnectionResetError("the client is gone")
-        self._transport.write(data)
-        await self._protocol._drain_helper()
-
-    async def close(self) -> None:
-        self._transport.close()
-
-
 def _headers(native: Mapping[str, str]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for title, value in native.items():
@@ -248,6 +222,29 @@ def _headers(native: Mapping[str, str]) -> dict[str, str]:
         comma = "\n" if name.startswith("impersonate-") else ", "
         headers[name] = value if before is None else f"{before}{comma}{value}"
     return headers
+
+
+def _response_headers(response: Response) -> CIMultiDict[str]:
+    if response.passed_headers is not None:
+        return CIMultiDict(response.passed_headers)
+    headers: CIMultiDict[str] = CIMultiDict(response.headers)
+    headers["Content-Type"] = response.content_type
+    headers.setdefault("Cache-Control", "no-cache, private")
+    for warning in response.warnings:
+        headers.add("Warning", warning)
+    return headers
+
+
+def _switched(native: web.BaseRequest, headers: Iterable[tuple[str, str]]) -> RawStream:
+    """The connection after the answer that its protocol is another from now on."""
+    if native.transport is None:
+        raise ConnectionResetError("the client is gone")
+    stream = RawStream(native.protocol, native.transport)
+    # aiohttp calls two methods of its parsers, and those are there.
+    native.protocol.set_parser(stream)  # type: ignore[arg-type]
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    stream.write(f"HTTP/1.1 101 Switching Protocols\r\n{lines}\r\n".encode("latin-1"))
+    return stream
 
 
 def _upgrade_required() -> web.Response:
