@@ -2,10 +2,15 @@
 
 Both are shared by every reader in the process and never change. Whatever is derived from the stored bytes (the
 document, an encoded watch event) is made when first asked for, once, whoever asks.
+
+A decoded document weighs several times what its bytes do. Of the objects that a cache holds, only those that were
+`Recent`ly decoded keep theirs; another's is made again when it is asked for, unless a reader still holds it.
 """
 
 from __future__ import annotations
 
+import weakref
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +18,7 @@ import orjson
 
 from kube_core.meta.documents import Document, FrozenDict, Key, freeze
 
-__all__ = ["Change", "Stored", "encode"]
+__all__ = ["Change", "Recent", "Stored", "encode"]
 
 _METADATA = b'"metadata":{'
 _NO_LABELS: Mapping[str, str] = {}
@@ -28,43 +33,93 @@ def encode(document: Mapping[str, Any]) -> bytes:
     for name, value in document.items():
         if name not in ordered:
             ordered[name] = value
-    return orjson.dumps(ordered)
+    # These bytes are kept, and orjson's own have room for 16 KB behind them.
+    return orjson.dumps(ordered)[:-1] + b"}"
+
+
+class Recent:
+    """The objects that were decoded of late: up to `limit` bytes of their encoded form."""
+
+    def __init__(self, limit: int = 16 << 20) -> None:
+        self._limit = limit
+        self._held = 0
+        self._objects: deque[Stored] = deque()
+
+    def keep(self, stored: Stored) -> None:
+        """`stored` has been decoded; whatever was so the longest ago lets go of its document."""
+        self._objects.append(stored)
+        self._held += len(stored.data)
+        while self._held > self._limit:
+            oldest = self._objects.popleft()
+            self._held -= len(oldest.data)
+            oldest.let_go()
 
 
 class Stored:
     """An object as it stands in the store at `revision`. `data` is what `encode` made."""
 
-    __slots__ = ("_document", "_raw", "_split", "data", "key", "revision")
+    __slots__ = ("_document", "_elsewhere", "_raw", "_recent", "_split", "data", "key", "revision")
 
-    def __init__(self, key: Key, revision: int, data: bytes, raw: dict[str, Any] | None = None) -> None:
-        """`raw`: the document that `data` was encoded from, where it is at hand; nobody may write to it any more."""
+    def __init__(
+        self,
+        key: Key,
+        revision: int,
+        data: bytes,
+        raw: dict[str, Any] | None = None,
+        recent: Recent | None = None,
+    ) -> None:
+        """`raw`: the document that `data` was encoded from, where it is at hand; nobody may write to it any more.
+
+        `recent`: where to say that it was decoded, for an object that is held for long.
+        """
         self.key = key
         self.revision = revision
         self.data = data
         self._raw = raw
-        self._document: Document | None = None
+        self._recent = recent
+        self._document: FrozenDict | None = None
+        self._elsewhere: weakref.ref[FrozenDict] | None = None
         self._split = 0
+        if raw is not None and recent is not None:
+            recent.keep(self)
 
     @property
     def document(self) -> Document:
         """The object with its resourceVersion, frozen."""
-        if self._document is None:
-            raw = self._raw if self._raw is not None else orjson.loads(self.data)
+        document = self._document
+        if document is None:
+            document = self._elsewhere() if self._elsewhere is not None else None
+            if document is not None:
+                self._document = document
+                if self._recent is not None:
+                    self._recent.keep(self)
+                return document
+            raw = self._decoded()
             metadata = {**raw["metadata"], "resourceVersion": str(self.revision)}
-            self._document = FrozenDict({**freeze(raw), "metadata": freeze(metadata)})
-            self._raw = None
-        return self._document
+            document = self._document = FrozenDict({**freeze(raw), "metadata": freeze(metadata)})
+            self._raw = self._elsewhere = None
+        return document
+
+    def let_go(self) -> None:
+        """Keep what is decoded only as long as somebody else does."""
+        if self._document is not None:
+            self._elsewhere = weakref.ref(self._document)
+        self._document = self._raw = None
+
+    def _decoded(self) -> dict[str, Any]:
+        raw = self._raw
+        if raw is None:
+            raw = self._raw = orjson.loads(self.data)
+            if self._recent is not None:
+                self._recent.keep(self)
+        return raw
 
     @property
     def metadata(self) -> Mapping[str, Any]:
         """The metadata, for reading only. Cheaper than `document` where nobody needed that yet."""
-        if self._document is not None:
-            found: Mapping[str, Any] = self._document["metadata"]
-            return found
-        if self._raw is None:
-            self._raw = orjson.loads(self.data)
-        raw: Mapping[str, Any] = self._raw["metadata"]
-        return raw
+        document = self._document if self._document is not None else self._decoded()
+        metadata: Mapping[str, Any] = document["metadata"]
+        return metadata
 
     @property
     def labels(self) -> Mapping[str, str]:

@@ -62,7 +62,7 @@ def _refuse(self: object, *_args: object, **_kwargs: object) -> NoReturn:
 class FrozenDict(dict[str, Any]):
     """A `dict` that refuses to change."""
 
-    __slots__ = ()
+    __slots__ = ("__weakref__",)
     __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse
 
 

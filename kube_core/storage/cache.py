@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from kube_core.abc.store import Entry, KeyRange, Store, WatchBatch
 from kube_core.bus.bus import Bus, Interest, Subscription
-from kube_core.bus.changes import Change, Stored
+from kube_core.bus.changes import Change, Recent, Stored
 from kube_core.meta.documents import Key, MutableDocument
 from kube_core.meta.gvk import GroupResource
 from kube_core.meta.status import Expired
@@ -40,6 +40,8 @@ class ResourceCache:
         self._history: deque[Change] = deque(maxlen=HISTORY)
         #: Changes after this revision can be replayed.
         self.replayable_after = started
+        #: Called with each change in the turn in which it is applied: for what must never lag behind, and is quick.
+        self.followers: list[Callable[[Change], None]] = []
 
     def get(self, key: Key) -> Stored | None:
         return self._namespaces.get(key.namespace, _NONE).get(key.name)
@@ -91,6 +93,8 @@ class ResourceCache:
         if len(self._history) == HISTORY:
             self.replayable_after = self._history[0].revision
         self._history.append(change)
+        for follow in self.followers:
+            follow(change)
         return change
 
 
@@ -105,6 +109,7 @@ class WatchCache:
         self.bus = bus
         self.revision = 0
         self._started = 0
+        self._recent = Recent()
         self._resources: dict[GroupResource, ResourceCache] = {}
         self._expected: dict[int, tuple[bytes, MutableDocument]] = {}
         self._parsed: dict[str, tuple[GroupResource, Key]] = {}
@@ -119,7 +124,7 @@ class WatchCache:
         self.revision = self._started = found.revision
         for entry in found.entries:
             resource, key = keys.parse(entry.key)
-            self.resource(resource).load(Stored(key, entry.mod_revision, entry.value))
+            self.resource(resource).load(Stored(key, entry.mod_revision, entry.value, recent=self._recent))
         self._task = asyncio.create_task(self._follow(everything), name="watch-cache")
 
     async def stop(self) -> None:
@@ -196,7 +201,7 @@ class WatchCache:
     def _stored(self, key: Key, entry: Entry) -> Stored:
         expected = self._expected.pop(id(entry.value), None)
         raw = expected[1] if expected is not None and expected[0] is entry.value else None
-        return Stored(key, entry.mod_revision, entry.value, raw)
+        return Stored(key, entry.mod_revision, entry.value, raw, self._recent)
 
     def _release(self) -> None:
         waiting = []
