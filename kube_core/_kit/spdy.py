@@ -1,7 +1,12 @@
 """SPDY/3.1 as exec, attach and port-forward use it: many two-way streams on one connection. The server's side.
 
-Only what those clients need: they open streams with headers, send data and end them. There is no flow control, as
-there is none in the client libraries that speak this; backpressure is the connection's own.
+Only what those clients need: they open streams with headers, send data and end them.
+
+What arrives waits for its reader in a buffer of bounded size. The client libraries that speak this have no flow
+control, so when a stream's buffer is full, `feed` waits, the connection is not read, and TCP slows the peer down; a
+stream that nobody will read any more is told so (`discard`), lest it hold up the others. With a peer that shows that
+it has flow control, by a SETTINGS or WINDOW_UPDATE frame, windows are kept both ways: its are respected, and ours are
+given back as streams are read.
 
 A session is fed the bytes that arrive and is given a function to send bytes with, so it runs over an upgraded
 connection and inside WebSocket messages alike. Facts are from the SPDY protocol drafts 3 and 3.1.
@@ -12,15 +17,23 @@ from __future__ import annotations
 import asyncio
 import struct
 import zlib
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 __all__ = ["SpdyError", "SpdySession", "SpdyStream"]
 
 _SYN_STREAM, _SYN_REPLY, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _HEADERS, _WINDOW_UPDATE = 1, 2, 3, 4, 6, 7, 8, 9
 _FIN = 0x01
+_INITIAL_WINDOW_SIZE = 7
+#: Bytes that a side may send before the other gives it more, on a stream and on all; where nothing else was said.
+_WINDOW = 64 * 1024
+#: Bytes of a stream that wait for their reader before the connection is no longer read.
+BUFFERED = 256 * 1024
+#: Streams at once; more are refused.
+_MAXIMUM_STREAMS = 1000
 _VERSION = 3
 _MAXIMUM_FRAME = 1 << 20
-_CANCEL = 5
+_REFUSED_STREAM, _CANCEL = 3, 5
 
 #: The words that header compression starts from, each with its length in front, and a tail of common values.
 _WORDS = (
@@ -57,57 +70,91 @@ class SpdyStream:
     def __init__(self, session: SpdySession, stream_id: int, headers: Mapping[str, str]) -> None:
         self.id = stream_id
         self.headers = headers
+        #: What may still be sent, as far as the peer counts it.
+        self.window = session.initial_window
         self._session = session
-        self._received: asyncio.Queue[bytes] = asyncio.Queue()
-        self._ended = False
+        self._received: deque[bytes] = deque()
+        self._size = 0
+        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
+        self._discards = False
         self._closed = False
         self._peer_closed = False
 
     async def receive(self) -> bytes:
         """The next data; b"" once the peer has ended its side, or the session is over."""
-        if self._ended and self._received.empty():
-            return b""
-        data = await self._received.get()
-        if not data:
-            self._ended = True
+        while not self._received:
+            if self._peer_closed:
+                return b""
+            self._changed.clear()
+            await self._changed.wait()
+        data = self._received.popleft()
+        self._size -= len(data)
+        self._room.set()
+        await self._session._give_back(self, len(data))
         return data
 
     async def send(self, data: bytes) -> None:
         """Data to the peer; nothing once this side is closed."""
         if not self._closed and data:
-            await self._session._send_data(self.id, data, fin=False)
+            await self._session._send_data(self, data, fin=False)
 
     async def close(self) -> None:
         """End this side."""
         if not self._closed:
             self._closed = True
             self._session._drop_if_over(self)
-            await self._session._send_data(self.id, b"", fin=True)
+            await self._session._send_data(self, b"", fin=True)
 
     async def reset(self) -> None:
         """Give the stream up, both ways."""
         if not self._closed:
             self._closed = True
             await self._session._send_control(_RST_STREAM, 0, struct.pack(">II", self.id, _CANCEL))
+        self.discard()
         self.end()
         self._session._drop_if_over(self)
 
-    def put(self, data: bytes, *, fin: bool) -> None:
-        """Called by the session for what arrived."""
-        if data:
-            self._received.put_nowait(data)
+    def discard(self) -> None:
+        """Nobody reads this stream any more: what it brings is thrown away, and holds nothing up."""
+        self._discards = True
+        self._received.clear()
+        self._size = 0
+        self._room.set()
+
+    async def put(self, data: bytes, *, fin: bool) -> None:
+        """Called by the session for what arrived; returns when there is room for more."""
+        if data and self._discards:
+            await self._session._give_back(self, len(data))
+        elif data:
+            self._received.append(data)
+            self._size += len(data)
         if fin:
             self.end()
+        self._changed.set()
+        while self._size > BUFFERED:
+            self._room.clear()
+            await self._room.wait()
 
     @property
     def over(self) -> bool:
         """Whether both sides have ended it."""
         return self._closed and self._peer_closed
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more can be sent."""
+        return self._closed
+
     def end(self) -> None:
         """Called when no more will arrive."""
         self._peer_closed = True
-        self._received.put_nowait(b"")
+        self._changed.set()
+
+    def abandon(self) -> None:
+        """Called when the peer gave the stream up, or is gone: nothing more can be sent, either."""
+        self._closed = True
+        self.end()
 
 
 class SpdySession:
@@ -122,6 +169,12 @@ class SpdySession:
         self._inflate = zlib.decompressobj(zdict=dictionary)
         self._deflate = zlib.compressobj(level=1, zdict=dictionary)
         self._lock = asyncio.Lock()
+        #: The peer has flow control.
+        self._windows = False
+        self.initial_window = _WINDOW
+        self._window = _WINDOW
+        self._widened = asyncio.Event()
+        self._over = False
 
     async def feed(self, data: bytes) -> None:
         """Take bytes from the peer. Raises `SpdyError`."""
@@ -131,9 +184,11 @@ class SpdySession:
 
     def end(self) -> None:
         """The connection is gone: every stream ends."""
+        self._over = True
         for stream in list(self._streams.values()):
-            stream.end()
+            stream.abandon()
         self._streams.clear()
+        self._widened.set()
 
     def _frames(self) -> Iterator[bytes]:
         while len(self._buffer) >= 8:
@@ -152,7 +207,7 @@ class SpdySession:
         if not first & 0x8000_0000:
             stream = self._streams.get(first)
             if stream is not None:
-                stream.put(payload, fin=bool(flags & _FIN))
+                await stream.put(payload, fin=bool(flags & _FIN))
                 self._drop_if_over(stream)
             return
         version, kind = (first >> 16) & 0x7FFF, first & 0xFFFF
@@ -163,12 +218,17 @@ class SpdySession:
         elif kind == _RST_STREAM:
             stream = self._streams.pop(_stream_id(payload), None)
             if stream is not None:
-                stream._closed = True
-                stream.end()
+                stream.abandon()
+                self._widened.set()
         elif kind == _PING:
             await self._send_control(_PING, 0, struct.pack(">I", _number(payload)))
         elif kind == _GOAWAY:
-            self.end()
+            for stream in self._streams.values():
+                stream.end()
+        elif kind == _WINDOW_UPDATE:
+            self._widen(payload)
+        elif kind == _SETTINGS:
+            self._settle(payload)
         elif kind == _HEADERS:
             # Header blocks share one compression state, so even those that say nothing to us must be read.
             self._headers(payload[4:])
@@ -179,7 +239,11 @@ class SpdySession:
         stream_id = _stream_id(payload)
         if stream_id in self._streams:
             raise SpdyError(f"stream {stream_id} is open already")
-        stream = SpdyStream(self, stream_id, self._headers(payload[10:]))
+        headers = self._headers(payload[10:])
+        if len(self._streams) >= _MAXIMUM_STREAMS:
+            await self._send_control(_RST_STREAM, 0, struct.pack(">II", stream_id, _REFUSED_STREAM))
+            return
+        stream = SpdyStream(self, stream_id, headers)
         self._streams[stream_id] = stream
         if fin:
             stream.end()
@@ -215,10 +279,58 @@ class SpdySession:
         async with self._lock:
             await self._send(_control(kind, flags, payload))
 
-    async def _send_data(self, stream_id: int, data: bytes, *, fin: bool) -> None:
-        async with self._lock:
-            head = struct.pack(">II", stream_id, ((_FIN if fin else 0) << 24) | len(data))
-            await self._send(head + data)
+    async def _send_data(self, stream: SpdyStream, data: bytes, *, fin: bool) -> None:
+        while True:
+            piece = data
+            if self._windows and data:
+                room = min(stream.window, self._window)
+                if room <= 0:
+                    self._widened.clear()
+                    await self._widened.wait()
+                    if self._over or stream.closed:
+                        return
+                    continue
+                piece = data[:room]
+            # Counted with every peer: one that has flow control may show it late.
+            stream.window -= len(piece)
+            self._window -= len(piece)
+            data = data[len(piece) :]
+            async with self._lock:
+                head = struct.pack(">II", stream.id, ((_FIN if fin and not data else 0) << 24) | len(piece))
+                await self._send(head + piece)
+            if not data:
+                return
+
+    def _widen(self, payload: bytes) -> None:
+        """The peer has read something, and takes more."""
+        self._windows = True
+        if len(payload) < 8:
+            raise SpdyError("a WINDOW_UPDATE frame is cut short")
+        stream_id, size = _stream_id(payload), int.from_bytes(payload[4:8], "big") & 0x7FFF_FFFF
+        if stream_id == 0:
+            self._window += size
+        elif (stream := self._streams.get(stream_id)) is not None:
+            stream.window += size
+        self._widened.set()
+
+    def _settle(self, payload: bytes) -> None:
+        self._windows = True
+        count = _number(payload)
+        for start in range(4, 4 + 8 * min(count, len(payload) // 8), 8):
+            identity = int.from_bytes(payload[start : start + 4], "big") & 0x00FF_FFFF
+            value = int.from_bytes(payload[start + 4 : start + 8], "big")
+            if identity == _INITIAL_WINDOW_SIZE:
+                for stream in self._streams.values():
+                    stream.window += value - self.initial_window
+                self.initial_window = value
+                self._widened.set()
+
+    async def _give_back(self, stream: SpdyStream, size: int) -> None:
+        """Let a peer that has flow control send as much again as was read."""
+        if not self._windows or self._over:
+            return
+        for stream_id in (0, *(() if stream.over or stream._peer_closed else (stream.id,))):
+            await self._send_control(_WINDOW_UPDATE, 0, struct.pack(">II", stream_id, size))
 
 
 def _control(kind: int, flags: int, payload: bytes) -> bytes:

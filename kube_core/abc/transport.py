@@ -49,6 +49,9 @@ class ByteStream(abc.ABC):
     @abc.abstractmethod
     async def send(self, data: bytes) -> None: ...
 
+    async def finish(self) -> None:
+        """Tell the peer that nothing more is sent, where the connection can; what it sends is received on."""
+
     @abc.abstractmethod
     async def close(self) -> None: ...
 

@@ -100,28 +100,38 @@ class _Forwarding:
         try:
             connection = await self._node.port_forward(self._pod.namespace, self._pod.name, int(port))
         except (StatusError, OSError, ValueError) as problem:
-            text = f"error forwarding port {port} to pod {self._pod.name}: {problem}"
-            await error.send(text.encode())
+            await error.send(_problem(port, self._pod, problem))
             await error.close()
             await data.reset()
             return
+        there = asyncio.create_task(_to_pod(data, connection))
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(_pump(data.receive, connection.send, connection))
-                await _pump(connection.receive, data.send, None)
-                await data.close()
-                await error.close()
+            while piece := await connection.receive():
+                await data.send(piece)
+            await data.close()
+        except StatusError as problem:
+            await error.send(_problem(port, self._pod, problem))
+            await data.reset()
+        except ConnectionError:
+            await data.reset()
         finally:
+            # The pod has ended its side, or is gone: what the client still sends has nowhere to go.
+            data.discard()
+            there.cancel()
+            await asyncio.gather(there, return_exceptions=True)
             await connection.close()
+        await error.close()
 
 
-async def _pump(
-    receive: Callable[[], Awaitable[bytes]], send: Callable[[bytes], Awaitable[None]], finish: ByteStream | None
-) -> None:
+async def _to_pod(data: SpdyStream, connection: ByteStream) -> None:
+    """What the client sends, and that it has ended: the pod may still answer then."""
     try:
-        while data := await receive():
-            await send(data)
+        while piece := await data.receive():
+            await connection.send(piece)
+        await connection.finish()
     except ConnectionError:
-        pass
-    if finish is not None:
-        await finish.close()
+        data.discard()
+
+
+def _problem(port: str, pod: Key, problem: Exception) -> bytes:
+    return f"error forwarding port {port} to pod {pod.name}: {problem}".encode()

@@ -15,10 +15,9 @@ from kube_core.meta.status import BadRequest, invalid
 from kube_core.meta.times import parse_time
 from kube_core.registry.context import Context
 from kube_core.registry.generic import Registry
+from kube_core.registry.options import flag
 
 __all__ = ["Logs"]
-
-_TRUE = ("1", "true", "True", "TRUE", "t", "T")
 
 
 class Logs:
@@ -54,9 +53,9 @@ def _options(request: Request, pod: str) -> LogRequest:
     except ValueError:
         raise BadRequest(f"sinceTime: {since!r} is not a time") from None
     options = LogRequest(
-        follow=request.parameter("follow") in _TRUE,
-        previous=request.parameter("previous") in _TRUE,
-        timestamps=request.parameter("timestamps") in _TRUE,
+        follow=flag(request.parameter("follow")),
+        previous=flag(request.parameter("previous")),
+        timestamps=flag(request.parameter("timestamps")),
         tail_lines=_number(request, "tailLines"),
         since_seconds=_number(request, "sinceSeconds"),
         since_time=since_time,

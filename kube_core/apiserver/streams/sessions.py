@@ -17,17 +17,17 @@ from kube_core._kit.spdy import SpdyError, SpdySession, SpdyStream
 from kube_core.abc.runtime import ExecRequest, ExecSession
 from kube_core.abc.transport import ByteStream, MessageStream, Request, Response, Upgrade
 from kube_core.apiserver.requests import RequestInfo
+from kube_core.apiserver.streams.channels import CLOSE, ERROR, RESIZE, STDERR, STDIN, STDOUT
 from kube_core.apiserver.streams.pods import NodeConnector, find_target
 from kube_core.meta.status import BadRequest, StatusError
 from kube_core.registry.context import Context
 from kube_core.registry.generic import Registry
+from kube_core.registry.options import flag
 
 __all__ = ["Attach", "Exec"]
 
-STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 _PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io")
 _SPDY_PROTOCOLS = ("v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io")
-_TRUE = ("1", "true", "True", "TRUE", "t", "T")
 #: Seconds that a SPDY client gets to open its streams (upstream's default).
 _STREAMS_TIMEOUT = 30.0
 
@@ -77,8 +77,8 @@ def _options(request: Request, *, command: bool) -> ExecRequest:
     words = tuple(value for name, value in request.query if name == "command")
     if command and not words:
         raise BadRequest("you must specify at least 1 command for the container")
-    tty = request.parameter("tty") in _TRUE
-    streams = {name: request.parameter(name) in _TRUE for name in ("stdin", "stdout", "stderr")}
+    tty = flag(request.parameter("tty"))
+    streams = {name: flag(request.parameter(name)) for name in ("stdin", "stdout", "stderr")}
     if not any(streams.values()):
         raise BadRequest("you must specify at least 1 of stdin, stdout, stderr")
     return ExecRequest(words, streams["stdin"], streams["stdout"], streams["stderr"] and not tty, tty)
@@ -202,7 +202,7 @@ async def _run(session: ExecSession, send: Send, reader: asyncio.Task[None]) -> 
     try:
         async for stream, data in session.output():
             await send(STDOUT if stream == "stdout" else STDERR, data)
-        await send(ERROR, orjson.dumps(_outcome(await session.exit_code())))
+        await send(ERROR, orjson.dumps(await _end(session)))
     except (ConnectionError, RuntimeError):
         # The client went away in the middle of it.
         pass
@@ -210,6 +210,14 @@ async def _run(session: ExecSession, send: Send, reader: asyncio.Task[None]) -> 
         reader.cancel()
         await asyncio.gather(reader, return_exceptions=True)
         await session.close()
+
+
+async def _end(session: ExecSession) -> dict[str, Any]:
+    """How it ended, as a Status."""
+    try:
+        return _outcome(await session.exit_code())
+    except StatusError as error:
+        return error.to_document()
 
 
 def _outcome(code: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from kube_core._kit.spdy import SpdyError, SpdySession, SpdyStream
 
 pytestmark = pytest.mark.anyio
 
-SYN_STREAM, SYN_REPLY, RST_STREAM, SETTINGS, PING, GOAWAY, HEADERS = 1, 2, 3, 4, 6, 7, 8
+SYN_STREAM, SYN_REPLY, RST_STREAM, SETTINGS, PING, GOAWAY, HEADERS, WINDOW_UPDATE = 1, 2, 3, 4, 6, 7, 8, 9
 FIN = 1
 
 
@@ -61,7 +61,8 @@ class Client:
             rest = payload[4:]
             if kind == SYN_REPLY:
                 rest = self._inflate.decompress(rest)
-            found.append(({SYN_REPLY: "reply", RST_STREAM: "reset", PING: "ping"}[kind], number, flags, rest))
+            names = {SYN_REPLY: "reply", RST_STREAM: "reset", PING: "ping", WINDOW_UPDATE: "window"}
+            found.append((names[kind], number, flags, rest))
         return found
 
 
@@ -247,8 +248,77 @@ async def test_a_stream_is_opened_once() -> None:
 
 async def test_a_frame_of_a_megabyte_is_taken() -> None:
     client = Client()
-    await client.session.feed(client.open(1, {"a": "b"}) + data(1, bytes(1 << 20)))
+    await client.session.feed(client.open(1, {"a": "b"}))
+    feeding = asyncio.create_task(client.session.feed(data(1, bytes(1 << 20))))
     assert len(await client.opened[0].receive()) == 1 << 20
+    await feeding
+
+
+async def turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_a_stream_that_nobody_reads_holds_the_connection_up_until_it_is_read() -> None:
+    client = Client()
+    await client.session.feed(client.open(1, {"a": "b"}) + data(1, bytes(spdy.BUFFERED)))
+    feeding = asyncio.create_task(client.session.feed(data(1, b"more")))
+    await turns()
+    assert not feeding.done()
+    await client.opened[0].receive()
+    await feeding
+    assert await client.opened[0].receive() == b"more"
+
+
+async def test_a_stream_that_nobody_will_read_holds_nothing_up() -> None:
+    client = Client()
+    await client.session.feed(client.open(1, {"a": "b"}) + client.open(3, {"a": "b"}))
+    feeding = asyncio.create_task(client.session.feed(data(1, bytes(2 * spdy.BUFFERED)) + data(3, b"next")))
+    await turns()
+    client.opened[0].discard()
+    await feeding
+    await client.session.feed(data(1, bytes(spdy.BUFFERED)) + data(1, b"end"))
+    assert await client.opened[1].receive() == b"next"
+
+
+async def test_windows_are_respected_and_given_back_with_a_peer_that_has_them() -> None:
+    client = Client()
+    settings = control(SETTINGS, struct.pack(">III", 1, 7, 100))
+    await client.session.feed(settings + client.open(1, {"a": "b"}))
+    stream = client.opened[0]
+    client.answers()
+    sending = asyncio.create_task(stream.send(bytes(150)))
+    await turns()
+    assert [(what, len(payload)) for what, _, _, payload in client.answers()] == [("data", 100)]
+    await client.session.feed(control(WINDOW_UPDATE, struct.pack(">II", 1, 30)))
+    await turns()
+    assert [(what, len(payload)) for what, _, _, payload in client.answers()] == [("data", 30)]
+    await client.session.feed(control(WINDOW_UPDATE, struct.pack(">II", 1, 1000)))
+    await sending
+    assert [len(payload) for _, _, _, payload in client.answers()] == [20]
+    await client.session.feed(data(1, b"12345"))
+    assert await stream.receive() == b"12345"
+    given = [(what, number, payload) for what, number, _, payload in client.answers()]
+    assert given == [("window", each, struct.pack(">I", 5)) for each in (0, 1)]
+
+
+async def test_a_sender_that_waits_for_its_window_ends_with_the_stream() -> None:
+    client = Client()
+    await client.session.feed(control(SETTINGS, struct.pack(">III", 1, 7, 0)) + client.open(1, {"a": "b"}))
+    sending = asyncio.create_task(client.opened[0].send(b"never"))
+    await turns()
+    assert not sending.done()
+    await client.session.feed(control(RST_STREAM, struct.pack(">II", 1, 5)))
+    await sending
+
+
+async def test_streams_beyond_a_thousand_are_refused() -> None:
+    client = Client()
+    for number in range(1, 2001, 2):
+        await client.session.feed(client.open(number, {"a": "b"}))
+    client.answers()
+    await client.session.feed(client.open(2001, {"a": "b"}))
+    assert client.answers() == [("reset", 2001, 0, struct.pack(">I", 3))]
 
 
 @given(st.binary(max_size=200))

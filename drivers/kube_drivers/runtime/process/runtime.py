@@ -464,6 +464,10 @@ class _Connected(ByteStream):
         self._writer.write(data)
         await self._writer.drain()
 
+    async def finish(self) -> None:
+        if not self._writer.is_closing():
+            self._writer.write_eof()
+
     async def close(self) -> None:
         self._writer.close()
 
