@@ -26,6 +26,7 @@ __all__ = [
     "Upgrade",
     "User",
     "WatchEvent",
+    "WatchRequest",
 ]
 
 
@@ -159,21 +160,34 @@ class WatchEvent:
     object: Document
 
 
+@attrs.frozen
+class WatchRequest:
+    """What to hear of: changes to `resource` after `resource_version` ("": what is there, and then changes).
+
+    `namespace` and `name` are "" for all. With `metadata_only` the caller looks at metadata alone, so objects may lack
+    everything else; a server whose documents are shared gives whole ones.
+    """
+
+    resource: ResourceType
+    namespace: str = ""
+    name: str = ""
+    label_selector: str = ""
+    field_selector: str = ""
+    resource_version: str = ""
+    metadata_only: bool = False
+
+    @property
+    def fields(self) -> str:
+        """The field selector with the name in it, as it goes over HTTP."""
+        named = f"metadata.name={self.name}" if self.name else ""
+        return ",".join(part for part in (named, self.field_selector) if part)
+
+
 class EventSource(Protocol):
     """Where the local transport gets watch events from without a socket: the server's bus, given by `cluster.py`."""
 
-    def watch(
-        self,
-        resource: ResourceType,
-        *,
-        user: User,
-        namespace: str = "",
-        name: str = "",
-        label_selector: str = "",
-        field_selector: str = "",
-        resource_version: str = "",
-    ) -> AsyncIterator[WatchEvent]:
-        """Events after `resource_version`, objects frozen and shared.
+    def watch(self, wanted: WatchRequest, user: User) -> AsyncIterator[WatchEvent]:
+        """Events after `wanted.resource_version`, objects frozen and shared.
 
         Raises `Expired` (410) where that is too old, and later when this subscriber falls too far behind.
         """

@@ -19,7 +19,7 @@ from kube_core._kit.logs import get_logger
 from kube_core._kit.random import Random
 from kube_core.abc.node import NodeStreams
 from kube_core.abc.store import Store, StoreError
-from kube_core.abc.transport import Request, Response, User, WatchEvent
+from kube_core.abc.transport import Request, Response, User, WatchEvent, WatchRequest
 from kube_core.admission.chain import AdmissionContext, AdmissionSpec, Chain, Reader, Writer
 from kube_core.api.descriptors import builtin_descriptors
 from kube_core.api.schemas import builtin
@@ -182,25 +182,14 @@ class ApiServer:
             own.add(descriptor)
         await bootstrap.publish_address(own, Chain(), bootstrap.Address(host, port))
 
-    async def watch(
-        self,
-        resource: ResourceType,
-        *,
-        user: User,
-        namespace: str = "",
-        name: str = "",
-        label_selector: str = "",
-        field_selector: str = "",
-        resource_version: str = "",
-    ) -> AsyncIterator[WatchEvent]:
+    async def watch(self, wanted: WatchRequest, user: User) -> AsyncIterator[WatchEvent]:
         """The event source of local transports (`kube_core.abc.transport.EventSource`)."""
+        resource = wanted.resource
         registry = self.catalogue.registry(resource.group, resource.version, resource.plural)
         if registry is None:
             raise NotFound("the server could not find the requested resource", details={})
-        if name:
-            field_selector = ",".join(filter(None, (field_selector, f"metadata.name={name}")))
-        selection = select(registry, namespace, label_selector, field_selector)
-        options = ListOptions(watch=True, resource_version=resource_version)
+        selection = select(registry, wanted.namespace, wanted.label_selector, wanted.fields)
+        options = ListOptions(watch=True, resource_version=wanted.resource_version)
         start = await watching.begin(registry, selection, options, limit=100_000)
         async for event in watching.document_events(registry, start):
             yield event

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import attrs
 
-from kube_core.abc.transport import Request, WatchEvent
+from kube_core.abc.transport import Request, WatchEvent, WatchRequest
 from kube_core.api.types import ResourceType
 from kube_core.client.transport import Transport
 from kube_core.meta.documents import Document, FrozenDict, MutableDocument, name_of, namespace_of
@@ -209,14 +209,8 @@ class ApiClient:
         metadata_only: bool = False,
     ) -> AsyncIterator[WatchEvent]:
         """Events after `resource_version`, until the server ends the watch. Raises `Expired`."""
-        watch = self.transport.watch_metadata if metadata_only else self.transport.watch
-        return watch(
-            resource,
-            namespace=namespace,
-            name=name,
-            label_selector=label_selector,
-            field_selector=field_selector,
-            resource_version=resource_version,
+        return self.transport.watch(
+            WatchRequest(resource, namespace, name, label_selector, field_selector, resource_version, metadata_only)
         )
 
     async def get_path(self, path: str, query: Sequence[tuple[str, str]] = (), *, accept: str = "") -> Document:

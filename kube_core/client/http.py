@@ -23,8 +23,7 @@ import yarl
 
 from kube_core._kit.clock import Clock, SystemClock
 from kube_core._kit.random import Random
-from kube_core.abc.transport import ByteStream, Request, Response, WatchEvent
-from kube_core.api.types import ResourceType
+from kube_core.abc.transport import ByteStream, Request, Response, WatchEvent, WatchRequest
 from kube_core.client.connection import ClientCertificate, Connection, client_ssl_context
 from kube_core.client.credentials import Credentials
 from kube_core.client.transport import Transport
@@ -76,32 +75,10 @@ class HttpTransport(Transport):
             attempt += 1
             await self._clock.sleep(delay)
 
-    async def watch(
-        self,
-        resource: ResourceType,
-        *,
-        namespace: str = "",
-        name: str = "",
-        label_selector: str = "",
-        field_selector: str = "",
-        resource_version: str = "",
-    ) -> AsyncIterator[WatchEvent]:
-        query = _watch_query(name, label_selector, field_selector, resource_version)
-        async for event in self._watch(resource.path(namespace), query, "application/json"):
-            yield event
-
-    async def watch_metadata(
-        self,
-        resource: ResourceType,
-        *,
-        namespace: str = "",
-        name: str = "",
-        label_selector: str = "",
-        field_selector: str = "",
-        resource_version: str = "",
-    ) -> AsyncIterator[WatchEvent]:
-        query = _watch_query(name, label_selector, field_selector, resource_version)
-        async for event in self._watch(resource.path(namespace), query, _METADATA):
+    async def watch(self, wanted: WatchRequest) -> AsyncIterator[WatchEvent]:
+        query = _watch_query(wanted)
+        accept = _METADATA if wanted.metadata_only else "application/json"
+        async for event in self._watch(wanted.resource.path(wanted.namespace), query, accept):
             yield event
 
     async def stream(self, request: Request) -> AsyncIterator[bytes]:
@@ -297,16 +274,14 @@ def _event(line: bytes) -> WatchEvent:
     return event
 
 
-def _watch_query(name: str, label_selector: str, field_selector: str, resource_version: str) -> list[tuple[str, str]]:
+def _watch_query(wanted: WatchRequest) -> list[tuple[str, str]]:
     query = [("watch", "true"), ("allowWatchBookmarks", "true")]
-    if name:
-        field_selector = ",".join(part for part in (f"metadata.name={name}", field_selector) if part)
-    if label_selector:
-        query.append(("labelSelector", label_selector))
-    if field_selector:
-        query.append(("fieldSelector", field_selector))
-    if resource_version:
-        query.append(("resourceVersion", resource_version))
+    asked = {
+        "labelSelector": wanted.label_selector,
+        "fieldSelector": wanted.fields,
+        "resourceVersion": wanted.resource_version,
+    }
+    query += [(name, value) for name, value in asked.items() if value]
     return query
 
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import ClassVar
 
-from kube_core.abc.transport import ByteStream, EventSource, Handler, Request, Response, User, WatchEvent
-from kube_core.api.types import ResourceType
+from kube_core.abc.transport import ByteStream, EventSource, Handler, Request, Response, User, WatchEvent, WatchRequest
 from kube_core.client.transport import Transport
 from kube_core.meta.status import ServiceUnavailable, StatusError
 
@@ -42,26 +41,9 @@ class LocalTransport(Transport):
             raise await _failure(response)
         return response
 
-    async def watch(
-        self,
-        resource: ResourceType,
-        *,
-        namespace: str = "",
-        name: str = "",
-        label_selector: str = "",
-        field_selector: str = "",
-        resource_version: str = "",
-    ) -> AsyncIterator[WatchEvent]:
+    async def watch(self, wanted: WatchRequest) -> AsyncIterator[WatchEvent]:
         self._check_open()
-        events = self._source.watch(
-            resource,
-            user=self.user,
-            namespace=namespace,
-            name=name,
-            label_selector=label_selector,
-            field_selector=field_selector,
-            resource_version=resource_version,
-        )
+        events = self._source.watch(wanted, self.user)
         try:
             async for event in events:
                 if event.type == "ERROR":

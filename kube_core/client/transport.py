@@ -10,8 +10,7 @@ import abc
 from collections.abc import AsyncIterator
 from typing import ClassVar
 
-from kube_core.abc.transport import ByteStream, Request, Response, WatchEvent
-from kube_core.api.types import ResourceType
+from kube_core.abc.transport import ByteStream, Request, Response, WatchEvent, WatchRequest
 
 __all__ = ["Transport"]
 
@@ -27,40 +26,11 @@ class Transport(abc.ABC):
         """Send one request. Raises the `StatusError` of a failure, and `ServiceUnavailable` for a dead peer."""
 
     @abc.abstractmethod
-    def watch(
-        self,
-        resource: ResourceType,
-        *,
-        namespace: str = "",
-        name: str = "",
-        label_selector: str = "",
-        field_selector: str = "",
-        resource_version: str = "",
-    ) -> AsyncIterator[WatchEvent]:
-        """Events after `resource_version` until the server ends the watch. Raises `Expired` when it is too old.
+    def watch(self, wanted: WatchRequest) -> AsyncIterator[WatchEvent]:
+        """Events after `wanted.resource_version` until the server ends the watch. Raises `Expired` when it is too old.
 
         An ERROR event is raised as its `StatusError`, never yielded; BOOKMARK events are yielded.
         """
-
-    def watch_metadata(
-        self,
-        resource: ResourceType,
-        *,
-        namespace: str = "",
-        name: str = "",
-        label_selector: str = "",
-        field_selector: str = "",
-        resource_version: str = "",
-    ) -> AsyncIterator[WatchEvent]:
-        """Like `watch`, for a caller that looks at metadata alone: objects may lack everything else."""
-        return self.watch(
-            resource,
-            namespace=namespace,
-            name=name,
-            label_selector=label_selector,
-            field_selector=field_selector,
-            resource_version=resource_version,
-        )
 
     @abc.abstractmethod
     async def connect(self, request: Request) -> ByteStream:

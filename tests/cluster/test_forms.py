@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kube_core.abc.transport import User
+from kube_core.abc.transport import User, WatchRequest
 from kube_core.api.types import ResourceType
 from kube_core.cluster import Cluster
 from kube_core.meta.status import AlreadyExists, NotFound
@@ -57,7 +57,7 @@ async def test_an_event_is_one_object_in_both_groups(cluster: Cluster) -> None:
 
 async def test_lists_and_watches_show_the_form_that_is_asked_for(cluster: Cluster) -> None:
     server = cluster.server
-    watch = server.watch(OLD_EVENTS, user=ANYONE, namespace="default", field_selector="involvedObject.kind=Pod")
+    watch = server.watch(WatchRequest(OLD_EVENTS, "default", field_selector="involvedObject.kind=Pod"), ANYONE)
     first: asyncio.Future[Any] = asyncio.ensure_future(anext(watch))
     made = await cluster.client.create(NEW_EVENTS, event("e"))
     seen = await first

@@ -14,7 +14,7 @@ import attrs
 
 from kube_core._kit.clock import FakeClock
 from kube_core._kit.random import Random
-from kube_core.abc.transport import Request, Response, User, WatchEvent
+from kube_core.abc.transport import Request, Response, User, WatchEvent, WatchRequest
 from kube_core.api.types import ResourceType
 from kube_core.client.client import ApiClient
 from kube_core.client.local import LocalTransport
@@ -124,21 +124,11 @@ class FakeApi:
         except StatusError as error:
             return Response(status=error.code, document=error.to_document())
 
-    async def watch(
-        self,
-        resource: ResourceType,
-        *,
-        user: User,
-        namespace: str = "",
-        name: str = "",
-        label_selector: str = "",
-        field_selector: str = "",
-        resource_version: str = "",
-    ) -> AsyncIterator[WatchEvent]:
+    async def watch(self, wanted: WatchRequest, user: User) -> AsyncIterator[WatchEvent]:
         self.watches_opened += 1
         if self._failures:
             raise self._failures.pop(0)
-        after, this_round = int(resource_version or self.revision), self._watch_round
+        after, this_round = int(wanted.resource_version or self.revision), self._watch_round
         if after < self._compacted:
             raise Expired(f"too old resource version: {after} ({self._compacted})")
         position = next((i for i, change in enumerate(self._changes) if change.revision > after), len(self._changes))
@@ -149,8 +139,9 @@ class FakeApi:
             while position < len(self._changes):
                 change = self._changes[position]
                 position += 1
+                namespace = wanted.namespace
                 here = not namespace or change.event.object["metadata"].get("namespace", namespace) == namespace
-                if change.resource == resource and here:
+                if change.resource == wanted.resource and here:
                     yield change.event
             await changed.wait()
 

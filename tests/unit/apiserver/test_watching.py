@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from fakes.server import ADMIN, Caller
-from kube_core.abc.transport import Response
+from kube_core.abc.transport import Response, WatchRequest
 from kube_core.api import resources
 from kube_core.meta.status import Expired
 
@@ -196,7 +196,7 @@ async def test_a_server_that_stops_ends_its_watches(api: Caller) -> None:
 
 
 async def test_a_reader_in_this_process_gets_documents_and_410_when_it_is_too_slow(api: Caller) -> None:
-    local = api.server.watch(resources.CONFIG_MAPS, user=ADMIN, namespace="default", name="a")
+    local = api.server.watch(WatchRequest(resources.CONFIG_MAPS, "default", "a"), ADMIN)
     await api.post(MAPS, config_map("b"))
     await api.post(MAPS, config_map("a"))
     event = await anext(local)
@@ -206,4 +206,4 @@ async def test_a_reader_in_this_process_gets_documents_and_410_when_it_is_too_sl
     await local.aclose()  # type: ignore[attr-defined]
     api.registry(resources.CONFIG_MAPS).cache.replayable_after = 3
     with pytest.raises(Expired):
-        await anext(api.server.watch(resources.CONFIG_MAPS, user=ADMIN, resource_version="1"))
+        await anext(api.server.watch(WatchRequest(resources.CONFIG_MAPS, resource_version="1"), ADMIN))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fakes.api import PODS
-from kube_core.abc.transport import ByteStream, Request, Response, User, WatchEvent
+from kube_core.abc.transport import ByteStream, Request, Response, User, WatchEvent, WatchRequest
 from kube_core.client.client import ApiClient
 from kube_core.client.local import LocalTransport
 from kube_core.meta.documents import freeze
@@ -26,15 +26,15 @@ class Server:
         self.answer = answer or Response(document={})
         self.events = events
         self.seen: list[Request] = []
-        self.watches: list[dict[str, Any]] = []
+        self.watches: list[tuple[WatchRequest, User]] = []
         self.closed = False
 
     async def handle(self, request: Request) -> Response:
         self.seen.append(request)
         return self.answer
 
-    async def watch(self, resource: Any, **options: Any) -> AsyncIterator[WatchEvent]:
-        self.watches.append({"resource": resource, **options})
+    async def watch(self, wanted: WatchRequest, user: User) -> AsyncIterator[WatchEvent]:
+        self.watches.append((wanted, user))
         try:
             for event in self.events:
                 yield event
@@ -78,9 +78,7 @@ async def test_watch_passes_its_selection_and_ends_with_its_reader() -> None:
     assert await anext(watch) is events[0]
     await watch.aclose()
     assert server.closed
-    [asked] = server.watches
-    assert (asked["user"], asked["namespace"], asked["label_selector"]) == (USER, "web", "x=y")
-    assert asked["resource_version"] == "7"
+    assert server.watches == [(WatchRequest(PODS, "web", label_selector="x=y", resource_version="7"), USER)]
 
 
 async def test_error_event_is_raised() -> None:
