@@ -15,8 +15,10 @@ import orjson
 
 from kube_core.abc.transport import User
 from kube_core.admission.chain import AdmissionContext, AdmissionPlugin
+from kube_core.auth.attributes import AccessAttributes, Rule
+from kube_core.auth.authentication import MASTERS
 from kube_core.auth.authorization import Authorizer
-from kube_core.auth.rbac import GROUP, AccessAttributes, Rule, missing
+from kube_core.auth.rbac import GROUP, missing
 from kube_core.meta.documents import Document
 from kube_core.meta.status import forbidden, not_found
 from kube_core.registry.context import Attributes
@@ -42,27 +44,31 @@ class EscalationCheck(AdmissionPlugin):
         document, resource = attributes.object, attributes.resource
         if document is None or resource.group != GROUP or _same(document, attributes.old):
             return
+        if MASTERS in attributes.user.groups:
+            return
         namespace = attributes.key.namespace
         if resource.plural in _ROLES:
-            if self._may(attributes.user, "escalate", resource.plural, namespace, attributes.key.name):
+            if await self._may(attributes.user, "escalate", resource.plural, namespace, attributes.key.name):
                 return
             rules: Sequence[Rule] = document.get("rules") or ()
         else:
             reference = document.get("roleRef") or {}
             plural = "roles" if reference.get("kind") == "Role" else "clusterroles"
-            if not reference.get("name") or self._may(attributes.user, "bind", plural, namespace, reference["name"]):
+            if not reference.get("name") or await self._may(
+                attributes.user, "bind", plural, namespace, reference["name"]
+            ):
                 return
             found = self._authorizer.rbac.find_rules(reference, namespace)
             if found is None:
                 raise not_found(resource.group_resource, attributes.key.name)
             rules = found
-        lacking = missing(self._authorizer.rules_of(attributes.user, namespace), rules)
+        lacking = missing(self._authorizer.rules_of(attributes.user, namespace).rules, rules)
         if lacking:
             raise forbidden(resource.group_resource, attributes.key.name, _why(attributes.user, lacking))
 
-    def _may(self, user: User, verb: str, plural: str, namespace: str, name: str) -> bool:
+    async def _may(self, user: User, verb: str, plural: str, namespace: str, name: str) -> bool:
         asked = AccessAttributes(user, verb, GROUP, "v1", plural, "", namespace, name)
-        return self._authorizer.authorize(asked) is not None
+        return (await self._authorizer.authorize(asked)).allowed
 
 
 def _same(document: Document, old: Document | None) -> bool:

@@ -18,9 +18,10 @@ from kube_core.abc.transport import Request, Response, User
 from kube_core.apiserver import responses
 from kube_core.apiserver.requests import RequestInfo, parse
 from kube_core.apiserver.verbs import Verbs
+from kube_core.auth import impersonation
+from kube_core.auth.attributes import AccessAttributes, Decision, exact_field
 from kube_core.auth.authentication import Authenticator
-from kube_core.auth.authorization import AccessAttributes, Authorizer, denial
-from kube_core.auth.impersonation import impersonated
+from kube_core.auth.authorization import Authorizer, denial
 from kube_core.meta.status import BadRequest, Forbidden, InternalError, MethodNotSupported, NotFound, StatusError
 from kube_core.registry.catalogue import Catalogue
 from kube_core.registry.context import Admission, Context
@@ -66,12 +67,14 @@ class Pipeline:
     async def handle(self, request: Request) -> Response:
         """Answer one request. Never raises, but for cancellation."""
         try:
-            user = self.authenticator.authenticate(request)
-            if request.headers:
-                user = impersonated(user, request.headers, self._require)
+            user = await self.authenticator.authenticate(request)
             info = parse(request)
-            self._authorize(user, info)
-            context = Context(user, self.admission)
+            asked = _access(request, user, info)
+            if request.headers and impersonation.is_asked_for(request.headers):
+                found = await impersonation.impersonated(asked, request.headers, self._allowed, self._require)
+                asked = attrs.evolve(asked, user=found.user)
+            await self._require(asked)
+            context = Context(asked.user, self.admission)
             response = await self._route(request, info, context)
         except StatusError as error:
             return responses.failure(request, error)
@@ -85,32 +88,18 @@ class Pipeline:
             response.warnings = _warning_headers(context.warnings)
         return response
 
-    def _authorize(self, user: User, info: RequestInfo) -> None:
-        self._require(
-            AccessAttributes(
-                user,
-                info.verb,
-                info.group,
-                info.version,
-                info.resource,
-                info.subresource,
-                info.namespace,
-                info.name,
-                info.path,
-            )
-        )
+    async def _allowed(self, asked: AccessAttributes) -> bool:
+        return (await self.authorizer.authorize(asked)).allowed
 
-    def _require(self, asked: AccessAttributes) -> None:
+    async def _require(self, asked: AccessAttributes) -> None:
         """Raises `Forbidden` for what is not allowed."""
-        if self.authorizer.authorize(asked) is not None:
-            return
-        why = denial(asked)
-        if not asked.resource:
-            raise Forbidden(f"forbidden: {why}", details={})
-        resource = f"{asked.resource}.{asked.group}" if asked.group else asked.resource
-        known = (("name", asked.name), ("group", asked.group), ("kind", asked.resource))
-        subject = f'{resource} "{asked.name}" is forbidden: {why}' if asked.name else f"{resource} is forbidden: {why}"
-        raise Forbidden(subject, details={key: value for key, value in known if value})
+        decision = await self.authorizer.authorize(asked)
+        if not decision.allowed:
+            raise _forbidden(asked, decision)
+
+    async def authorize(self, asked: AccessAttributes) -> None:
+        """What a request passes before it is answered, for those that come another way. Raises `Forbidden`."""
+        await self._require(asked)
 
     async def _route(self, request: Request, info: RequestInfo, context: Context) -> Response:
         if not info.is_resource:
@@ -126,6 +115,8 @@ class Pipeline:
             raise _no_such_resource()
         if info.namespace and not registry.type.namespaced:
             raise _no_such_resource()
+        if request.method == "HEAD":
+            raise registry.not_allowed()
         if registry.deprecation:
             context.warn(registry.deprecation)
         if registry.type.namespaced and not info.namespace and info.verb not in ("list", "watch"):
@@ -180,6 +171,40 @@ class Pipeline:
             if response is not None:
                 return response
         return None
+
+
+def _access(request: Request, user: User, info: RequestInfo) -> AccessAttributes:
+    """What a request asks for, as authorizers see it."""
+    name, fields, labels = info.name, "", ""
+    if request.query and info.verb in ("list", "watch", "deletecollection"):
+        fields, labels = request.parameter("fieldSelector"), request.parameter("labelSelector")
+        # A list of one object by its name is allowed to whoever may read that object.
+        name = name or exact_field(fields, "metadata.name")
+    return AccessAttributes(
+        user,
+        info.verb,
+        info.group,
+        info.version,
+        info.resource,
+        info.subresource,
+        info.namespace,
+        name,
+        info.path,
+        fields,
+        labels,
+    )
+
+
+def _forbidden(asked: AccessAttributes, decision: Decision) -> Forbidden:
+    why = denial(asked)
+    if decision.reason:
+        why += f": {decision.reason}"
+    if not asked.resource:
+        return Forbidden(f"forbidden: {why}", details={})
+    resource = f"{asked.resource}.{asked.group}" if asked.group else asked.resource
+    known = (("name", asked.name), ("group", asked.group), ("kind", asked.resource))
+    subject = f'{resource} "{asked.name}" is forbidden: {why}' if asked.name else f"{resource} is forbidden: {why}"
+    return Forbidden(subject, details={key: value for key, value in known if value})
 
 
 def not_found_text() -> Response:

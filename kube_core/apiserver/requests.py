@@ -16,7 +16,7 @@ from kube_core.registry.options import flag
 
 __all__ = ["RequestInfo", "parse"]
 
-_VERBS = {"POST": "create", "GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_VERBS = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 #: Subresources of a namespace, which are not resources in it.
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
 

@@ -22,6 +22,7 @@ from kube_core.abc.store import Store, StoreError
 from kube_core.abc.transport import Request, Response, User, WatchEvent, WatchRequest
 from kube_core.admission.chain import AdmissionContext, AdmissionSpec, Chain, Reader, Writer
 from kube_core.api.descriptors import builtin_descriptors
+from kube_core.api.resources import NODES, PODS
 from kube_core.api.schemas import builtin
 from kube_core.api.types import ResourceDescriptor, ResourceType
 from kube_core.apiserver import bootstrap, watching
@@ -30,9 +31,11 @@ from kube_core.apiserver.discovery import Discovery
 from kube_core.apiserver.escalation import EscalationCheck
 from kube_core.apiserver.health import Health
 from kube_core.apiserver.issuer import IssuerDocuments
+from kube_core.apiserver.outgoing.client import Outgoing
 from kube_core.apiserver.pipeline import Pipeline
 from kube_core.apiserver.selecting import select
 from kube_core.apiserver.streams.forwarding import PortForward
+from kube_core.apiserver.streams.kubelet import Kubelets
 from kube_core.apiserver.streams.logs import Logs
 from kube_core.apiserver.streams.sessions import Attach, Exec
 from kube_core.apiserver.subresources.namespaces import Finalize
@@ -41,8 +44,12 @@ from kube_core.apiserver.subresources.proxy import Proxy
 from kube_core.apiserver.subresources.reviews import Reviews
 from kube_core.apiserver.subresources.scale import Scale
 from kube_core.apiserver.subresources.tokens import Token, is_current
-from kube_core.auth.authentication import Authenticator
+from kube_core.auth.attributes import AccessAttributes
+from kube_core.auth.authentication import Authenticator, StaticTokens
 from kube_core.auth.authorization import Authorizer
+from kube_core.auth.certificates import KeyPair
+from kube_core.auth.client_certificates import ClientCertificates
+from kube_core.auth.node import NodeAuthorizer
 from kube_core.auth.rbac import Rbac
 from kube_core.auth.tokens import SigningKey, TokenIssuer
 from kube_core.bus.bus import Bus
@@ -59,6 +66,7 @@ from kube_core.registry.kinds.conversion import has_forms, shared_resource
 from kube_core.registry.kinds.rules import ValidationContext
 from kube_core.registry.kinds.services.allocation import ServiceAllocator
 from kube_core.registry.options import ListOptions
+from kube_core.registry.service_endpoints import ServiceEndpoints
 from kube_core.registry.strategy import Strategy
 from kube_core.storage.cache import WatchCache
 from kube_core.storage.objects import ObjectStore
@@ -84,6 +92,10 @@ class ServerConfig:
     issuer: str = "https://kubernetes.default.svc"
     state_directory: Path | None = None
     client_ca: bytes = b""
+    #: Who the server is to nodes that are elsewhere; made when the first is asked.
+    kubelet_certificate: Callable[[], KeyPair | None] = lambda: None
+    #: The authority of nodes' serving certificates; b"" does not verify them, as upstream's default.
+    kubelet_ca: bytes = b""
     tokens: Mapping[str, User] = attrs.field(factory=dict)
 
     @property
@@ -119,7 +131,8 @@ class ApiServer:
         self.definitions = Definitions(self.catalogue, self.objects, self.bus, clock=clock, random=random)
         reader = _CacheReader(self.catalogue)
         context = AdmissionContext(reader, clock, random, _OwnWriter(self.catalogue))
-        authorizer = self.authorizer = Authorizer(Rbac(self.cache))
+        rbac = Rbac.of_cache(self.cache)
+        authorizer = self.authorizer = Authorizer(rbac, [NodeAuthorizer(self.cache), rbac])
         self.admission = Chain([*(spec.factory(context) for spec in admission), EscalationCheck(context, authorizer)])
         key_file = config.state_directory / "service-account.key" if config.state_directory is not None else None
         self.issuer = TokenIssuer(
@@ -130,6 +143,11 @@ class ApiServer:
             audiences=(config.issuer,),
             is_current=lambda claims: is_current(self.catalogue, claims),
         )
+        self.authenticator = Authenticator(
+            [StaticTokens(config.tokens), self.issuer],
+            audiences=(config.issuer,),
+            certificates=ClientCertificates(config.client_ca, clock),
+        )
         self.health = Health()
         self.health.add("etcd", self._store_problem)
         self.health.add("informer-sync", self._cache_problem, endpoints=("readyz",))
@@ -138,11 +156,20 @@ class ApiServer:
         self._openapi: OpenApi | None = None
         self.pipeline = Pipeline(
             self.catalogue,
-            Authenticator(config.tokens, [self.issuer.user_of]),
+            self.authenticator,
             authorizer,
             self.admission,
             clock,
             random,
+        )
+        #: What the server itself asks others: backends of its API, and nodes.
+        self.outgoing = Outgoing()
+        self.endpoints = ServiceEndpoints(self.cache, random)
+        self.kubelets = Kubelets(
+            self.outgoing,
+            self.cache.resource(NODES.group_resource),
+            certificate=config.kubelet_certificate,
+            authority=config.kubelet_ca,
         )
         self._route(authorizer)
         #: The streams of the nodes that can be reached, by name; kept by the composition root.
@@ -172,6 +199,7 @@ class ApiServer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.outgoing.close()
         await self.cache.stop()
 
     async def publish_address(self, host: str, port: int) -> None:
@@ -188,6 +216,19 @@ class ApiServer:
         registry = self.catalogue.registry(resource.group, resource.version, resource.plural)
         if registry is None:
             raise NotFound("the server could not find the requested resource", details={})
+        await self.pipeline.authorize(
+            AccessAttributes(
+                user,
+                "watch",
+                resource.group,
+                resource.version,
+                resource.plural,
+                namespace=wanted.namespace,
+                name=wanted.name,
+                field_selector=wanted.field_selector,
+                label_selector=wanted.label_selector,
+            )
+        )
         selection = select(registry, wanted.namespace, wanted.label_selector, wanted.fields)
         options = ListOptions(watch=True, resource_version=wanted.resource_version)
         start = await watching.begin(registry, selection, options, limit=100_000)
@@ -226,8 +267,8 @@ class ApiServer:
         return dict(registry.served.version.schema) if isinstance(registry, CustomRegistry) else None
 
     def connect_node(self, name: str) -> NodeStreams | None:
-        """The streams of a node, where somebody gave them (`nodes`)."""
-        return self.nodes.get(name)
+        """The streams of a node: given by somebody in this process (`nodes`), or those of its own server."""
+        return self.nodes.get(name) or self.kubelets.streams(name)
 
     def _route(self, authorizer: Authorizer) -> None:
         pipeline = self.pipeline
@@ -243,11 +284,17 @@ class ApiServer:
         handlers[("", "pods", "attach")] = Attach(self.connect_node)
         handlers[("", "pods", "portforward")] = PortForward(self.connect_node)
         handlers[("", "pods", "eviction")] = Eviction(self.catalogue)
-        proxy = Proxy()
+        proxy = Proxy(
+            self.outgoing,
+            self.endpoints,
+            self.catalogue.of(PODS),
+            self.kubelets,
+            exempt=self.config.exempt_ranges,
+        )
         handlers[("", "pods", "proxy")] = handlers[("", "services", "proxy")] = handlers[("", "nodes", "proxy")] = proxy
         handlers[("", "namespaces", "finalize")] = Finalize(self.clock, pipeline.verbs)
         handlers[("", "serviceaccounts", "token")] = Token(self.issuer, self.catalogue)
-        handlers.update(Reviews(pipeline.verbs, authorizer, self.issuer, self.clock).handlers())
+        handlers.update(Reviews(pipeline.verbs, authorizer, self.authenticator, self.clock).handlers())
 
     def _make_registry(self, descriptor: ResourceDescriptor, rules: ValidationContext | None = None) -> Registry:
         schema = builtin(descriptor.schema) if descriptor.schema else None

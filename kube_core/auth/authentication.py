@@ -1,69 +1,170 @@
-"""Who asks. In order: a client certificate of the cluster's CA, a bearer token, and otherwise `system:anonymous`.
+"""Who asks. In order: a front proxy that says who, a client certificate, a bearer token, and otherwise nobody in
+particular (`system:anonymous`, where that is allowed).
 
-A token that nobody knows is an error (401), not anonymity. Every authenticated user is in `system:authenticated`,
-everybody else in `system:unauthenticated`, as upstream documents it.
+A credential that does not hold is an error (401), not anonymity. Every authenticated user is in
+`system:authenticated`, everybody else in `system:unauthenticated`. Documented under "Authenticating".
+
+What knows a kind of token is a `TokenAuthenticator`; they are asked in turn, the cheap ones first, so that who has no
+right to anything costs little: whatever needs a signature checked or somebody else asked comes after what can be told
+from the token's form. `review` asks the same ones for TokenReviews.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+import abc
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import attrs
 
 from kube_core.abc.transport import Request, User
-from kube_core.auth.certificates import subject_of
+from kube_core.auth.client_certificates import ClientCertificates
+from kube_core.auth.request_headers import FrontProxy
 from kube_core.meta.status import Unauthorized
 
-__all__ = ["ANONYMOUS", "AUTHENTICATED", "MASTERS", "Authenticator"]
+__all__ = [
+    "ANONYMOUS",
+    "AUTHENTICATED",
+    "MASTERS",
+    "Anonymity",
+    "Authentication",
+    "Authenticator",
+    "StaticTokens",
+    "TokenAuthenticator",
+    "authenticated",
+]
 
-MASTERS = "system:masters"
-AUTHENTICATED = "system:authenticated"
-ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
+MASTERS: Final = "system:masters"
+AUTHENTICATED: Final = "system:authenticated"
+ANONYMOUS: Final = User("system:anonymous", ("system:unauthenticated",))
+#: How browsers, which cannot set headers on WebSockets, bring a token: as one of the subprotocols.
+_SOCKET_TOKEN: Final = "base64url.bearer.authorization.k8s.io."
 
-#: From a token to its user, or None where the token is not of this kind. Raises `Unauthorized` for a bad one.
-TokenVerifier = Callable[[str], User | None]
+
+@attrs.frozen
+class Authentication:
+    """A user, and the audiences for which its token holds (of those that were asked for)."""
+
+    user: User
+    audiences: tuple[str, ...] = ()
+
+
+class TokenAuthenticator(abc.ABC):
+    """Knows one kind of bearer token."""
+
+    @abc.abstractmethod
+    async def authenticate(self, token: str, audiences: Sequence[str]) -> Authentication | None:
+        """Whose token it is; None where it is not of this kind.
+
+        `audiences`: for whom it must hold, one of them at least. Raises `Unauthorized` for one of this kind that does
+        not hold; its message is for TokenReviews, never for who brought the token.
+        """
+
+
+class StaticTokens(TokenAuthenticator):
+    """Tokens that hold for good, for every audience (upstream's static token file)."""
+
+    def __init__(self, tokens: Mapping[str, User]) -> None:
+        self._tokens = {token: authenticated(user) for token, user in tokens.items()}
+
+    async def authenticate(self, token: str, audiences: Sequence[str]) -> Authentication | None:
+        user = self._tokens.get(token)
+        return Authentication(user, tuple(audiences)) if user is not None else None
+
+
+@attrs.frozen
+class Anonymity:
+    """Whether requests without credentials are let through to the authorizers, and on which paths (empty: on all)."""
+
+    enabled: bool = True
+    paths: frozenset[str] = frozenset()
+
+    def allows(self, path: str) -> bool:
+        return self.enabled and (not self.paths or path in self.paths)
 
 
 class Authenticator:
     """Finds the user of a request."""
 
-    def __init__(self, tokens: Mapping[str, User] | None = None, verifiers: Sequence[TokenVerifier] = ()) -> None:
-        """`tokens`: fixed bearer tokens. `verifiers`: for the others (service accounts), asked in turn."""
-        self._tokens = {token: _authenticated(user) for token, user in (tokens or {}).items()}
-        self._verifiers = tuple(verifiers)
+    def __init__(
+        self,
+        tokens: Sequence[TokenAuthenticator] = (),
+        *,
+        audiences: Sequence[str] = (),
+        certificates: ClientCertificates | None = None,
+        front_proxy: FrontProxy | None = None,
+        anonymity: Anonymity | None = None,
+    ) -> None:
+        """`audiences`: the server's own, one of which a token must be meant for."""
+        self.audiences = tuple(audiences)
+        self.front_proxy = front_proxy
+        self._tokens = tuple(tokens)
+        self._certificates = certificates
+        self._anonymity = anonymity or Anonymity()
 
-    def authenticate(self, request: Request) -> User:
-        """Raises `Unauthorized`."""
+    async def authenticate(self, request: Request) -> User:
+        """Raises `Unauthorized`, which does not say why."""
         if request.user is not None:
             return request.user
-        if request.peer_certificate is not None:
-            return _certificate_user(request.peer_certificate)
-        header = request.headers.get("authorization", "")
-        if not header:
-            return ANONYMOUS
-        scheme, _, token = header.partition(" ")
-        token = token.strip()
-        if scheme.lower() != "bearer" or not token:
-            return ANONYMOUS
-        user = self._tokens.get(token)
-        if user is not None:
-            return user
-        for verify in self._verifiers:
-            user = verify(token)
+        certificate = request.peer_certificate
+        if certificate is not None:
+            user = self.front_proxy.user_of(certificate, request.headers) if self.front_proxy is not None else None
+            if user is None and self._certificates is not None:
+                user = self._certificates.user_of(certificate)
             if user is not None:
-                return _authenticated(user)
-        raise Unauthorized("Unauthorized")
+                return authenticated(user)
+        token = _bearer_token(request.headers)
+        if token:
+            found = None
+            try:
+                found = await self.find(token, self.audiences)
+            except Unauthorized:
+                pass
+            if found is None:
+                # Who has no right to know is not told why.
+                raise Unauthorized("Unauthorized")
+            return authenticated(found.user)
+        if certificate is not None or not self._anonymity.allows(request.path):
+            raise Unauthorized("Unauthorized")
+        return ANONYMOUS
+
+    async def find(self, token: str, audiences: Sequence[str]) -> Authentication | None:
+        """Whose token it is; None where nobody knows it. Raises `Unauthorized` with all that was said against it."""
+        problems = []
+        for authenticator in self._tokens:
+            try:
+                found = await authenticator.authenticate(token, audiences)
+            except Unauthorized as error:
+                problems.append(error.message)
+                continue
+            if found is not None:
+                return found
+        if problems:
+            raise Unauthorized(", ".join(dict.fromkeys(problems)))
+        return None
 
 
-@lru_cache(maxsize=1024)
-def _certificate_user(certificate: bytes) -> User:
-    # The TLS layer has checked the chain; the same few certificates come again and again.
-    name, groups = subject_of(certificate)
-    return _authenticated(User(name, groups))
+def _bearer_token(headers: Mapping[str, str]) -> str:
+    """The token that a request brings; "" where it brings none."""
+    header = headers.get("authorization")
+    if header:
+        scheme, _, token = header.partition(" ")
+        return token.strip() if scheme.lower() == "bearer" else ""
+    for protocol in headers.get("sec-websocket-protocol", "").split(","):
+        encoded = protocol.strip()
+        if encoded.startswith(_SOCKET_TOKEN):
+            encoded = encoded[len(_SOCKET_TOKEN) :]
+            try:
+                return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
+            except (binascii.Error, UnicodeDecodeError):
+                raise Unauthorized("Unauthorized") from None
+    return ""
 
 
-def _authenticated(user: User) -> User:
+def authenticated(user: User) -> User:
+    """The user in the group of all that are known."""
     if AUTHENTICATED in user.groups:
         return user
     return attrs.evolve(user, groups=(*user.groups, AUTHENTICATED))

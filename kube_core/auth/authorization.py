@@ -1,49 +1,106 @@
-"""May they. In order, the first that says yes: the almighty group, the cluster's own components, RBAC.
+"""May they. `system:masters` may do everything; for the rest the authorizers are asked in turn, until one decides.
 
-* `system:masters` may do everything, as upstream.
-* So may the cluster's own components (`system:kube-*`, `system:node:*` in `system:nodes`, service accounts of
-  `kube-system`): they run in the same process or on the same host, and have no less power anyway.
-* Everybody else may do what roles and bindings say (`kube_core.auth.rbac`). Until the default ones are there
-  (`rules_ready`), what those give to everyone holds by itself, so that nobody is turned away while a server starts.
+Which ones, and in which order, is `--authorization-mode` (documented under "Authorization"): `Node` and `RBAC` unless
+told otherwise, besides them `Webhook`, `AlwaysAllow` and `AlwaysDeny`. What none of them allows is denied.
+
+The cluster's own components have no other way in: they are users with roles, like everybody
+(`docs/decisions/0006-components-are-users.md`). While the default roles are still being written to a new store
+(`rules_ready`), the default policy itself is asked after the authorizers, so that nobody is turned away meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from kube_core.abc.transport import User
-from kube_core.auth.authentication import AUTHENTICATED, MASTERS
-from kube_core.auth.rbac import AccessAttributes, Rbac, Rule
-
-__all__ = ["AccessAttributes", "Authorizer", "denial"]
-
-_PUBLIC = ("/healthz", "/livez", "/readyz", "/version", "/version/")
-_DISCOVERY = ("/api", "/apis", "/openapi", "/healthz", "/livez", "/readyz", "/version")
-_OWN_REVIEWS = ("selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews")
-_EVERYTHING: Sequence[Rule] = (
-    {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]},
-    {"verbs": ["*"], "nonResourceURLs": ["*"]},
+from kube_core.auth.attributes import (
+    ALLOWED,
+    NO_OPINION,
+    AccessAttributes,
+    AccessAuthorizer,
+    Decision,
+    Rules,
+    Verdict,
 )
+from kube_core.auth.authentication import MASTERS
+from kube_core.auth.rbac import Rbac
+
+__all__ = ["MODES", "AccessAttributes", "AlwaysAllow", "AlwaysDeny", "Authorizer", "denial"]
+
+#: Values of `--authorization-mode`.
+MODES: Final = ("AlwaysAllow", "AlwaysDeny", "Node", "RBAC", "Webhook")
 
 
-class Authorizer:
-    """Answers with a reason, or with None for no."""
+class Authorizer(AccessAuthorizer):
+    """Every authorizer of a server, as one."""
 
-    def __init__(self, rbac: Rbac) -> None:
+    def __init__(self, rbac: Rbac, authorizers: Sequence[AccessAuthorizer] = ()) -> None:
+        """`rbac`: the roles by which escalation is judged, whatever the authorizers are (only `rbac`, by default)."""
         self.rbac = rbac
-        #: Whether the default roles and bindings are in the store.
-        self.rules_ready = False
+        self._authorizers = tuple(authorizers or (rbac,))
+        self._at_first: Rbac | None = None
+        self._ready = False
 
-    def authorize(self, attributes: AccessAttributes) -> str | None:
-        """Why it is allowed ("" where there is nothing to say), or None when nothing allows it."""
-        if _is_almighty(attributes.user):
-            return ""
-        reason = self.rbac.authorize(attributes)
-        return _at_first(attributes) if reason is None and not self.rules_ready else reason
+    @property
+    def rules_ready(self) -> bool:
+        """Whether the default roles and bindings are in the store."""
+        return self._ready
 
-    def rules_of(self, user: User, namespace: str) -> Sequence[Rule]:
+    @rules_ready.setter
+    def rules_ready(self, ready: bool) -> None:
+        self._ready = ready
+        self._at_first = None
+
+    async def authorize(self, attributes: AccessAttributes) -> Decision:
+        """The first decision there is. One that is not `allowed` is a refusal."""
+        if MASTERS in attributes.user.groups:
+            return ALLOWED
+        reasons, errors = [], []
+        for authorizer in self._authorizers:
+            decision = await authorizer.authorize(attributes)
+            if decision.verdict is not Verdict.NO_OPINION:
+                return decision
+            if decision is not NO_OPINION:
+                reasons.append(decision.reason)
+                errors.append(decision.error)
+        if not self._ready and self.rbac in self._authorizers and self._default.decide(attributes).allowed:
+            return ALLOWED
+        if not reasons:
+            return NO_OPINION
+        return Decision(Verdict.NO_OPINION, "\n".join(filter(None, reasons)), "\n".join(filter(None, errors)))
+
+    def rules_of(self, user: User, namespace: str) -> Rules:
         """Every rule that a user has in a namespace."""
-        return _EVERYTHING if _is_almighty(user) else self.rbac.rules_of(user, namespace)
+        found = [authorizer.rules_of(user, namespace) for authorizer in self._authorizers]
+        if not self._ready and self.rbac in self._authorizers:
+            found.append(self._default.rules_of(user, namespace))
+        problems = ", ".join(each.problem for each in found if each.problem)
+        return Rules([rule for each in found for rule in each.rules], problems)
+
+    @property
+    def _default(self) -> Rbac:
+        if self._at_first is None:
+            self._at_first = Rbac.by_default()
+        return self._at_first
+
+
+class AlwaysAllow(AccessAuthorizer):
+    """The mode that lets everybody do everything."""
+
+    async def authorize(self, attributes: AccessAttributes) -> Decision:
+        return ALLOWED
+
+    def rules_of(self, user: User, namespace: str) -> Rules:
+        everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
+        return Rules([everything, {"verbs": ["*"], "nonResourceURLs": ["*"]}])
+
+
+class AlwaysDeny(AccessAuthorizer):
+    """The mode that has nothing to say: with nothing beside it, nobody may do anything."""
+
+    async def authorize(self, attributes: AccessAttributes) -> Decision:
+        return Decision(Verdict.NO_OPINION, "Everything is forbidden.")
 
 
 def denial(attributes: AccessAttributes) -> str:
@@ -54,31 +111,3 @@ def denial(attributes: AccessAttributes) -> str:
     resource = attributes.resource + (f"/{attributes.subresource}" if attributes.subresource else "")
     where = f'in the namespace "{attributes.namespace}"' if attributes.namespace else "at the cluster scope"
     return f'User "{user}" cannot {attributes.verb} resource "{resource}" in API group "{attributes.group}" {where}'
-
-
-def _is_almighty(user: User) -> bool:
-    return MASTERS in user.groups or _is_component(user)
-
-
-def _is_component(user: User) -> bool:
-    name = user.name
-    return (
-        name.startswith(("system:kube-", "system:serviceaccount:kube-system:"))
-        or (name.startswith("system:node:") and "system:nodes" in user.groups)
-        or name == "system:apiserver"
-    )
-
-
-def _at_first(attributes: AccessAttributes) -> str | None:
-    """What `system:discovery`, `system:basic-user` and `system:public-info-viewer` give, before they are there."""
-    known = AUTHENTICATED in attributes.user.groups
-    if attributes.resource:
-        own = attributes.resource in _OWN_REVIEWS and attributes.verb == "create"
-        return "" if own and known else None
-    path = attributes.path
-    if attributes.verb not in ("get", "head"):
-        return None
-    if path in _PUBLIC:
-        return ""
-    discovery = any(path == root or path.startswith(root + "/") for root in _DISCOVERY)
-    return "" if discovery and known else None

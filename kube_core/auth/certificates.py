@@ -121,12 +121,12 @@ class Authority:
         return KeyPair(_pem(certificate), _key_pem(key))
 
 
-def load_or_create(directory: Path, name: str, *, now: float) -> Authority:
-    """The authority kept in `directory` (`ca.crt`, `ca.key`); made where there is none.
+def load_or_create(directory: Path, name: str, *, now: float, file_name: str = "ca") -> Authority:
+    """The authority kept in `directory` (`ca.crt`, `ca.key`, or by another name); made where there is none.
 
     Raises OSError, and `ValueError` with one clear line for files that are damaged, which stay as they are.
     """
-    certificate, key = directory / "ca.crt", directory / "ca.key"
+    certificate, key = directory / f"{file_name}.crt", directory / f"{file_name}.key"
     if certificate.exists() and key.exists():
         try:
             authority = Authority(KeyPair(certificate.read_bytes(), key.read_bytes()))

@@ -17,7 +17,7 @@ import attrs
 
 from kube_core.meta.documents import MutableDocument
 
-__all__ = ["Policy", "policy"]
+__all__ = ["Policy", "cluster_role_rules", "policy"]
 
 _GROUP: Final = "rbac.authorization.k8s.io"
 _EVENTS: Final = "create,patch,update core,events.k8s.io events"
@@ -534,6 +534,11 @@ class Policy:
     cluster_bindings: list[MutableDocument]
     roles: list[MutableDocument]
     bindings: list[MutableDocument]
+
+
+def cluster_role_rules(name: str) -> list[dict[str, Any]]:
+    """The rules of one default cluster role."""
+    return dict(_table(_CLUSTER_ROLES))[name]
 
 
 def policy() -> Policy:

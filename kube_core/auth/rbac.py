@@ -2,7 +2,9 @@
 
 `Rbac` reads roles and bindings from the watch cache, so a change counts as soon as it is stored. Bindings are indexed
 by subject, and the index of a namespace is made anew only when one of its bindings changed; a decision then looks only
-at the bindings of the user and of its groups. Permissions only add up: nothing is ever denied by a rule.
+at the bindings of the user and of its groups. Decisions that do not depend on an object's name are remembered until a
+role or binding changes, which makes the next one for the same question a look-up. Permissions only add up: nothing is
+ever denied by a rule.
 
 `missing` answers another question: what somebody who holds some rules lacks to pass others on
 (`kube_core.apiserver.escalation`).
@@ -11,36 +13,23 @@ at the bindings of the user and of its groups. Permissions only add up: nothing 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Final
 
 import attrs
 
 from kube_core.abc.transport import User
-from kube_core.bus.changes import Stored
+from kube_core.auth.attributes import NO_OPINION, AccessAttributes, AccessAuthorizer, Decision, Rule, Rules, Verdict
+from kube_core.bus.changes import Change, Stored, encode
 from kube_core.meta.documents import Document, Key
 from kube_core.meta.gvk import GroupResource
-from kube_core.storage.cache import WatchCache
+from kube_core.storage.cache import ResourceCache, WatchCache
 
-__all__ = ["GROUP", "AccessAttributes", "Rbac", "Rule", "allows", "missing"]
+__all__ = ["GROUP", "Rbac", "allows", "missing"]
 
-GROUP = "rbac.authorization.k8s.io"
-Rule = Mapping[str, Any]
-_SERVICE_ACCOUNT = "system:serviceaccount:"
-
-
-@attrs.frozen
-class AccessAttributes:
-    """What somebody wants to do: on a resource, or (with `resource` "") on a path."""
-
-    user: User
-    verb: str
-    group: str = ""
-    version: str = ""
-    resource: str = ""
-    subresource: str = ""
-    namespace: str = ""
-    name: str = ""
-    path: str = ""
+GROUP: Final = "rbac.authorization.k8s.io"
+_SERVICE_ACCOUNT: Final = "system:serviceaccount:"
+#: How many decisions are remembered before all are forgotten.
+_REMEMBERED: Final = 16_384
 
 
 @attrs.frozen
@@ -55,26 +44,86 @@ class _Bound:
 Index = Mapping[tuple[str, str], Sequence[_Bound]]
 
 
-class Rbac:
+class Rbac(AccessAuthorizer):
     """Roles and bindings of one server."""
 
-    def __init__(self, cache: WatchCache) -> None:
-        self._roles = cache.resource(GroupResource(GROUP, "roles"))
-        self._cluster_roles = cache.resource(GroupResource(GROUP, "clusterroles"))
-        self._bindings = cache.resource(GroupResource(GROUP, "rolebindings"))
-        self._cluster_bindings = cache.resource(GroupResource(GROUP, "clusterrolebindings"))
+    def __init__(
+        self,
+        roles: ResourceCache,
+        cluster_roles: ResourceCache,
+        bindings: ResourceCache,
+        cluster_bindings: ResourceCache,
+    ) -> None:
+        self._roles = roles
+        self._cluster_roles = cluster_roles
+        self._bindings = bindings
+        self._cluster_bindings = cluster_bindings
         self._indexes: dict[str, tuple[Sequence[Stored], Index]] = {}
+        self._decisions: dict[tuple[object, ...], Decision] = {}
+        for each in (roles, cluster_roles, bindings, cluster_bindings):
+            each.followers.append(self._changed)
 
-    def authorize(self, attributes: AccessAttributes) -> str | None:
-        """Why it is allowed, in upstream's words; None where no rule allows it."""
-        for bound in self._bound(attributes.user, attributes.namespace):
-            if any(allows(rule, attributes) for rule in self.rules(bound.binding)):
-                return _reason(bound)
-        return None
+    @classmethod
+    def of_cache(cls, cache: WatchCache) -> Rbac:
+        """The roles and bindings that are stored."""
+        plurals = ("roles", "clusterroles", "rolebindings", "clusterrolebindings")
+        return cls(*(cache.resource(GroupResource(GROUP, plural)) for plural in plurals))
 
-    def rules_of(self, user: User, namespace: str) -> list[Rule]:
+    @classmethod
+    def by_default(cls) -> Rbac:
+        """The policy that every cluster begins with, whether or not it is stored yet."""
+        from kube_core.auth.default_policy import policy  # a big table, which a server needs only while it starts
+
+        default = policy()
+        return cls(
+            _held("roles", "Role", default.roles),
+            _held("clusterroles", "ClusterRole", default.cluster_roles),
+            _held("rolebindings", "RoleBinding", default.bindings),
+            _held("clusterrolebindings", "ClusterRoleBinding", default.cluster_bindings),
+        )
+
+    async def authorize(self, attributes: AccessAttributes) -> Decision:
+        return self.decide(attributes)
+
+    def decide(self, asked: AccessAttributes) -> Decision:
+        """Allowed, in upstream's words, or no opinion."""
+        user = asked.user
+        question = (
+            user.name,
+            user.groups,
+            asked.verb,
+            asked.resource,
+            asked.group,
+            asked.subresource,
+            asked.namespace,
+            asked.path,
+        )
+        known = self._decisions.get(question)
+        if known is not None:
+            return known
+        decision, by_name = self._decide(asked)
+        if not by_name:
+            if len(self._decisions) >= _REMEMBERED:
+                self._decisions.clear()
+            self._decisions[question] = decision
+        return decision
+
+    def _decide(self, asked: AccessAttributes) -> tuple[Decision, bool]:
+        """The decision, and whether another name could have had another one."""
+        by_name = False
+        for bound in self._bound(asked.user, asked.namespace):
+            for rule in self.rules(bound.binding):
+                if allows(rule, asked):
+                    return Decision(Verdict.ALLOW, _reason(bound)), by_name or bool(rule.get("resourceNames"))
+                by_name = by_name or bool(rule.get("resourceNames"))
+        return NO_OPINION, by_name
+
+    def _changed(self, change: Change) -> None:
+        self._decisions.clear()
+
+    def rules_of(self, user: User, namespace: str) -> Rules:
         """Every rule that a user has in a namespace ("": only cluster-wide ones)."""
-        return [rule for bound in self._bound(user, namespace) for rule in self.rules(bound.binding)]
+        return Rules([rule for bound in self._bound(user, namespace) for rule in self.rules(bound.binding)])
 
     def rules(self, binding: Document) -> Sequence[Rule]:
         """The rules of the role that a binding refers to; none where there is no such role."""
@@ -185,6 +234,16 @@ def _covers_resource(resources: Sequence[str], plural: str, subresource: str) ->
 
 def _covers_path(pattern: str, path: str) -> bool:
     return pattern == path or (pattern.endswith("*") and path.startswith(pattern[:-1]))
+
+
+def _held(plural: str, kind: str, documents: Iterable[Document]) -> ResourceCache:
+    """Documents that are nowhere but here."""
+    cache = ResourceCache(GroupResource(GROUP, plural), 0)
+    for document in documents:
+        metadata = document["metadata"]
+        whole = {"kind": kind, "apiVersion": f"{GROUP}/v1", **document}
+        cache.load(Stored(Key(metadata.get("namespace", ""), metadata["name"]), 0, encode(whole)))
+    return cache
 
 
 def _indexed(bindings: Sequence[Stored]) -> Index:

@@ -37,7 +37,7 @@ from kube_core.abc.volume import VolumeDriver
 from kube_core.api import resources
 from kube_core.api.types import ResourceType
 from kube_core.apiserver.server import ApiServer, ServerConfig
-from kube_core.auth.authentication import AUTHENTICATED, MASTERS
+from kube_core.auth.authentication import MASTERS
 from kube_core.auth.certificates import Authority, KeyPair
 from kube_core.bus.bus import Bus
 from kube_core.client.client import ApiClient
@@ -46,6 +46,7 @@ from kube_core.client.local import LocalTransport
 from kube_core.cluster.access import SERVER_NAMES, kubeconfig, load_authority
 from kube_core.cluster.addresses import choose_ranges, node_ranges
 from kube_core.cluster.background import Background, begin
+from kube_core.cluster.identities import ADMIN, CONTROLLER_MANAGER, INGRESS, SCHEDULER, controller_user, ingress_policy
 from kube_core.cluster.nodes import Nodes, Surroundings
 from kube_core.config import ClusterConfig, ConfigError
 from kube_core.control.events import EventWriter
@@ -62,7 +63,6 @@ from kube_core.settling import Settling
 __all__ = ["Cluster"]
 
 _log = get_logger("kube_core.cluster")
-_ADMIN = User("kubernetes-admin", (MASTERS, AUTHENTICATED))
 #: Turns of the loop in which the server's first writes are on their way to the disk.
 _HEAD_START = 8
 
@@ -238,16 +238,16 @@ class Cluster:
         store = await self._open_store(stack)
         host = self.plugins
         self._server = await self._start_server(stack, store, ranges)
-        self._client = self.client_for(_ADMIN)
+        self._client = self.client_for(ADMIN)
         await self._listen(stack)
         self._informers = await stack.enter_async_context(
             Informers(
-                self.client_for(User("system:kube-controller-manager", (AUTHENTICATED,))),
+                self.client_for(CONTROLLER_MANAGER),
                 clock=self.clock,
                 random=self.random,
             )
         )
-        writer = EventWriter(self.client, clock=self.clock, random=self.random)
+        writer = EventWriter(self.client_for(CONTROLLER_MANAGER), clock=self.clock, random=self.random)
         self._events = await stack.enter_async_context(writer)
         self._background = await stack.enter_async_context(Background())
         volumes = await self._start_volumes(stack) if self.config.nodes else None
@@ -336,7 +336,7 @@ class Cluster:
         return driver
 
     async def _start_scheduler(self, host: PluginHost) -> None:
-        client = self.client_for(User("system:kube-scheduler", (AUTHENTICATED,)), field_manager="kube-scheduler")
+        client = self.client_for(SCHEDULER, field_manager="kube-scheduler")
         self.scheduler = Scheduler(
             client,
             self.informers,
@@ -357,8 +357,9 @@ class Cluster:
         ingress: IngressDriver = load_driver("ingress", self.config.driver("ingress"))(
             clock=self.clock, address=self._reachable_bind(), port=self.config.ingress_port
         )
-        client = self.client_for(User("system:kube-ingress", (AUTHENTICATED,)), field_manager="kube-core-ingress")
-        await self._ensure(resources.INGRESS_CLASSES, ingress_class())
+        client = self.client_for(INGRESS, field_manager="kube-core-ingress")
+        needed = [(resources.INGRESS_CLASSES, ingress_class()), *ingress_policy()]
+        await asyncio.gather(*(self._ensure(resource, document) for resource, document in needed))
         self.ingress = IngressAgent(self.informers, ingress, client, clock=self.clock)
         self.background.start("ingress", self.ingress.run())
         await self.service_proxy.started()
@@ -389,9 +390,10 @@ class Cluster:
             raise ConfigError(f"unknown controller {', '.join(sorted(unknown))}")
         if not specs:
             return
+        accounts = {spec.name: spec.account for spec in specs}
         runtime = ControllerRuntime(
             specs,
-            self._controller_client,
+            lambda name: self.client_for(controller_user(name, accounts.get(name, "")), field_manager=name),
             clock=self.clock,
             random=self.random,
             drivers=drivers,
@@ -399,7 +401,3 @@ class Cluster:
         )
         self.controllers = await stack.enter_async_context(runtime)
         await runtime.started()
-
-    def _controller_client(self, name: str) -> ApiClient:
-        account = name if name.startswith("kube-") else f"serviceaccount:kube-system:{name}"
-        return self.client_for(User(f"system:{account}", (AUTHENTICATED,)), field_manager=name)

@@ -19,10 +19,10 @@ from kube_core.abc.node import NodeStreams
 from kube_core.abc.runtime import Runtime, RuntimeFailure
 from kube_core.abc.transport import User
 from kube_core.abc.volume import VolumeDriver
-from kube_core.auth.authentication import AUTHENTICATED
 from kube_core.client.client import ApiClient
 from kube_core.client.informer import Informers
 from kube_core.cluster.background import Background, first
+from kube_core.cluster.identities import node_user
 from kube_core.config import ClusterConfig
 from kube_core.control.events import EventWriter
 from kube_core.drivers import load_driver
@@ -93,7 +93,7 @@ class Nodes:
         agent = NodeAgent(
             # Its streams are called directly, so nothing listens on the kubelet's port.
             NodeConfig(name, pod_cidr=cidr, state_directory=state, kubelet_port=0),
-            client=around.client_for(User(f"system:node:{name}", ("system:nodes", AUTHENTICATED))),
+            client=around.client_for(node_user(name)),
             informers=around.informers,
             events=around.events,
             runtime=self._runtimes[name],

@@ -127,3 +127,6 @@ class ControllerSpec:
     factory: Callable[[ControllerContext], Controller]
     needs: tuple[str, ...] = ()
     """Seams whose driver it needs (`volume`); left out, with a note, in a cluster that has none."""
+    account: str = ""
+    """The service account in `kube-system` as which it acts, with what roles give to that. "": it has none, and acts as
+    an administrator, like the program that it was installed in."""

@@ -10,9 +10,9 @@ from kube_core.abc.transport import Request, Response, User
 from kube_core.apiserver import responses
 from kube_core.apiserver.requests import RequestInfo
 from kube_core.apiserver.verbs import Verbs
-from kube_core.auth.authentication import AUTHENTICATED
-from kube_core.auth.authorization import AccessAttributes, Authorizer
-from kube_core.auth.tokens import TokenIssuer
+from kube_core.auth.attributes import AccessAttributes, Selector, Verdict
+from kube_core.auth.authentication import Authenticator, authenticated
+from kube_core.auth.authorization import Authorizer
 from kube_core.meta import fields
 from kube_core.meta.documents import Document, MutableDocument
 from kube_core.meta.fields import FieldError, Path
@@ -31,10 +31,10 @@ _EXACTLY_ONE = "exactly one of nonResourceAttributes or resourceAttributes must 
 class Reviews:
     """The handlers of the authentication and authorization groups' virtual resources."""
 
-    def __init__(self, verbs: Verbs, authorizer: Authorizer, issuer: TokenIssuer, clock: Clock) -> None:
+    def __init__(self, verbs: Verbs, authorizer: Authorizer, authenticator: Authenticator, clock: Clock) -> None:
         self._verbs = verbs
         self._authorizer = authorizer
-        self._issuer = issuer
+        self._authenticator = authenticator
         self._clock = clock
 
     def handlers(self) -> Mapping[tuple[str, str, str], Any]:
@@ -51,7 +51,7 @@ class Reviews:
 
     async def self_access(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
         document = self._read(request, info, registry, context)
-        return self._access(request, registry, document, context.user, [])
+        return await self._access(request, registry, document, context.user, [])
 
     async def access(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
         document = self._read(request, info, registry, context)
@@ -64,9 +64,9 @@ class Reviews:
         if info.namespace:
             errors += _local_errors(spec, info.namespace)
         user = User(spec.get("user", ""), tuple(spec.get("groups") or ()), spec.get("uid", ""), spec.get("extra") or {})
-        return self._access(request, registry, document, user, errors)
+        return await self._access(request, registry, document, user, errors)
 
-    def _access(
+    async def _access(
         self,
         request: Request,
         registry: Registry,
@@ -91,12 +91,21 @@ class Reviews:
                 resource.get("subresource", ""),
                 resource.get("namespace", ""),
                 resource.get("name", ""),
+                field_selector=_selector(resource.get("fieldSelector")),
+                label_selector=_selector(resource.get("labelSelector")),
             )
         else:
             asked = path or {}
             attributes = AccessAttributes(user, asked.get("verb", ""), path=asked.get("path", ""))
-        reason = self._authorizer.authorize(attributes)
-        document["status"] = {"allowed": reason is not None} | ({"reason": reason} if reason else {})
+        decision = await self._authorizer.authorize(attributes)
+        status: dict[str, Any] = {"allowed": decision.allowed}
+        if decision.verdict is Verdict.DENY:
+            status["denied"] = True
+        if decision.reason:
+            status["reason"] = decision.reason
+        if decision.error:
+            status["evaluationError"] = decision.error
+        document["status"] = status
         return responses.success(request, document, 201)
 
     async def self_rules(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
@@ -104,12 +113,14 @@ class Reviews:
         namespace = (document.get("spec") or {}).get("namespace")
         if not namespace:
             raise BadRequest("no namespace on request")
-        rules = self._authorizer.rules_of(context.user, namespace)
+        found = self._authorizer.rules_of(context.user, namespace)
         document["status"] = {
-            "resourceRules": [rule for rule in rules if "resources" in rule],
-            "nonResourceRules": [rule for rule in rules if "nonResourceURLs" in rule],
-            "incomplete": False,
+            "resourceRules": [rule for rule in found.rules if "resources" in rule],
+            "nonResourceRules": [rule for rule in found.rules if "nonResourceURLs" in rule],
+            "incomplete": bool(found.problem),
         }
+        if found.problem:
+            document["status"]["evaluationError"] = found.problem
         return responses.success(request, document, 201)
 
     async def self_subject(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
@@ -125,17 +136,18 @@ class Reviews:
             raise BadRequest("token is required for TokenReview in authentication")
         why = "invalid bearer token"
         try:
-            found = self._issuer.verify(spec["token"], spec.get("audiences") or ())
+            found = await self._authenticator.find(
+                spec["token"], tuple(spec.get("audiences") or self._authenticator.audiences)
+            )
         except Unauthorized as error:
             found, why = None, f"[{why}, {error.message}]" if error.message != "Unauthorized" else why
         if found is None:
             document["status"] = {"user": {}, "error": why}
         else:
-            user, audiences = found
             document["status"] = {
                 "authenticated": True,
-                "user": _user_info(user, groups=(*user.groups, AUTHENTICATED)),
-                "audiences": list(audiences),
+                "user": _user_info(authenticated(found.user)),
+                "audiences": list(found.audiences),
             }
         return responses.success(request, document, 201)
 
@@ -198,12 +210,19 @@ def _selector_errors(resource: Document) -> list[FieldError]:
     return errors
 
 
-def _user_info(user: User, groups: tuple[str, ...] = ()) -> dict[str, Any]:
+def _selector(selector: Document | None) -> Selector:
+    """What a review says of a selector, as authorizers read it."""
+    if not selector:
+        return ""
+    return str(selector["rawSelector"]) if selector.get("rawSelector") else tuple(selector.get("requirements") or ())
+
+
+def _user_info(user: User) -> dict[str, Any]:
     found: dict[str, Any] = {"username": user.name}
     if user.uid:
         found["uid"] = user.uid
-    if groups or user.groups:
-        found["groups"] = list(groups or user.groups)
+    if user.groups:
+        found["groups"] = list(user.groups)
     if user.extra:
         found["extra"] = {name: list(values) for name, values in user.extra.items()}
     return found

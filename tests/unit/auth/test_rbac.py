@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 
 from kube_core.abc.transport import User
-from kube_core.auth.rbac import AccessAttributes, allows, missing
+from kube_core.auth.attributes import AccessAttributes
+from kube_core.auth.rbac import GROUP, Rbac, allows, missing
+from kube_core.bus.changes import Stored, encode
+from kube_core.meta.documents import Key
+from kube_core.meta.gvk import GroupResource
+from kube_core.storage.cache import ResourceCache
 
 ANN = User("ann", ("system:authenticated",))
 
@@ -82,3 +87,52 @@ def test_some_names_do_not_cover_all() -> None:
     assert missing(held, [rule("get", "", "secrets", "one", "two")]) == [
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["two"]}
     ]
+
+
+class Held:
+    """Roles and bindings that a test changes."""
+
+    def __init__(self) -> None:
+        plurals = ("roles", "clusterroles", "rolebindings", "clusterrolebindings")
+        self.caches = {plural: ResourceCache(GroupResource(GROUP, plural), 0) for plural in plurals}
+        self.rbac = Rbac(*self.caches.values())
+        self.revision = 0
+
+    def put(self, plural: str, name: str, namespace: str = "", **fields: Any) -> None:
+        self.revision += 1
+        key = Key(namespace, name)
+        metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+        kind = "RoleBinding" if "bindings" in plural else "Role"
+        data = encode({"kind": kind, "apiVersion": f"{GROUP}/v1", "metadata": metadata, **fields})
+        self.caches[plural].apply(key, self.revision, Stored(key, self.revision, data))
+
+    def bind(self, name: str, role: str) -> None:
+        subjects = [{"kind": "User", "name": "ann"}]
+        self.put("rolebindings", name, "shop", roleRef={"kind": "Role", "name": role}, subjects=subjects)
+
+
+def test_a_change_of_role_or_binding_counts_at_once() -> None:
+    held = Held()
+    question = asks("get", "pods", name="web")
+    assert not held.rbac.decide(question).allowed
+    held.bind("ann", "reader")
+    assert not held.rbac.decide(question).allowed
+    held.put("roles", "reader", "shop", rules=[rule("get", "", "pods")])
+    assert held.rbac.decide(question).allowed
+    held.put("roles", "reader", "shop", rules=[rule("list", "", "pods")])
+    assert not held.rbac.decide(question).allowed
+
+
+def test_what_was_remembered_of_one_name_does_not_count_for_another() -> None:
+    held = Held()
+    held.bind("ann", "reader")
+    held.put("roles", "reader", "shop", rules=[rule("get", "", "pods", "web")])
+    answers = [held.rbac.decide(asks("get", "pods", name=name)).allowed for name in ("web", "db", "web", "")]
+    assert answers == [True, False, True, False]
+
+
+def test_until_they_are_stored_the_default_roles_are_asked_for_by_themselves() -> None:
+    default = Rbac.by_default()
+    scheduler = User("system:kube-scheduler", ("system:authenticated",))
+    assert default.decide(AccessAttributes(scheduler, "create", "", "v1", "pods", "binding", "shop", "web")).allowed
+    assert not default.decide(AccessAttributes(scheduler, "delete", "", "v1", "nodes", "", "", "n")).allowed

@@ -13,4 +13,8 @@ __all__ = ["kube_core_controllers"]
 
 @hookimpl
 def kube_core_controllers() -> Iterable[ControllerSpec]:
-    return [ControllerSpec("clusterrole-aggregation-controller", ClusterRoleAggregation)]
+    return [
+        ControllerSpec(
+            "clusterrole-aggregation-controller", ClusterRoleAggregation, account="clusterrole-aggregation-controller"
+        )
+    ]

@@ -13,4 +13,4 @@ __all__ = ["kube_core_controllers"]
 
 @hookimpl
 def kube_core_controllers() -> Iterable[ControllerSpec]:
-    return [ControllerSpec("cronjob-controller", CronJobController)]
+    return [ControllerSpec("cronjob-controller", CronJobController, account="cronjob-controller")]

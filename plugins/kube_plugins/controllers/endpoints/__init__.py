@@ -13,4 +13,4 @@ __all__ = ["kube_core_controllers"]
 
 @hookimpl
 def kube_core_controllers() -> Iterable[ControllerSpec]:
-    return [ControllerSpec("endpoints-controller", EndpointsController)]
+    return [ControllerSpec("endpoints-controller", EndpointsController, account="endpoint-controller")]

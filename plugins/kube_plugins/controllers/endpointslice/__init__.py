@@ -13,4 +13,4 @@ __all__ = ["kube_core_controllers"]
 
 @hookimpl
 def kube_core_controllers() -> Iterable[ControllerSpec]:
-    return [ControllerSpec("endpointslice-controller", EndpointSliceController)]
+    return [ControllerSpec("endpointslice-controller", EndpointSliceController, account="endpointslice-controller")]

@@ -13,4 +13,4 @@ __all__ = ["kube_core_controllers"]
 
 @hookimpl
 def kube_core_controllers() -> Iterable[ControllerSpec]:
-    return [ControllerSpec("garbage-collector-controller", GarbageCollector)]
+    return [ControllerSpec("garbage-collector-controller", GarbageCollector, account="generic-garbage-collector")]

@@ -13,4 +13,4 @@ __all__ = ["kube_core_controllers"]
 
 @hookimpl
 def kube_core_controllers() -> Iterable[ControllerSpec]:
-    return [ControllerSpec("namespace-controller", NamespaceController)]
+    return [ControllerSpec("namespace-controller", NamespaceController, account="namespace-controller")]

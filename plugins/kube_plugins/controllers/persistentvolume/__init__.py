@@ -15,7 +15,14 @@ __all__ = ["kube_core_controllers"]
 @hookimpl
 def kube_core_controllers() -> Iterable[ControllerSpec]:
     return [
-        ControllerSpec("persistentvolume-binder-controller", PersistentVolumeBinder, needs=("volume",)),
-        ControllerSpec("persistentvolumeclaim-protection-controller", ClaimProtection),
-        ControllerSpec("persistentvolume-protection-controller", VolumeProtection),
+        ControllerSpec(
+            "persistentvolume-binder-controller",
+            PersistentVolumeBinder,
+            needs=("volume",),
+            account="persistent-volume-binder",
+        ),
+        ControllerSpec(
+            "persistentvolumeclaim-protection-controller", ClaimProtection, account="pvc-protection-controller"
+        ),
+        ControllerSpec("persistentvolume-protection-controller", VolumeProtection, account="pv-protection-controller"),
     ]

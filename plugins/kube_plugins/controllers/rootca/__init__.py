@@ -13,4 +13,8 @@ __all__ = ["kube_core_controllers"]
 
 @hookimpl
 def kube_core_controllers() -> Iterable[ControllerSpec]:
-    return [ControllerSpec("root-ca-certificate-publisher-controller", RootCertificatePublisher)]
+    return [
+        ControllerSpec(
+            "root-ca-certificate-publisher-controller", RootCertificatePublisher, account="root-ca-cert-publisher"
+        )
+    ]

@@ -13,4 +13,4 @@ __all__ = ["kube_core_controllers"]
 
 @hookimpl
 def kube_core_controllers() -> Iterable[ControllerSpec]:
-    return [ControllerSpec("serviceaccount-controller", ServiceAccountController)]
+    return [ControllerSpec("serviceaccount-controller", ServiceAccountController, account="service-account-controller")]

@@ -13,4 +13,8 @@ __all__ = ["kube_core_controllers"]
 
 @hookimpl
 def kube_core_controllers() -> Iterable[ControllerSpec]:
-    return [ControllerSpec("ttl-after-finished-controller", TtlAfterFinishedController)]
+    return [
+        ControllerSpec(
+            "ttl-after-finished-controller", TtlAfterFinishedController, account="ttl-after-finished-controller"
+        )
+    ]

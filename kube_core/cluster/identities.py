@@ -1,0 +1,76 @@
+"""Who the parts of a cluster are when they ask the server for something: users with roles, as with upstream.
+
+What each may do is what the default roles give to these names (`kube_core.auth.default_policy`), and to nodes what the
+Node authorizer says. A part has no other way in for living in the same process.
+
+The ingress is no part of upstream, so no default role is for it: `ingress_policy` makes its own. A plugin's controller
+without an account is an administrator: whoever installs it into the program has trusted it with everything anyway,
+and a role would only look as if it held something back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from kube_core.abc.transport import User
+from kube_core.api import resources
+from kube_core.api.types import ResourceType
+from kube_core.auth.authentication import AUTHENTICATED, MASTERS
+from kube_core.meta.documents import MutableDocument
+
+__all__ = [
+    "ADMIN",
+    "CONTROLLER_MANAGER",
+    "INGRESS",
+    "SCHEDULER",
+    "controller_user",
+    "ingress_policy",
+    "node_user",
+]
+
+ADMIN: Final = User("kubernetes-admin", (MASTERS, AUTHENTICATED))
+CONTROLLER_MANAGER: Final = User("system:kube-controller-manager", (AUTHENTICATED,))
+SCHEDULER: Final = User("system:kube-scheduler", (AUTHENTICATED,))
+INGRESS: Final = User("system:kube-core:ingress", (AUTHENTICATED,))
+
+_SYSTEM: Final = "kube-system"
+_RBAC: Final = "rbac.authorization.k8s.io"
+
+
+def node_user(name: str) -> User:
+    return User(f"system:node:{name}", ("system:nodes", AUTHENTICATED))
+
+
+def controller_user(name: str, account: str) -> User:
+    """A controller: its service account's user, or an administrator of its name where it has none."""
+    if not account:
+        return User(f"system:kube-core:controller:{name}", (MASTERS, AUTHENTICATED))
+    groups = ("system:serviceaccounts", f"system:serviceaccounts:{_SYSTEM}", AUTHENTICATED)
+    return User(f"system:serviceaccount:{_SYSTEM}:{account}", groups)
+
+
+def ingress_policy() -> Iterator[tuple[ResourceType, MutableDocument]]:
+    """The ingress's role and its binding."""
+    name = INGRESS.name
+    yield (
+        resources.CLUSTER_ROLES,
+        {
+            "metadata": {"name": name},
+            "rules": [
+                {
+                    "verbs": ["get", "update", "patch"],
+                    "apiGroups": ["networking.k8s.io"],
+                    "resources": ["ingresses/status"],
+                }
+            ],
+        },
+    )
+    yield (
+        resources.CLUSTER_ROLE_BINDINGS,
+        {
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": name},
+            "subjects": [{"kind": "User", "apiGroup": _RBAC, "name": name}],
+        },
+    )
