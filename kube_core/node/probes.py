@@ -11,7 +11,7 @@ Asks over the network (or the runtime itself, for containers that cannot be reac
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
@@ -87,12 +87,6 @@ class Probes:
         self.failed.pop(container_id, None)
         for task in results.tasks if results is not None else ():
             task.cancel()
-
-    def keep_only(self, known: Sequence[str], among: Sequence[str]) -> None:
-        """Of the containers `among`, stop probing all that are not `known` to run."""
-        for container_id in among:
-            if container_id not in known:
-                self.forget(container_id)
 
     def started(self, run: ContainerStatus) -> bool:
         results = self._results.get(run.id)

@@ -65,9 +65,6 @@ class Node:
     orphaning: bool
     """It is being deleted, and its dependents are to be left behind."""
 
-    def is_owned_by(self, uid: str) -> bool:
-        return any(owner.uid == uid for owner in self.owners)
-
     def blocks(self, uid: str) -> bool:
         """Whether this object keeps its owner from going, when that waits for its dependents."""
         return any(owner.uid == uid and owner.blocks_deletion for owner in self.owners)
