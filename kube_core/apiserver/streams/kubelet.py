@@ -51,7 +51,7 @@ class Kubelets:
 
     def __init__(
         self,
-        client: Callable[[], Outgoing],
+        client: Outgoing,
         nodes: ResourceCache,
         *,
         certificate: Callable[[], KeyPair | None],
@@ -84,7 +84,7 @@ class Kubelets:
         if stored is None:
             return None
         try:
-            return KubeletStreams(self._client(), self.address(stored.document))
+            return KubeletStreams(self._client, self.address(stored.document))
         except ServiceUnavailable:
             return None
 
