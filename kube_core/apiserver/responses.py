@@ -11,6 +11,7 @@ from typing import Any
 
 from kube_core.abc.transport import Request, Response
 from kube_core.apiserver import negotiation
+from kube_core.apiserver.listing import Listed
 from kube_core.apiserver.negotiation import Form
 from kube_core.bus.changes import Stored
 from kube_core.meta.documents import Document
@@ -40,26 +41,18 @@ def single(request: Request, registry: Registry, stored: Stored, *, status: int 
     return encoded(stored.document if stored.revision else _unversioned(stored), form, status)
 
 
-def listing(
-    request: Request,
-    registry: Registry,
-    items: Sequence[Stored],
-    *,
-    revision: int,
-    continue_token: str = "",
-    remaining: int = 0,
-    now: float,
-) -> Response:
+def listing(request: Request, registry: Registry, listed: Listed, *, now: float) -> Response:
     """A list in the form that the client accepts."""
-    metadata: dict[str, Any] = {"resourceVersion": str(revision)}
+    items = listed.items
+    metadata: dict[str, Any] = {"resourceVersion": str(listed.revision)}
     if registry.converts:
         items = [registry.shown(stored) for stored in items]
     if registry.is_custom:
         metadata["continue"] = ""
-    if continue_token:
-        metadata["continue"] = continue_token
-        if remaining:
-            metadata["remainingItemCount"] = remaining
+    if listed.continue_token:
+        metadata["continue"] = listed.continue_token
+        if listed.remaining:
+            metadata["remainingItemCount"] = listed.remaining
     resource = registry.type
     kind = registry.descriptor.list_kind or f"{resource.kind}List"
     form = negotiation.accept(request.headers.get("accept", ""))

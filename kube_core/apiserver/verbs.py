@@ -1,6 +1,6 @@
 """Verbs on resources: from a request to the registry, and from what it answers to a response.
 
-Reads come from the watch cache; lists of the past (a continue token, an exact resource version) from the store.
+Reads come from the watch cache; which objects a list has is decided in `listing.py`.
 Writes are decoded against the kind's schema here, so that the registry gets documents of the right shape.
 """
 
@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
+
 from kube_core._kit.clock import Clock
 from kube_core._kit.random import Random
 from kube_core.abc.transport import Request, Response
 from kube_core.api.schemas import builtin, builtin_name
-from kube_core.apiserver import negotiation, responses, watching
+from kube_core.apiserver import listing, negotiation, responses, watching
 from kube_core.apiserver.requests import RequestInfo
-from kube_core.apiserver.selecting import Selection, select
+from kube_core.apiserver.selecting import select
 from kube_core.bus.changes import Stored
 from kube_core.meta import fields
-from kube_core.meta.documents import Document, Key, MutableDocument, thaw
+from kube_core.meta.documents import Document, MutableDocument, thaw
 from kube_core.meta.fields import Path
 from kube_core.meta.gvk import GroupKind
 from kube_core.meta.status import (
@@ -35,7 +37,6 @@ from kube_core.registry import options as request_options
 from kube_core.registry.context import Context, WriteOptions
 from kube_core.registry.decoding import DecodingError
 from kube_core.registry.generic import Registry, Update
-from kube_core.registry.options import ContinueToken, ListOptions
 
 __all__ = ["PATCH_TYPES", "Verbs", "read_document", "read_shaped"]
 
@@ -54,90 +55,18 @@ class Verbs:
     async def get(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
         if request.query and request.parameter("export"):
             raise BadRequest("the export parameter, deprecated since v1.14, is no longer supported")
+        if request.query and (wanted := request_options.parse_revision(request.parameter("resourceVersion"))):
+            await registry.objects.cache.caught_up()
+            if wanted > registry.objects.cache.revision:
+                raise listing.too_large(wanted, registry.objects.cache.revision)
         stored = await registry.find(info.key)
         return responses.single(request, registry, stored, now=self.clock.now())
 
     async def list(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
         options = request_options.list_options(request)
         selection = select(registry, info.namespace, options.label_selector, options.field_selector)
-        items, revision, token, remaining = await self._select(registry, selection, options)
-        return responses.listing(
-            request,
-            registry,
-            items,
-            revision=revision,
-            continue_token=token,
-            remaining=remaining,
-            now=self.clock.now(),
-        )
-
-    async def _select(
-        self, registry: Registry, selection: Selection, options: ListOptions
-    ) -> tuple[Sequence[Stored], int, str, int]:
-        """Items, their revision, the continue token and what remains after it."""
-        cache = registry.objects.cache
-        await cache.caught_up()
-        exact = options.resource_version_match == "Exact"
-        asked = options.resource_version
-        wanted = request_options.parse_revision(asked)
-        if options.continue_token:
-            token = ContinueToken.decode(options.continue_token)
-            return await self._page(registry, selection, token.revision, options.limit, token.start)
-        # A limited list at a resource version is of exactly that version, as upstream serves it.
-        if exact or (options.limit and asked not in ("", "0") and not options.resource_version_match):
-            return await self._page(registry, selection, wanted, options.limit, "")
-        if wanted > cache.revision:
-            raise _too_large(wanted, cache.revision)
-        if selection.name and selection.namespace:
-            found = registry.cache.get(Key(selection.namespace, selection.name))
-            matched: Sequence[Stored] = [found] if found is not None else []
-        else:
-            matched = registry.cache.list(selection.namespace)
-        if not selection.everything:
-            matched = [stored for stored in matched if selection.matches(stored)]
-        if not options.limit or len(matched) <= options.limit or asked == "0":
-            return matched, cache.revision, "", 0
-        page = matched[: options.limit]
-        start = self._after(registry, page[-1].key)
-        token = ContinueToken(cache.revision, start)
-        # Upstream does not know how many remain where a selector is at work.
-        remaining = len(matched) - len(page) if selection.everything else 0
-        return page, cache.revision, token.encode(), remaining
-
-    @staticmethod
-    async def _page(
-        registry: Registry, selection: Selection, revision: int, limit: int, start: str
-    ) -> tuple[Sequence[Stored], int, str, int]:
-        """A page of the list as it was at a revision, read from the store."""
-        if revision > registry.objects.cache.revision:
-            raise _too_large(revision, registry.objects.cache.revision)
-        found: list[Stored] = []
-        while True:
-            try:
-                page = await registry.objects.page(
-                    registry.stored_as, selection.namespace, revision=revision, limit=limit, start=start
-                )
-            except Expired as error:
-                raise Expired(
-                    "The provided continue parameter is too old to display a consistent list result. You must start a "
-                    "new list without the continue parameter."
-                    if start
-                    else error.message
-                ) from None
-            found += [stored for stored in page.items if selection.matches(stored)]
-            revision = page.revision
-            if page.next_key is None:
-                return found, revision, "", 0
-            if len(found) >= limit:
-                token = ContinueToken(revision, page.next_key).encode()
-                return found, revision, token, page.remaining if selection.everything else 0
-            start = page.next_key
-
-    @staticmethod
-    def _after(registry: Registry, key: Key) -> str:
-        from kube_core.storage.keys import store_key
-
-        return store_key(registry.stored_as, key) + "\0"
+        found = await listing.find(registry, selection, options)
+        return responses.listing(request, registry, found, now=self.clock.now())
 
     async def watch(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
         options = request_options.list_options(request)
@@ -145,7 +74,7 @@ class Verbs:
         form = negotiation.accept(request.headers.get("accept", ""))
         try:
             start = await watching.begin(registry, selection, options)
-        except Expired as error:
+        except (Expired, Timeout) as error:
             # The stream has begun as far as clients are concerned: upstream answers 200 with one ERROR event.
             return Response(stream=_one(watching._error(error)))
         timeout = options.timeout or self.random.uniform(watching.MINIMUM_TIMEOUT, 2 * watching.MINIMUM_TIMEOUT)
@@ -274,9 +203,9 @@ class Verbs:
         options = request_options.delete_options(request, read_document(request))
         listed = request_options.list_options(request)
         selection = select(registry, info.namespace, listed.label_selector, listed.field_selector)
-        items, revision, token, remaining = await self._select(registry, selection, listed)
+        found = await listing.find(registry, selection, listed)
         deleted: list[Stored] = []
-        for stored in items:
+        for stored in found.items:
             try:
                 await registry.delete(context, stored.key, options)
                 # Told is what was found, not what became of it.
@@ -284,15 +213,7 @@ class Verbs:
             except StatusError as error:
                 if error.code != 404:
                     raise
-        return responses.listing(
-            request,
-            registry,
-            deleted,
-            revision=revision,
-            continue_token=token,
-            remaining=remaining,
-            now=self.clock.now(),
-        )
+        return responses.listing(request, registry, attrs.evolve(found, items=deleted), now=self.clock.now())
 
     # -- bodies ------------------------------------------------------------------------------------------------------
 
@@ -413,10 +334,6 @@ def read_document(request: Request) -> Any:
     if not request.body:
         return None
     return negotiation.decode_body(request.body, request.headers.get("content-type", ""))
-
-
-def _too_large(revision: int, current: int) -> Timeout:
-    return Timeout(f"Too large resource version: {revision}, current: {current}", details={})
 
 
 def _deleted(registry: Registry, stored: Stored) -> dict[str, Any]:

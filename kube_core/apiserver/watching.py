@@ -9,7 +9,7 @@ A change is encoded once for all plain JSON watchers. Whatever has piled up is s
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -18,11 +18,13 @@ import orjson
 from kube_core._kit.clock import Clock
 from kube_core.abc.transport import Request, WatchEvent
 from kube_core.apiserver import responses
+from kube_core.apiserver.listing import too_large
 from kube_core.apiserver.negotiation import Form
 from kube_core.apiserver.selecting import Selection
 from kube_core.bus.bus import Overrun, Subscription
-from kube_core.bus.changes import Change, Stored
-from kube_core.meta.status import Expired, StatusError, Timeout
+from kube_core.bus.changes import Change, Stored, encode
+from kube_core.meta.documents import Key
+from kube_core.meta.status import Expired, StatusError
 from kube_core.registry.generic import Registry
 from kube_core.registry.options import ListOptions, parse_revision
 
@@ -43,30 +45,36 @@ class Start:
     #: The revision that the initial state is of.
     revision: int
     marks_end: bool
+    #: What happens up to this revision is not shown.
+    after: int = 0
+
+    def drain(self) -> Iterator[tuple[str, Change]]:
+        """What has happened since, with the type of each event."""
+        for change in self.subscription.drain():
+            if change.revision > self.after and (kind := self.subscription.kind_of(change)):
+                yield kind, change
 
 
 async def begin(registry: Registry, selection: Selection, options: ListOptions, *, limit: int = 1000) -> Start:
-    """Subscribe at the revision that the options ask for. Raises `Expired`, `BadRequest`, `Timeout`."""
+    """Subscribe at the revision that the options ask for. Raises `Expired`, `BadRequest`, `Timeout`.
+
+    A watch of a revision that is not reached yet waits for what comes after it; only initial events cannot wait.
+    """
     cache = registry.objects.cache
     await cache.caught_up()
     after = parse_revision(options.resource_version)
     initial_wanted = after == 0 if options.send_initial_events is None else options.send_initial_events
-    if after > cache.revision:
-        raise Timeout(
-            f"Too large resource version: {after}, current: {cache.revision}",
-            details={
-                "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
-                "retryAfterSeconds": 1,
-            },
-        )
+    ahead = after > cache.revision
+    if ahead and initial_wanted:
+        raise too_large(after, cache.revision)
     # From here to the subscription there is no await: nothing is missed, nothing is seen twice.
-    start_after = None if initial_wanted or after == 0 else after
+    start_after = None if initial_wanted or after == 0 or ahead else after
     subscription = cache.subscribe(registry.stored_as, selection.interest(), after=start_after, limit=limit)
     initial: Sequence[Stored] = ()
     if initial_wanted:
         initial = [stored for stored in registry.cache.list(selection.namespace) if selection.matches(stored)]
     marks_end = bool(options.send_initial_events) and options.allow_bookmarks
-    return Start(subscription, initial, cache.revision, marks_end)
+    return Start(subscription, initial, cache.revision, marks_end, after if ahead else 0)
 
 
 class JsonLines(AsyncIterator[bytes]):
@@ -100,7 +108,7 @@ async def _json_lines(
     request: Request, registry: Registry, start: Start, options: ListOptions, form: Form, clock: Clock, timeout: float
 ) -> AsyncGenerator[bytes, None]:
     subscription = start.subscription
-    encode = _encoder(request, registry, form, clock)
+    line = _encoder(request, registry, form, clock)
     timers = [clock.call_later(timeout, subscription.close)]
     bookmark_due = False
 
@@ -114,21 +122,17 @@ async def _json_lines(
     if options.allow_bookmarks:
         timers.append(clock.call_later(BOOKMARK_PERIOD, remind))
     try:
-        first = [encode("ADDED", registry.shown(stored)) for stored in start.initial]
+        first = [line("ADDED", registry.shown(stored)) for stored in start.initial]
         if start.marks_end:
-            first.append(_bookmark(registry, start.revision, form, end=True))
+            first.append(line("BOOKMARK", _bookmark(registry, start.revision, end=True)))
         if first:
             yield b"".join(first)
         while True:
             await subscription.wait()
-            lines = [
-                _line(registry, encode, kind, change, plain=not form.view)
-                for change in subscription.drain()
-                if (kind := subscription.kind_of(change))
-            ]
+            lines = [_line(registry, line, kind, change, plain=not form.view) for kind, change in start.drain()]
             if bookmark_due:
                 bookmark_due = False
-                lines.append(_bookmark(registry, registry.objects.cache.revision, form))
+                lines.append(line("BOOKMARK", _bookmark(registry, registry.objects.cache.revision)))
             if lines:
                 yield b"".join(lines)
             elif subscription.closed:
@@ -149,12 +153,11 @@ async def document_events(registry: Registry, start: Start) -> AsyncIterator[Wat
             yield WatchEvent("ADDED", registry.shown(stored).document)
         while True:
             await subscription.wait()
-            changes = subscription.drain()
-            for change in changes:
-                kind = subscription.kind_of(change)
-                if kind:
-                    yield WatchEvent(kind, registry.shown(change.shown(kind)).document)
-            if not changes and subscription.closed:
+            nothing = True
+            for kind, change in start.drain():
+                nothing = False
+                yield WatchEvent(kind, registry.shown(change.shown(kind)).document)
+            if nothing and subscription.closed:
                 return
     except Overrun as error:
         raise Expired(f"too old resource version: {error}") from error
@@ -196,15 +199,13 @@ def _event(kind: str, document: Any) -> bytes:
     return orjson.dumps({"type": kind, "object": document}) + b"\n"
 
 
-def _bookmark(registry: Registry, revision: int, form: Form, *, end: bool = False) -> bytes:
-    metadata: dict[str, Any] = {"resourceVersion": str(revision)}
-    if end:
-        metadata["annotations"] = {_INITIAL_EVENTS_END: "true"}
+def _bookmark(registry: Registry, revision: int, *, end: bool = False) -> Stored:
+    """An object of the kind of which nothing is known but the revision."""
+    metadata = {"annotations": {_INITIAL_EVENTS_END: "true"}} if end else {}
     resource = registry.type
-    document = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
-    if form.view == "PartialObjectMetadata":
-        document.update(kind="PartialObjectMetadata", apiVersion="meta.k8s.io/v1")
-    return _event("BOOKMARK", document)
+    nothing = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
+    document = registry.read(nothing)[0]
+    return Stored(Key("", ""), revision, encode(document), document)
 
 
 def _error(error: StatusError) -> bytes:

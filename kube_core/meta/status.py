@@ -136,6 +136,14 @@ class Expired(StatusError):
     """A resource version or continue token that is too old (410)."""
 
     default_code, default_reason = 410, "Expired"
+    #: With what a list may be continued nevertheless, of the present state; "" where it may not.
+    continue_token = ""
+
+    def to_document(self) -> dict[str, Any]:
+        document = super().to_document()
+        if self.continue_token:
+            document["metadata"] = {"continue": self.continue_token}
+        return document
 
 
 class RequestEntityTooLarge(StatusError):

@@ -18,7 +18,7 @@ the text; their messages come in as `duplicates`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from kube_core.api.schemas import Schema
@@ -100,12 +100,18 @@ def _judge(found: Sequence[str], mode: FieldValidation) -> Sequence[str]:
 
 
 def _completed(result: Any, document: Document) -> MutableDocument:
-    """Kind and version first, as everything is written, whatever the schema says of them."""
+    """Kind and version first, as everything is written, whatever the schema says of them.
+
+    An empty list of managed fields is not as good as none: it asks for all ownership to be forgotten.
+    """
     completed: MutableDocument = {}
     for name in ("kind", "apiVersion"):
         if name in document:
             completed[name] = document[name]
     completed.update(result)
+    metadata = document.get("metadata")
+    if isinstance(metadata, Mapping) and metadata.get("managedFields") == []:
+        completed["metadata"]["managedFields"] = []
     return completed
 
 

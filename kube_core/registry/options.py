@@ -24,18 +24,33 @@ from kube_core.registry import decoding
 from kube_core.registry.context import DeleteOptions, WriteOptions
 from kube_core.registry.decoding import DecodingError
 
-__all__ = ["ContinueToken", "ListOptions", "delete_options", "flag", "list_options", "parse_revision", "write_options"]
+__all__ = [
+    "LATEST",
+    "ContinueToken",
+    "ListOptions",
+    "delete_options",
+    "flag",
+    "list_options",
+    "parse_revision",
+    "write_options",
+]
 
 _META = "meta.k8s.io"
 _FALSE = ("", "0", "false", "False", "FALSE", "f", "F")
 _LARGEST_REVISION = (1 << 64) - 1
 #: The version by which upstream names its tokens in errors.
 _TOKEN_VERSION = "meta.k8s.io/v1"
+#: The revision of a token that goes on with the present state.
+LATEST = -1
 
 
 @attrs.frozen
 class ContinueToken:
-    """Where the next page of a list begins, and of which revision (upstream's `meta.k8s.io/v1` token)."""
+    """Where the next page of a list begins, and of which revision (upstream's `meta.k8s.io/v1` token).
+
+    `start` is a key below that of the resource. A revision of `LATEST` is that of the moment: so a list goes on,
+    inconsistently, whose own revision is gone.
+    """
 
     revision: int
     start: str
@@ -49,17 +64,18 @@ class ContinueToken:
         """Raises `BadRequest`."""
         try:
             token = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            if token["v"] != _TOKEN_VERSION:
-                raise BadRequest("continue key is not valid: server does not recognize this encoded version")
-            found = cls(int(token["rv"]), str(token["start"]))
-        except (binascii.Error, ValueError, KeyError, TypeError, OverflowError) as error:
-            raise BadRequest(f"continue key is not valid: {error}") from error
-        if found.revision <= 0:
-            why = f"incorrect encoded start resourceVersion (version {_TOKEN_VERSION})"
-            raise BadRequest(f"continue key is not valid: {why}")
-        if not found.start:
-            raise BadRequest(f"continue key is not valid: encoded start key empty (version {_TOKEN_VERSION})")
-        return found
+            version, revision, start = token["v"], int(token.get("rv") or 0), str(token.get("start") or "")
+        except (binascii.Error, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise _bad_token(str(error)) from error
+        if version != _TOKEN_VERSION:
+            raise _bad_token("server does not recognize this encoded version")
+        if revision == 0:
+            raise _bad_token(f"incorrect encoded start resourceVersion (version {_TOKEN_VERSION})")
+        if not start:
+            raise _bad_token(f"encoded start key empty (version {_TOKEN_VERSION})")
+        if any(part in ("", ".", "..") for part in start.removeprefix("/").split("/")):
+            raise _bad_token(start)
+        return cls(max(revision, LATEST), start)
 
 
 @attrs.frozen
@@ -83,9 +99,9 @@ def parse_revision(text: str) -> int:
     if not text:
         return 0
     if not (text.isascii() and text.isdigit()):
-        raise BadRequest(f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax')
+        raise _bad_revision(text, "invalid syntax")
     if len(text) > 20 or int(text) > _LARGEST_REVISION:
-        raise BadRequest(f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": value out of range')
+        raise _bad_revision(text, "value out of range")
     return int(text)
 
 
@@ -210,6 +226,15 @@ def _check_list(options: ListOptions) -> Sequence[FieldError]:
     if options.send_initial_events is not None:
         errors.append(fields.forbidden(Path("sendInitialEvents"), "sendInitialEvents is forbidden for list"))
     return errors
+
+
+def _bad_token(why: str) -> BadRequest:
+    return BadRequest(f"invalid continue token: continue key is not valid: {why}")
+
+
+def _bad_revision(text: str, why: str) -> BadRequest:
+    problem = f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": {why}'
+    return BadRequest(f"invalid resource version: resourceVersion: {problem}")
 
 
 def _default_manager(request: Request) -> str:

@@ -80,9 +80,7 @@ class ObjectStore:
         try:
             answer = await self.store.range(found, revision=revision, limit=limit)
         except Compacted as error:
-            raise Expired(
-                f"The resourceVersion for the provided list is too old. ({error.revision} < {error.oldest})"
-            ) from error
+            raise Expired("The resourceVersion for the provided list is too old.") from error
         except FutureRevision as error:
             raise InternalError(f"the resource version {revision} is in the future") from error
         items = [Stored(keys.parse(entry.key)[1], entry.mod_revision, entry.value) for entry in answer.entries]

@@ -265,7 +265,7 @@ class FieldManager:
             if managers.is_reset(given):
                 return Ledger()
             try:
-                ledger = managers.read(given)
+                ledger = managers.read(given, trusted=False)
             except ValueError:
                 ledger = Ledger()
             if ledger:

@@ -20,6 +20,7 @@ import orjson
 
 __all__ = [
     "Fields",
+    "check",
     "contains",
     "difference",
     "field",
@@ -58,6 +59,24 @@ def member(value: Any) -> str:
 def contains(tree: Fields) -> bool:
     """Whether the path that has `tree` under its last element is itself in the set."""
     return not tree or _SELF in tree
+
+
+def check(tree: Any) -> None:
+    """Raises ValueError for what is no FieldsV1 tree."""
+    if not isinstance(tree, Mapping):
+        raise ValueError("the fields below a path must be an object")
+    for element, below in tree.items():
+        kind, _, rest = element.partition(":")
+        if kind == "k":
+            if not isinstance(orjson.loads(rest), dict):
+                raise ValueError(f"the keys of an item must be an object: {element}")
+        elif kind == "v":
+            orjson.loads(rest)
+        elif kind == "i":
+            int(rest)
+        elif element != _SELF and not element.startswith("f:"):
+            raise ValueError(f"not a path element: {element}")
+        check(below)
 
 
 def union(left: Fields, right: Fields) -> Fields:

@@ -128,8 +128,11 @@ class Ledger:
         return [_entry(identity, owner) for identity, owner in ordered]
 
 
-def read(entries: Sequence[Mapping[str, Any]] | None) -> Ledger:
-    """The ledger in `metadata.managedFields`. Raises ValueError when an entry makes no sense."""
+def read(entries: Sequence[Mapping[str, Any]] | None, *, trusted: bool = True) -> Ledger:
+    """The ledger in `metadata.managedFields`. Raises ValueError when an entry makes no sense.
+
+    Not `trusted`: it comes from a client, and every path in it is looked at.
+    """
     owners: dict[Identity, Owner] = {}
     for place, entry in enumerate(entries or ()):
         operation = entry.get("operation")
@@ -143,6 +146,8 @@ def read(entries: Sequence[Mapping[str, Any]] | None) -> Ledger:
         fields = entry.get("fieldsV1") or {}
         if not isinstance(fields, Mapping):
             raise ValueError(f"fieldsV1 of managed fields entry {place} must be an object")
+        if not trusted:
+            fieldsets.check(fields)
         identity = Identity(
             entry.get("manager") or "",
             operation,

@@ -1,7 +1,7 @@
 """What `metadata` may hold, whatever the kind: the checks that the registry makes around every strategy's own.
 
 The rules are upstream's `ValidateObjectMeta` and `ValidateObjectMetaUpdate`; names are judged by the strategy
-(`Strategy.name_problems`), since each kind has its rule. Managed fields are not judged here.
+(`Strategy.name_problems`), since each kind has its rule.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ __all__ = [
 
 METADATA = Path("metadata")
 ANNOTATIONS_LIMIT = 256 * 1024
+MANAGER_LIMIT = 128
+SUBRESOURCE_LIMIT = 256
 #: Finalizers that need no domain.
 STANDARD_FINALIZERS = frozenset({"kubernetes", "orphan", "foregroundDeletion"})
 _DUPLICATE_OWNERS = (
@@ -108,6 +110,7 @@ def _contents(metadata: Mapping[str, Any], *, finalizers: bool = True) -> Errors
     yield from checks.labels(METADATA.child("labels"), metadata.get("labels"))
     yield from check_annotations(METADATA.child("annotations"), metadata.get("annotations"))
     yield from _owners(metadata.get("ownerReferences") or ())
+    yield from _managers(metadata.get("managedFields") or ())
     if finalizers and metadata.get("finalizers"):
         yield from _finalizers(metadata["finalizers"])
 
@@ -150,6 +153,19 @@ def _owners(references: Iterable[Mapping[str, Any]]) -> Errors:
                 yield fields.invalid(path, [dict(each) for each in references], _rivals(controller, reference))
             else:
                 controller = reference
+
+
+def _managers(entries: Iterable[Mapping[str, Any]]) -> Errors:
+    """Only what ownership can be and yet may not be: whatever else is wrong was not taken for it."""
+    for position, entry in enumerate(entries):
+        here = METADATA.child("managedFields").index(position)
+        manager, subresource = entry.get("manager") or "", entry.get("subresource") or ""
+        if len(manager) > MANAGER_LIMIT:
+            yield fields.too_long(here.child("manager"), MANAGER_LIMIT)
+        elif not manager.isprintable():
+            yield fields.invalid(here.child("manager"), manager, "should only contain printable characters")
+        if len(subresource) > SUBRESOURCE_LIMIT:
+            yield fields.too_long(here.child("subresource"), SUBRESOURCE_LIMIT)
 
 
 def _rivals(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:

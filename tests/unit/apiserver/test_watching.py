@@ -162,10 +162,45 @@ async def test_a_watch_from_before_the_beginning_is_one_error(api: Caller) -> No
     assert event["object"]["message"].startswith("too old resource version: 1 (")
 
 
-async def test_a_watch_of_a_revision_to_come_is_refused(api: Caller) -> None:
-    response = await api.ask("GET", f"{MAPS}?watch=1&resourceVersion=100000")
-    assert response.status == 504
-    assert response.decoded()["message"].startswith("Too large resource version: 100000, current: ")
+async def test_a_watch_of_a_revision_to_come_waits_for_it(api: Caller) -> None:
+    made = await api.post(MAPS, config_map("a"))
+    response = await watch(api, f"resourceVersion={int(made['metadata']['resourceVersion']) + 1}")
+    await api.post(MAPS, config_map("b"))
+    await api.post(MAPS, config_map("c"))
+    assert shown(await events(response, 1)) == [("ADDED", "c")]
+
+
+async def test_initial_events_of_a_revision_to_come_are_one_error(api: Caller) -> None:
+    initial = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    (event,) = await events(await watch(api, f"{initial}&resourceVersion=100000"))
+    assert (event["type"], event["object"]["code"]) == ("ERROR", 504)
+    assert event["object"]["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
+
+
+@pytest.mark.parametrize(
+    ("path", "empty"),
+    [
+        (MAPS, {}),
+        ("/api/v1/namespaces/default/pods", {"spec": {"containers": None}, "status": {}}),
+    ],
+)
+async def test_a_bookmark_is_an_object_that_says_nothing_else(api: Caller, path: str, empty: dict[str, Any]) -> None:
+    initial = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    (event,) = await events(await api.ask("GET", f"{path}?{initial}"), 1)
+    found = event["object"]
+    assert found.pop("metadata").keys() == {"annotations", "resourceVersion"}
+    assert {name: value for name, value in found.items() if name not in ("kind", "apiVersion")} == empty
+
+
+@pytest.mark.parametrize("form", [TABLE, PARTIAL])
+async def test_a_bookmark_has_the_form_of_every_event(api: Caller, form: str) -> None:
+    initial = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    await api.post(MAPS, config_map("a"))
+    object_, mark = await events(await watch(api, initial, accept=form), 2)
+    assert mark["type"] == "BOOKMARK"
+    assert mark["object"]["kind"] == object_["object"]["kind"]
+    last = mark["object"]["rows"][-1]["object"] if form is TABLE else mark["object"]
+    assert last["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
 
 
 async def test_in_a_watch_of_tables_only_the_first_has_columns(api: Caller) -> None:

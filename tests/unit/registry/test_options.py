@@ -13,16 +13,18 @@ from kube_core.abc.transport import Request
 from kube_core.meta.status import BadRequest, Invalid
 from kube_core.registry import options
 from kube_core.registry.context import DeleteOptions, WriteOptions
-from kube_core.registry.options import ContinueToken, ListOptions
+from kube_core.registry.options import LATEST, ContinueToken, ListOptions
 
 
 def request(*query: tuple[str, str], **headers: str) -> Request:
     return Request("GET", "/", query, headers)
 
 
-@given(st.integers(1, 2**53), st.text(st.characters(codec="utf-8"), min_size=1))
-def test_a_continue_token_says_where_it_was(revision: int, start: str) -> None:
-    token = ContinueToken(revision, start)
+@given(
+    st.integers(1, 2**53) | st.just(LATEST), st.text(st.characters(codec="utf-8", exclude_characters="/."), min_size=1)
+)
+def test_a_continue_token_says_where_it_was(revision: int, name: str) -> None:
+    token = ContinueToken(revision, f"/registry/core/{name}")
     assert ContinueToken.decode(token.encode()) == token
 
 
@@ -41,7 +43,8 @@ def encoded(text: str) -> str:
         encoded('{"v":"other","rv":1,"start":"a"}'),
         encoded('{"v":"meta.k8s.io/v1","rv":"x","start":"a"}'),
         encoded('{"v":"meta.k8s.io/v1","rv":0,"start":"a"}'),
-        encoded('{"v":"meta.k8s.io/v1","rv":-5,"start":"a"}'),
+        encoded('{"v":"meta.k8s.io/v1","rv":1,"start":"a/../../b"}'),
+        encoded('{"v":"meta.k8s.io/v1","rv":1,"start":"a//b"}'),
         encoded('{"v":"meta.k8s.io/v1","rv":1e999,"start":"a"}'),
         encoded('{"v":"meta.k8s.io/v1","rv":1,"start":""}'),
         encoded('{"v":"meta.k8s.io/v1","rv":1}'),

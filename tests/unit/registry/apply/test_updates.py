@@ -271,3 +271,16 @@ def test_times_alone_are_no_change() -> None:
     other = thaw(created(CONFIG_MAPS, config_map({"a": "2"}), now=99.0))
     settle_times(live, other)
     assert other["metadata"]["managedFields"][0]["time"] == "1970-01-01T00:01:39Z"
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"data": {}}, {"f:data": []}, {"f:data": {"g:x": {}}}, {"k:[1]": {}}, {"k:{": {}}, {"v:{": {}}, {"i:x": {}},
+    ],
+)  # fmt: skip
+def test_ownership_of_no_fields_is_not_taken(tree: Any) -> None:
+    live = created(CONFIG_MAPS, config_map({"a": "1"}))
+    mine = [{"manager": "m", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": tree}]
+    after = updated(CONFIG_MAPS, live, config_map({"a": "1"}, managedFields=mine))
+    assert after["metadata"]["managedFields"] == live["metadata"]["managedFields"]

@@ -50,6 +50,14 @@ def test_good_metadata_pass(config_maps: Any, metadata: dict[str, Any]) -> None:
     [
         ({"namespace": "ns"}, ["metadata.name: Required value: name or generateName is required"]),
         ({"name": "a"}, ["metadata.namespace: Required value"]),
+        (
+            {**OK, "managedFields": [{"manager": "m" * 129, "subresource": "s" * 257}, {"manager": "\n"}]},
+            [
+                "metadata.managedFields[0].manager: Too long: may not be more than 128 bytes",
+                "metadata.managedFields[0].subresource: Too long: may not be more than 256 bytes",
+                'metadata.managedFields[1].manager: Invalid value: "\\n": should only contain printable characters',
+            ],
+        ),
         ({**OK, "name": "A"}, ['metadata.name: Invalid value: "A": a lowercase RFC 1123 subdomain']),
         ({**OK, "generation": -1}, ["metadata.generation: Invalid value: -1: must be greater than or equal to 0"]),
         ({**OK, "labels": {"a b": ""}}, ['metadata.labels: Invalid value: "a b": name part must consist']),
