@@ -6,6 +6,8 @@ Those are observable and relied on, so they are kept:
 * a path that does not begin with a slash loses what stands before its first slash (`data/x` means `/x`);
 * an index counts from the end when it is negative.
 
+What `copy` copies in one patch is limited, as it can double with each operation.
+
 Whatever does not apply is one and the same 422 without a cause; only a body that is no patch at all is a 400. A
 general-purpose library is not used because none has these semantics, and its errors would not fit.
 """
@@ -16,6 +18,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from kube_core.meta import status
 from kube_core.meta.documents import thaw
 
@@ -23,6 +27,8 @@ __all__ = ["apply", "check", "unknown_members"]
 
 _MEMBERS = ("op", "path", "from", "value")
 _INDEX = re.compile(r"[+-]?[0-9]+")
+#: How many bytes of JSON all copies of a patch may add.
+_COPY_LIMIT = 3 * 1024 * 1024
 
 
 class _NotApplicable(Exception):
@@ -67,6 +73,7 @@ class _Root:
 
     def __init__(self, value: Any) -> None:
         self.value = value
+        self._copied = 0
         self._touched: dict[int, dict[str, Any]] = {}
         self.touch(value)
 
@@ -86,6 +93,13 @@ class _Root:
                 raise _NotApplicable
             self.touch(container)
         return container, _unescape(parts[-1])
+
+    def copy(self, value: Any) -> Any:
+        """A copy of a part, within the limit on all of them."""
+        self._copied += len(orjson.dumps(value))
+        if self._copied > _COPY_LIMIT:
+            raise _NotApplicable
+        return thaw(value)
 
     def sort_touched(self) -> None:
         for container in self._touched.values():
@@ -169,7 +183,7 @@ def _move(root: _Root, operation: Mapping[str, Any]) -> None:
 
 
 def _copy(root: _Root, operation: Mapping[str, Any]) -> None:
-    value = thaw(_get(*root.find(_text(operation, "from"))))
+    value = root.copy(_get(*root.find(_text(operation, "from"))))
     container, key = root.find(_text(operation, "path"))
     _put(container, key, value)
 

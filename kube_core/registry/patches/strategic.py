@@ -16,6 +16,7 @@ object.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -49,8 +50,8 @@ def _merge_object(original: Mapping[str, Any], patch: Mapping[str, Any], schema:
         if key.startswith(_DELETE_PREFIX):
             field = key.removeprefix(_DELETE_PREFIX)
             if isinstance(merged.get(field), list):
-                unwanted = _list(value, "invalid patch format of primitive list")
-                merged[field] = [item for item in merged[field] if item not in unwanted]
+                unwanted = set(map(_hashable, _list(value, "invalid patch format of primitive list")))
+                merged[field] = [item for item in merged[field] if _hashable(item) not in unwanted]
         elif value is None:
             merged.pop(key, None)
         else:
@@ -103,18 +104,15 @@ def _apply_orders(merged: dict[str, Any], patch: Mapping[str, Any], schema: Sche
 
 def _check_order(changes: Sequence[Any], order: Sequence[Any], key: str) -> None:
     """Everything that the patch sets must be in the order, in that order."""
-    places = [_identity(item, key) for item in order]
-    last = -1
+    places = iter([_identity(item, key) for item in order])
     for item in changes:
         if isinstance(item, Mapping) and _DIRECTIVE in item:
             continue
-        identity = _identity(item, key)
-        if identity not in places[last + 1 :]:
+        if _identity(item, key) not in places:  # and takes what is before it out of the iterator
             raise status.BadRequest(
                 f"The order in patch list:\n{go_text(changes)}\n"
                 f" doesn't match $setElementOrder list:\n{go_text(order)}\n"
             )
-        last = places.index(identity, last + 1)
 
 
 def _merge_value(original: Any, patch: Any, field: Schema | None) -> Any:
@@ -144,15 +142,13 @@ def _merge_list(original: list[Any], patch: list[Any], field: Schema | None) -> 
     items = field.items if field else None
     if not key:
         raise status.BadRequest("cannot merge lists without merge key")
-    merged: list[Any] = list(original)
-    changes, replace = [], False
+    changes, unwanted, replace = [], set(), False
     for item in patch:
         directive = item.get(_DIRECTIVE) if isinstance(item, Mapping) else None
         if directive is None:
             changes.append(item)
         elif directive == "delete":
-            unwanted = _identity(item, key)
-            merged = [present for present in merged if _identity(present, key) != unwanted]
+            unwanted.add(_identity(item, key))
         elif directive == "replace":
             replace = True
         elif directive == "merge":
@@ -161,7 +157,8 @@ def _merge_list(original: list[Any], patch: list[Any], field: Schema | None) -> 
             raise status.BadRequest(f"unknown patch type: {go_text(directive)} in map: {go_text(item)}")
     if replace:
         return [_plain(item, items) for item in changes]
-    places = {_identity(item, key): place for place, item in reversed(list(enumerate(merged)))}
+    merged = [item for item in original if _identity(item, key) not in unwanted]
+    places = _places(merged, key)
     for change in changes:
         identity = _identity(change, key)
         if identity in places:
@@ -175,17 +172,21 @@ def _merge_list(original: list[Any], patch: list[Any], field: Schema | None) -> 
 
 def _arrange(items: Iterable[Any], order: Sequence[Any], live: Sequence[Any], key: str) -> list[Any]:
     """`items` with those in `order` ordered by it, and the others put among them as they were in `live`."""
-    wanted = [_identity(item, key) for item in order]
-    before = [_identity(item, key) for item in live]
+    wanted, before = _places(order, key), _places(live, key)
     pairs = [(_identity(item, key), item) for item in items]
-    named = sorted((pair for pair in pairs if pair[0] in wanted), key=lambda pair: wanted.index(pair[0]))
-    others = sorted((pair for pair in pairs if pair[0] not in wanted), key=lambda pair: before.index(pair[0]))
+    named = deque(sorted((pair for pair in pairs if pair[0] in wanted), key=lambda pair: wanted[pair[0]]))
+    others = deque(sorted((pair for pair in pairs if pair[0] not in wanted), key=lambda pair: before[pair[0]]))
     arranged = []
     while named and others:
         first, second = others[0][0], named[0][0]
-        earlier = first in before and second in before and before.index(first) < before.index(second)
-        arranged.append((others if earlier else named).pop(0)[1])
+        earlier = first in before and second in before and before[first] < before[second]
+        arranged.append((others if earlier else named).popleft()[1])
     return arranged + [item for _, item in (named or others)]
+
+
+def _places(items: Sequence[Any], key: str) -> dict[Any, int]:
+    """Where each item is first, by its identity."""
+    return {_identity(item, key): place for place, item in reversed(list(enumerate(items)))}
 
 
 def _identity(item: Any, key: str) -> Any:
@@ -194,8 +195,11 @@ def _identity(item: Any, key: str) -> Any:
         return item
     if key not in item:
         raise status.BadRequest(f"map: {go_text(item)} does not contain declared merge key: {key}")
-    value = item[key]
-    return value if not isinstance(value, dict | list) else repr(value)
+    return _hashable(item[key])
+
+
+def _hashable(value: Any) -> Any:
+    return repr(value) if isinstance(value, dict | list) else value
 
 
 def _field(schema: Schema | None, name: str) -> Schema | None:

@@ -107,6 +107,14 @@ def test_too_many_operations_are_too_large() -> None:
         patches.parse_patch(patches.JSON, body)
 
 
+def test_copies_cannot_grow_without_end() -> None:
+    grow = [{"op": "copy", "from": "/data", "path": "/data/again"}]
+    document = {"data": {"x": "y" * 1000}}
+    assert len(patched(*grow * 40, document=document)["data"]) == 2
+    with pytest.raises(status.Invalid):
+        patched(*grow * 120, document=document)
+
+
 def test_strict_validation_names_unknown_members() -> None:
     patch = [{"op": "add", "path": "/a", "value": 1}, {"op": "remove", "path": "/a", "extra": 1}]
     assert patches.strict_errors(patches.JSON, patch) == ['json patch unknown field "[1].extra"']

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kube_core.api.schemas import Schema
+from kube_core.api.schemas import Schema, builtin_documents
 from kube_core.meta import status
 from kube_core.meta.documents import Document, MutableDocument, freeze
 from kube_core.registry import patches
@@ -173,3 +173,28 @@ def test_patching_twice_changes_nothing_more(live: list[str], changes: list[str]
     patch = {"containers": named(*changes, image="2"), "finalizers": changes}
     once = patched({"containers": named(*live), "finalizers": live}, patch)
     assert patched(once, patch) == once
+
+
+def _merging_lists() -> list[tuple[str, str, Schema]]:
+    """Every list of objects in a built-in type that merges: its owner, its name, and the owner's schema."""
+    return [
+        (owner, name, schema)
+        for owner, document in builtin_documents().items()
+        for name in document.get("properties") or ()
+        if (schema := Schema(document, builtin_documents())).field(name) is not None
+        and "merge" in (field := schema.field(name)).patch_strategies  # type: ignore[union-attr]
+        and field.patch_merge_key
+    ]
+
+
+def test_every_list_that_merges_does_so_by_its_key() -> None:
+    found = _merging_lists()
+    assert len(found) > 60
+    for owner, name, schema in found:
+        field = schema.field(name)
+        assert field is not None
+        key = field.patch_merge_key
+        live = {name: [{key: "a", "one": 1}, {key: "b"}]}
+        patch = {name: [{key: "c"}, {key: "a", "two": 2}, {key: "b", "$patch": "delete"}]}
+        merged = {name: [{key: "c"}, {key: "a", "one": 1, "two": 2}]}
+        assert patches.apply_patch(patches.STRATEGIC, live, patch, schema) == merged, owner
