@@ -109,7 +109,7 @@ def exact_field(selector: Selector, name: str) -> str:
                 return str(values[0])
         return ""
     try:
-        return dict(parse_fields(selector).equalities).get(name, "")
+        return next((value for field, value in parse_fields(selector).equalities if field == name), "")
     except SelectorError:
         return ""
 

@@ -352,7 +352,8 @@ class Registry:
                 return Stored(current.key, revision, encode(document), document)
             return Stored(current.key, current.revision, encode(document), document)
         document = self.stored_form(document)
-        if unchanged(document, current.document):
+        stale = self.objects.is_stale(self.stored_as, current.key)
+        if unchanged(document, current.document) and not stale:
             return self.shown(current)
         if options.dry_run:
             return self.shown(Stored(current.key, current.revision, encode(document), document))

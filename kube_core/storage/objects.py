@@ -6,6 +6,8 @@ registry does. Every write waits until it is durable, and until the watch cache 
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import attrs
 
 from kube_core.abc.store import (
@@ -24,6 +26,7 @@ from kube_core.meta.gvk import GroupResource
 from kube_core.meta.status import Expired, InternalError
 from kube_core.storage import keys
 from kube_core.storage.cache import WatchCache
+from kube_core.storage.encryption.store import EncryptedStore
 
 __all__ = ["ObjectStore", "Page", "Superseded"]
 
@@ -52,6 +55,11 @@ class ObjectStore:
     def __init__(self, store: Store, cache: WatchCache) -> None:
         self.store = store
         self.cache = cache
+        self._stale: Container[str] = store.stale if isinstance(store, EncryptedStore) else ()
+
+    def is_stale(self, resource: GroupResource, key: Key) -> bool:
+        """Whether an object is to be written again even as it is: its encryption is no longer what it should be."""
+        return bool(self._stale) and keys.store_key(resource, key) in self._stale
 
     async def create(self, resource: GroupResource, key: Key, document: MutableDocument) -> Stored:
         """Write a new object. `document` belongs to the store from here on. Raises `Superseded`."""

@@ -10,6 +10,7 @@ import orjson
 
 from kube_core._kit.clock import FakeClock
 from kube_core._kit.random import Random
+from kube_core.abc.store import Store
 from kube_core.abc.transport import Request, Response, User
 from kube_core.admission.chain import AdmissionSpec
 from kube_core.api.types import ResourceType
@@ -80,7 +81,7 @@ class Caller:
 
 @contextlib.asynccontextmanager
 async def running(
-    *, admission: Sequence[AdmissionSpec] | None = None, store: MemoryStore | None = None, **config: Any
+    *, admission: Sequence[AdmissionSpec] | None = None, store: Store | None = None, **config: Any
 ) -> AsyncIterator[Caller]:
     """A started server with the built-in admission plugins, or with these."""
     clock = FakeClock()
