@@ -266,11 +266,12 @@ def rule_problems(schema: Structural, path: Path, *, uncorrelatable: Path | None
         return
     for index, rule in enumerate(schema.rules):
         here = path.child("x-kubernetes-validations").index(index)
-        errors = list(_rule_problems(rule, here, uncorrelatable))
+        errors = list(_rule_problems(rule, here, schema, uncorrelatable))
         yield from errors or _type_problems(rule, schema, here, root=root)
+    atomic = uncorrelatable or (path if schema.map_type == "atomic" else None)
     for name, member in schema.properties.items():
         here = path.child("properties").key(name)
-        yield from rule_problems(member, here, uncorrelatable=uncorrelatable, root=False)
+        yield from rule_problems(member, here, uncorrelatable=atomic, root=False)
     if schema.values is not None:
         here = path.child("additionalProperties")
         yield from rule_problems(schema.values, here, uncorrelatable=uncorrelatable, root=False)
@@ -293,7 +294,7 @@ def unsupported_rules(schema: Structural) -> Iterator[str]:
             yield from unsupported_rules(below)
 
 
-def _rule_problems(rule: Rule, path: Path, uncorrelatable: Path | None) -> Errors:
+def _rule_problems(rule: Rule, path: Path, schema: Structural, uncorrelatable: Path | None) -> Errors:
     text, optional = rule.get("rule") or "", bool(rule.get("optionalOldSelf"))
     transition = _uses_old(text)
     if not text.strip():
@@ -310,9 +311,21 @@ def _rule_problems(rule: Rule, path: Path, uncorrelatable: Path | None) -> Error
     reason = rule.get("reason")
     if reason is not None and reason not in _REASONS:
         yield fields.not_supported(path.child("reason"), reason, _REASONS)
-    place = rule.get("fieldPath")
-    if place and _STEP.sub("", place):
-        yield fields.invalid(path.child("fieldPath"), place, f"fieldPath is not valid: {place}")
+    yield from _place_problems(rule.get("fieldPath") or "", schema, path.child("fieldPath"))
+
+
+def _place_problems(text: str, schema: Structural, path: Path) -> Errors:
+    if not text:
+        return
+    if not text.strip():
+        yield fields.invalid(path, text, "fieldPath must be non-empty if specified")
+    if "\n" in text or "\r" in text:
+        yield fields.invalid(path, text, "fieldPath must not contain line breaks")
+    below: Structural | None = schema
+    for step in _STEP.finditer(text):
+        below = below.member(step["name"] or step["quoted"]) if below is not None else None
+    if below is None or _STEP.sub("", text):
+        yield fields.invalid(path, text, "fieldPath must be a valid path")
 
 
 def _type_problems(rule: Rule, schema: Structural, path: Path, *, root: bool) -> Errors:
@@ -344,7 +357,7 @@ def _message_problems(rule: Rule, text: str, path: Path, *, optional: bool) -> E
         yield fields.required(path.child("message"), "message must be specified if rule contains line breaks")
     expression = rule.get("messageExpression")
     if expression is not None and not expression.strip():
-        detail = "must be non-empty if specified"
+        detail = "messageExpression must be non-empty if specified"
         yield fields.required(path.child("messageExpression"), detail)
     elif expression:
         yield from _compiled(

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from kube_core.meta import fields
 from kube_core.meta.fields import FieldError, Path
-from kube_core.registry.tables.json_path import compile_path
 
 __all__ = ["column_problems", "selectable_problems", "subresource_problems"]
 
@@ -28,25 +27,24 @@ _STEP = re.compile(r"\.(?P<name>[A-Za-z_][\w-]*)|\['(?P<quoted>(?:[^'\\]|\\.)+)'
 def column_problems(columns: Sequence[Node], path: Path) -> Errors:
     for index, column in enumerate(columns):
         here = path.index(index)
-        for name, supported in (("name", ()), ("type", _COLUMN_TYPES)):
-            value = column.get(name) or ""
-            if not value:
-                yield fields.required(here.child(name))
-            elif supported and value not in supported:
-                yield fields.not_supported(here.child(name), value, supported)
-        form = column.get("format") or ""
+        if not column.get("name"):
+            yield fields.required(here.child("name"))
+        kind, form, json_path = (column.get(name) or "" for name in ("type", "format", "jsonPath"))
+        if not kind:
+            yield fields.required(here.child("type"), _one_of(_COLUMN_TYPES))
+        elif kind not in _COLUMN_TYPES:
+            yield fields.invalid(here.child("type"), kind, _one_of(_COLUMN_TYPES))
         if form and form not in _COLUMN_FORMATS:
-            yield fields.not_supported(here.child("format"), form, _COLUMN_FORMATS)
-        place, json_path = here.child("jsonPath"), column.get("jsonPath") or ""
+            yield fields.invalid(here.child("format"), form, _one_of(_COLUMN_FORMATS))
+        # A path that is no JSONPath is taken, and its column stays empty.
         if not json_path:
-            yield fields.required(place)
-        elif not json_path.startswith((".", "[")):
-            yield fields.invalid(place, json_path, "must be a simple json path starting with .")
-        else:
-            try:
-                compile_path(json_path)
-            except ValueError as error:
-                yield fields.invalid(place, json_path, f"is an invalid path: {error}")
+            yield fields.required(here.child("JSONPath"))
+        elif not json_path.startswith("."):
+            yield fields.invalid(here.child("JSONPath"), json_path, "must be a simple json path starting with .")
+
+
+def _one_of(names: Sequence[str]) -> str:
+    return f"must be one of {','.join(names)}"
 
 
 def subresource_problems(subresources: Node, path: Path) -> Errors:
@@ -64,15 +62,13 @@ def subresource_problems(subresources: Node, path: Path) -> Errors:
         if not value:
             if must:
                 yield fields.required(here.child(name))
-        elif not re.fullmatch(r"(?:\.[A-Za-z_][\w-]*)+", value, re.ASCII):
-            yield fields.invalid(here.child(name), value, "should be a simple json path, without any array notation")
+        elif not value.startswith("."):
+            yield fields.invalid(here.child(name), value, "must be a simple json path starting with .")
         elif not value.startswith(tuple(f"{root}." for root in roots)):
             yield fields.invalid(here.child(name), value, detail)
 
 
 def selectable_problems(selectable: Sequence[Node], schema: Node, path: Path) -> Errors:
-    if len(selectable) > _SELECTABLE_LIMIT:
-        yield fields.too_many(path, len(selectable), _SELECTABLE_LIMIT)
     seen: set[str] = set()
     for index, each in enumerate(selectable):
         place, text = path.index(index).child("jsonPath"), each.get("jsonPath") or ""
@@ -87,9 +83,11 @@ def selectable_problems(selectable: Sequence[Node], schema: Node, path: Path) ->
         if member.get("type") not in ("string", "boolean", "integer"):
             detail = "must point to a field of type string, boolean or integer. Enum string fields and strings with "
             yield fields.invalid(place, text, f"{detail}formats are allowed.")
-        elif text in seen:
+        if text in seen:
             yield fields.duplicate(place, text)
         seen.add(text)
+    if len(seen) > _SELECTABLE_LIMIT:
+        yield fields.too_many(path, len(seen), _SELECTABLE_LIMIT)
 
 
 def _resolve(text: str, schema: Node) -> Node:

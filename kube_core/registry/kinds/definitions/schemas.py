@@ -14,7 +14,7 @@ from kube_core.meta.fields import FieldError, Path
 from kube_core.registry.custom.formats import KNOWN
 from kube_core.registry.custom.patterns import compile_pattern
 from kube_core.registry.custom.pruning import prune
-from kube_core.registry.custom.rules import rule_problems
+from kube_core.registry.custom.rules import rule_errors, rule_problems
 from kube_core.registry.custom.structural import Structural
 from kube_core.registry.custom.validation import validate
 
@@ -31,6 +31,17 @@ _LIST_TYPE, _LIST_KEYS, _MAP_TYPE = "x-kubernetes-list-type", "x-kubernetes-list
 _PRESERVE, _EMBEDDED = "x-kubernetes-preserve-unknown-fields", "x-kubernetes-embedded-resource"
 _EITHER = "x-kubernetes-int-or-string"
 _UNSUPPORTED: Final = ("id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref")
+#: The steps to what every object has.
+_IDENTITY: Final = (".metadata", ".kind", ".apiVersion")
+#: What the root of a schema may have where the status is a subresource, and what upstream calls it.
+_WITH_STATUS: Final = {
+    "description": "Description", "type": "Type", "format": "Format", "title": "Title", "maximum": "Maximum",
+    "exclusiveMaximum": "ExclusiveMaximum", "minimum": "Minimum", "exclusiveMinimum": "ExclusiveMinimum",
+    "maxLength": "MaxLength", "minLength": "MinLength", "pattern": "Pattern", "maxItems": "MaxItems",
+    "minItems": "MinItems", "uniqueItems": "UniqueItems", "multipleOf": "MultipleOf", "required": "Required",
+    "items": "Items", "properties": "Properties", "externalDocs": "ExternalDocs", "example": "Example",
+    _PRESERVE: "XPreserveUnknownFields", "x-kubernetes-validations": "XValidations",
+}  # fmt: skip
 #: What may not stand inside allOf, anyOf, oneOf and not.
 _OUTER_ONLY: Final = (
     ("type", "must be empty to be structural"),
@@ -43,20 +54,20 @@ _OUTER_ONLY: Final = (
     (_EMBEDDED, "must be false to be structural"),
     (_EITHER, "must be false to be structural"),
     (_LIST_TYPE, "must be undefined to be structural"),
-    (_LIST_KEYS, "must be undefined to be structural"),
+    (_LIST_KEYS, "must be empty to be structural"),
     (_MAP_TYPE, "must be undefined to be structural"),
     ("x-kubernetes-validations", "must be empty to be structural"),
 )
 
 
-def schema_problems(schema: Node, path: Path) -> list[FieldError]:
-    """What is wrong with a version's schema at `path`."""
-    found = list(_openapi(schema, path))
+def schema_problems(schema: Node, path: Path, *, has_status: bool = False) -> list[FieldError]:
+    """What is wrong with a version's schema at `path`. `has_status`: the status is a subresource."""
+    found = [*_root(schema, path, has_status=has_status), *_openapi(schema, path)]
     if not found:
         found = list(_structural(schema, path, "root"))
     if not found:
         tree = Structural(schema)
-        found = [*_defaults(schema, tree, path), *rule_problems(tree, path)]
+        found = list(_defaults(schema, tree, path)) or list(rule_problems(tree, path))
     return found
 
 
@@ -91,11 +102,32 @@ def _combined(schema: Node, path: Path) -> Iterator[tuple[str, Path, Node]]:
 # -- what OpenAPI says, and what upstream leaves out of it -------------------------------------------------------------
 
 
-def _openapi(schema: Node, path: Path) -> Errors:
+def _root(schema: Node, path: Path, *, has_status: bool) -> Errors:
+    """What only whole objects are held to. Their status is judged by itself, so that nothing else may speak of it."""
+    kind = schema.get("type") or ""
+    if has_status and kind not in ("", "object"):
+        detail = 'only "object" is allowed as the type at the root of the schema if the status subresource is enabled'
+        yield fields.invalid(path.child("type"), kind, detail)
+    elif has_status and any(value and name not in _WITH_STATUS for name, value in schema.items()):
+        allowed = " ".join(_WITH_STATUS.values())
+        detail = f"only [{allowed}] fields are allowed at the root of the schema if the status subresource is enabled"
+        yield fields.invalid(path, schema, detail)
+    if schema.get("nullable"):
+        yield fields.forbidden(path.child("nullable"), "nullable cannot be true at the root")
+
+
+def _openapi(schema: Node, path: Path, *, root: bool = True, inside_metadata: bool = False, top: str = "") -> Errors:
+    """`top`: the part of every object that this is below, whose defaults are the server's; "" for none."""
     yield from _own_rules(schema, path)
     yield from _list_rules(schema, path)
-    for _, here, below in (*_below(schema, path), *_combined(schema, path)):
-        yield from _openapi(below, here)
+    if schema.get("default") is not None and top:
+        yield fields.forbidden(path.child("default"), f"must not be set in top-level {top}")
+    if inside_metadata and schema.get(_EMBEDDED):
+        yield fields.forbidden(path.child(_EMBEDDED), "must not be used inside of resource meta")
+    for step, here, below in (*_below(schema, path), *_combined(schema, path)):
+        identity = (root or bool(schema.get(_EMBEDDED))) and step in _IDENTITY
+        lead = top or (step[1:] if root and identity else "")
+        yield from _openapi(below, here, root=False, inside_metadata=inside_metadata or identity, top=lead)
 
 
 def _own_rules(schema: Node, path: Path) -> Errors:
@@ -117,7 +149,7 @@ def _own_rules(schema: Node, path: Path) -> Errors:
     values = schema.get("additionalProperties")
     if values is False:
         yield fields.forbidden(path.child("additionalProperties"), "additionalProperties cannot be set to false")
-    if values is not None and schema.get("properties"):
+    if values not in (None, True) and schema.get("properties"):
         detail = "additionalProperties and properties are mutual exclusive"
         yield fields.forbidden(path.child("additionalProperties"), detail)
     if schema.get("pattern"):
@@ -170,21 +202,24 @@ def _map_rules(schema: Node, keys: Sequence[str], path: Path) -> Errors:
     here = path.child("items")
     if items.get("type") != "object":
         detail = f"must be object if parent array's {_LIST_TYPE} is map"
-        yield _wrong_type(here.child("type"), items.get("type") or "", detail)
+        yield fields.invalid(here.child("type"), items.get("type") or "", detail)
         return
     properties, required = items.get("properties") or {}, items.get("required") or ()
-    if any(key not in properties for key in keys):
-        yield fields.invalid(path.child(_LIST_KEYS), list(keys), "entries must all be names of item properties")
-    if len(set(keys)) != len(keys):
-        yield fields.invalid(path.child(_LIST_KEYS), list(keys), "must not contain duplicate entries")
+    if items.get("nullable"):
+        yield fields.forbidden(here.child("nullable"), f"cannot be nullable when {_LIST_TYPE} is map")
+    for place, key in enumerate(keys):
+        if key not in properties:
+            yield fields.invalid(path.child(_LIST_KEYS), list(keys), "entries must all be names of item properties")
+        if key in keys[:place]:
+            yield fields.invalid(path.child(_LIST_KEYS), list(keys), "must not contain duplicate entries")
     for key in dict.fromkeys(keys):
         member = properties.get(key)
-        if member is None:
+        if not isinstance(member, Mapping):
             continue
         place = here.child("properties").key(key)
         if member.get("type") in ("array", "object"):
             detail = f"must be a scalar type if parent array's {_LIST_TYPE} is map"
-            yield fields.invalid(place.child("type"), member["type"], detail)
+            yield fields.invalid(place.child("type"), "object", detail)
         if member.get("nullable"):
             detail = f"this property is in {_LIST_KEYS}, so it cannot be nullable"
             yield fields.forbidden(place.child("nullable"), detail)
@@ -217,35 +252,39 @@ def _structural(schema: Node, path: Path, level: str) -> Errors:
     kind = schema.get("type") or ""
     if level == "root" and kind not in ("", "object"):
         yield fields.invalid(path.child("type"), kind, "must be object at the root")
-    if not kind and not (level != "root" and (schema.get(_EITHER) or schema.get(_PRESERVE))):
+    embedded = bool(schema.get(_EMBEDDED))
+    if not kind and not (embedded or schema.get(_EITHER) or schema.get(_PRESERVE)):
         yield fields.required(path.child("type"), _MISSING_TYPE[level])
-    if kind and schema.get(_EITHER):
-        yield fields.invalid(path.child("type"), kind, f"must be empty if {_EITHER} is true")
-    if kind not in ("", "object") and schema.get(_PRESERVE):
-        yield fields.invalid(path.child("type"), kind, f"must be object if {_PRESERVE} is true")
-    if schema.get(_EMBEDDED):
+    for name in (_PRESERVE, _EMBEDDED):
+        if schema.get(_EITHER) and schema.get(name):
+            yield fields.invalid(path.child(name), True, f"must be false if {_EITHER} is true")
+    if level == "root" and schema.get("additionalProperties") is not None:
+        yield fields.forbidden(path.child("additionalProperties"), "must not be used at the root")
+    if embedded:
         if kind != "object":
             yield _wrong_type(path.child("type"), kind, f"must be object if {_EMBEDDED} is true")
+        if schema.get("additionalProperties") is not None:
+            detail = f"must not be used if {_EMBEDDED} is set"
+            yield fields.forbidden(path.child("additionalProperties"), detail)
         if not schema.get("properties") and not schema.get(_PRESERVE):
             detail = f"must not be empty if {_EMBEDDED} is true without {_PRESERVE}"
             yield fields.required(path.child("properties"), detail)
-    if level == "root" or schema.get(_EMBEDDED):
-        yield from _identity_rules(schema.get("properties") or {}, path.child("properties"))
+    if level == "root" or embedded:
+        yield from _identity_rules(schema.get("properties") or {}, path.child("properties"), root=level == "root")
     yield from _nested(schema, path)
     for step, here, below in _below(schema, path):
         yield from _structural(below, here, "items" if step == "items" else "field")
 
 
-def _identity_rules(properties: Node, path: Path) -> Errors:
+def _identity_rules(properties: Node, path: Path, *, root: bool) -> Errors:
     for name, wanted in (("apiVersion", "string"), ("kind", "string"), ("metadata", "object")):
         member = properties.get(name)
         if isinstance(member, Mapping) and (member.get("type") or "") != wanted:
-            yield _wrong_type(path.key(name).child("type"), member.get("type") or "", f"must be {wanted}")
+            yield fields.invalid(path.key(name).child("type"), member.get("type") or "", f"must be {wanted}")
     metadata = properties.get("metadata")
-    if isinstance(metadata, Mapping):
-        allowed = {"type", "description", "properties"}
+    if root and isinstance(metadata, Mapping):
         named = set(metadata.get("properties") or ()) - {"name", "generateName"}
-        if named or set(metadata) - allowed:
+        if named or set(metadata) - {"type", "properties"}:
             detail = "must not specify anything other than name and generateName, but metadata is implicitly specified"
             yield fields.forbidden(path.key("metadata"), detail)
 
@@ -265,6 +304,9 @@ def _inner_only(schema: Node, path: Path, outer: Node | None, outer_path: Path, 
     for name, detail in _OUTER_ONLY:
         if schema.get(name) not in (None, "", False, []):
             yield fields.forbidden(path.child(name), detail)
+    if "metadata" in (schema.get("properties") or {}):
+        here = path.child("properties").key("metadata")
+        yield fields.forbidden(here, "must not be specified in a nested context")
     for name, member in (schema.get("properties") or {}).items():
         known = (outer or {}).get("properties") or {}
         values = (outer or {}).get("additionalProperties")
@@ -289,21 +331,18 @@ def _inner_only(schema: Node, path: Path, outer: Node | None, outer_path: Path, 
 # -- defaults ----------------------------------------------------------------------------------------------------------
 
 
-def _defaults(
-    schema: Node, tree: Structural, path: Path, *, root: bool = True, inside_metadata: bool = False
-) -> Errors:
+def _defaults(schema: Node, tree: Structural, path: Path, *, inside_metadata: bool = False) -> Errors:
+    """Defaults that do not fit. `inside_metadata`: of an embedded resource, which has more than the schema says."""
     value = schema.get("default")
     if value is not None:
         here = path.child("default")
         dropped: list[str] = []
-        prune(value, tree, dropped, root=False)
-        if inside_metadata:
-            yield fields.forbidden(here, "must not be set inside of metadata")
-        elif dropped:
+        if not inside_metadata:
+            prune(value, tree, dropped, root=tree.embedded)
+        if dropped:
             yield fields.invalid(here, value, "must not have unknown fields")
-        else:
-            yield from validate(value, tree, base=here)
+        yield from validate(value, tree, base=here) or rule_errors(value, tree, here)
     for step, place, below in _below(schema, path):
         child = {"items": tree.items, "additionalProperties": tree.values}.get(step) or tree.properties[step[1:]]
-        inside = inside_metadata or (step == ".metadata" and (root or tree.embedded))
-        yield from _defaults(below, child, place, root=False, inside_metadata=inside)
+        identity = tree.embedded and step in _IDENTITY
+        yield from _defaults(below, child, place, inside_metadata=inside_metadata or identity)

@@ -113,12 +113,12 @@ class DefinitionStrategy(BuiltinStrategy):
         return list(dict.fromkeys(found))
 
     def validate(self, document: Document) -> Errors:
+        yield from _approval(document, None)
         yield from self._object(document)
-        stored = (document.get("status") or {}).get("storedVersions")
-        yield from _stored_versions(stored, document["spec"], Path("status").child("storedVersions"))
 
     def validate_update(self, document: Document, old: Document) -> Errors:
-        yield from self.validate(document)
+        yield from _approval(document, old)
+        yield from self._object(document)
         spec, before = document["spec"], old["spec"]
         established = _is(old, "Established")
         for path, new, kept in (
@@ -133,8 +133,9 @@ class DefinitionStrategy(BuiltinStrategy):
         )
 
     def validate_status_update(self, document: Document, old: Document) -> Errors:
-        stored = (document.get("status") or {}).get("storedVersions")
-        yield from _stored_versions(stored, document["spec"], Path("status").child("storedVersions"))
+        yield from _names(
+            (document.get("status") or {}).get("acceptedNames") or {}, Path("status").child("acceptedNames")
+        )
 
     # -- rules -------------------------------------------------------------------------------------------------------
 
@@ -144,17 +145,21 @@ class DefinitionStrategy(BuiltinStrategy):
         name = name_of(document)
         if name and name != f"{given.get('plural') or ''}.{group}":
             yield fields.invalid(Path("metadata").child("name"), name, 'must be spec.names.plural+"."+spec.group')
-        yield from _approval(document, group)
         yield from _group(group)
         yield from _enumerated(SPEC.child("scope"), spec.get("scope") or "", ("Cluster", "Namespaced"))
         versions = spec.get("versions") or []
         yield from _versions(versions, spec.get("versions"))
-        yield from _names(given)
+        for each in ("plural", "singular", "kind", "listKind"):
+            if not given.get(each):
+                yield fields.required(SPEC.child("names", each))
+        yield from _names(given, SPEC.child("names"))
         if spec.get("preserveUnknownFields"):
             detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema"
             yield fields.invalid(SPEC.child("preserveUnknownFields"), True, f"{detail} instead")
         yield from _conversion(spec.get("conversion") or {})
         yield from _version_parts(versions)
+        stored = (document.get("status") or {}).get("storedVersions")
+        yield from _stored_versions(stored, spec, Path("status").child("storedVersions"))
 
 
 def _schema(version: Node) -> Node:
@@ -167,11 +172,14 @@ def _is(document: Document, kind: str) -> bool:
     return any(each["type"] == kind and each["status"] == "True" for each in conditions)
 
 
-def _approval(document: Document, group: str) -> Errors:
-    if not is_protected(group):
+def _approval(document: Document, old: Document | None) -> Errors:
+    """An update is not held to an approval that it leaves as good or bad as it was."""
+    if not is_protected((document.get("spec") or {}).get("group") or ""):
         return
     path = Path("metadata").child("annotations").key(API_APPROVED)
     given = annotations_of(document).get(API_APPROVED) or ""
+    if old is not None and (annotations_of(old).get(API_APPROVED) or "") == given:
+        return
     wanted = f'protected groups must have approval annotation "{API_APPROVED}"'
     if not given:
         yield fields.required(path, f"{wanted}, {_SEE}")
@@ -201,15 +209,8 @@ def _versions(versions: Sequence[Node], given: Any) -> Errors:
     path = SPEC.child("versions")
     for index, version in enumerate(versions):
         yield from _label(path.index(index).child("name"), version.get("name") or "")
-        warning = version.get("deprecationWarning")
-        if warning is not None:
-            here = path.index(index).child("deprecationWarning")
-            if not version.get("deprecated"):
-                yield fields.invalid(here, warning, "can only be set for deprecated versions")
-            elif not warning:
-                yield fields.invalid(here, warning, "must not be an empty string")
-            elif len(warning) > 256:
-                yield fields.invalid(here, warning, "must be <= 256 characters long")
+        for problem in _warning_problems(version.get("deprecationWarning"), deprecated=bool(version.get("deprecated"))):
+            yield fields.invalid(path.index(index).child("deprecationWarning"), version["deprecationWarning"], problem)
     found = [version.get("name") for version in versions]
     if len(set(found)) != len(found):
         yield fields.invalid(path, _internal(versions), "must contain unique version names")
@@ -218,6 +219,23 @@ def _versions(versions: Sequence[Node], given: Any) -> Errors:
         yield fields.invalid(path, shown, "must have exactly one version marked as storage version")
     if versions and versions[0].get("name"):
         yield from _label(SPEC.child("version"), versions[0]["name"])
+
+
+def _warning_problems(text: str | None, *, deprecated: bool) -> Iterator[str]:
+    if text is None:
+        return
+    if not deprecated:
+        yield "can only be set for deprecated versions"
+        return
+    if len(text.encode()) > 256:
+        yield "must be <= 256 characters long"
+    if not text:
+        yield "must not be an empty string"
+    for index, character in enumerate(text):
+        if not character.isprintable():
+            at = len(text[:index].encode())
+            yield f"must only contain printable UTF-8 characters; non-printable character found at index {at}"
+            return
 
 
 def _internal(versions: Sequence[Node]) -> list[dict[str, Any]]:
@@ -245,21 +263,18 @@ def _is_shared(versions: Sequence[Node], name: str) -> bool:
 
 
 def _label(path: Path, value: str) -> Errors:
-    if not value:
-        yield fields.required(path)
-    elif problems := names.dns1035_label(value):
+    if problems := names.dns1035_label(value):
         yield fields.invalid(path, value, ",".join(problems))
 
 
-def _names(given: Node) -> Errors:
-    path = SPEC.child("names")
-    yield from _label(path.child("plural"), given.get("plural") or "")
-    yield from _label(path.child("singular"), given.get("singular") or "")
+def _names(given: Node, path: Path) -> Errors:
+    """Names as they may be, asked for or accepted; that they are there is asked elsewhere."""
+    for name in ("plural", "singular"):
+        if given.get(name):
+            yield from _label(path.child(name), given[name])
     for name in ("kind", "listKind"):
         value = given.get(name) or ""
-        if not value:
-            yield fields.required(path.child(name))
-        elif problems := names.dns1035_label(value.lower()):
+        if value and (problems := names.dns1035_label(value.lower())):
             detail = f"may have mixed case, but should otherwise match: {','.join(problems)}"
             yield fields.invalid(path.child(name), value, detail)
     for name in ("shortNames", "categories"):
@@ -280,35 +295,45 @@ def _conversion(conversion: Node) -> Errors:
             yield fields.required(here, "required when strategy is set to Webhook")
         elif bool(client.get("url")) == bool(client.get("service")):
             yield fields.required(here, "exactly one of url or service is required")
-        if not versions:
-            yield fields.required(path.child("conversionReviewVersions"))
-        elif "v1" not in versions and "v1beta1" not in versions:
-            yield fields.invalid(
-                path.child("conversionReviewVersions"), versions, "must include at least one of v1, v1beta1"
-            )
+        yield from _review_versions(versions or (), path.child("conversionReviewVersions"))
     elif strategy == "None" and webhook:
         for name, value in (("webhookClientConfig", client), ("conversionReviewVersions", versions)):
             if value:
                 yield fields.forbidden(path.child(name), "should not be set when strategy is not set to Webhook")
 
 
+def _review_versions(versions: Sequence[str], path: Path) -> Errors:
+    if not versions:
+        yield fields.required(path)
+        return
+    for index, version in enumerate(versions):
+        if version in versions[:index]:
+            yield fields.invalid(path.index(index), version, "duplicate version")
+        else:
+            yield from _label(path.index(index), version)
+    if "v1" not in versions and "v1beta1" not in versions:
+        yield fields.invalid(path, list(versions), "must include at least one of v1, v1beta1")
+
+
 def _version_parts(versions: Sequence[Node]) -> Errors:
     """The rules on schemas, subresources, columns and selectable fields, once where all versions have the same."""
+    for index, version in enumerate(versions):
+        if (version.get("schema") or {}).get("openAPIV3Schema") is None:
+            yield fields.required(SPEC.child("versions").index(index).child("schema", "openAPIV3Schema"))
     for name, internal in _SHARED:
         shared = _is_shared(versions, name)
         for index, version in enumerate(versions[:1] if shared else versions):
-            place = SPEC.child("versions").index(index)
-            missing = place.child("schema", "openAPIV3Schema")
-            yield from _part(name, version, SPEC.child(internal) if shared else place.child(name), missing)
+            place = SPEC.child(internal) if shared else SPEC.child("versions").index(index).child(name)
+            judged = versions if shared else (version,)
+            has_status = any((each.get("subresources") or {}).get("status") is not None for each in judged)
+            yield from _part(name, version, place, has_status=has_status)
 
 
-def _part(name: str, version: Node, path: Path, missing: Path) -> Errors:
+def _part(name: str, version: Node, path: Path, *, has_status: bool) -> Errors:
     schema = _schema(version)
     if name == "schema":
-        if (version.get("schema") or {}).get("openAPIV3Schema") is None:
-            yield fields.required(missing)
-        else:
-            yield from schema_problems(schema, path.child("openAPIV3Schema"))
+        if (version.get("schema") or {}).get("openAPIV3Schema") is not None:
+            yield from schema_problems(schema, path.child("openAPIV3Schema"), has_status=has_status)
     elif name == "subresources":
         yield from subresource_problems(version.get(name) or {}, path)
     elif name == "additionalPrinterColumns":
@@ -327,4 +352,9 @@ def _stored_versions(stored: Sequence[str] | None, spec: Node, path: Path) -> It
             yield fields.invalid(path, list(stored), f"must have the storage version {version.get('name')}")
         left.pop(version.get("name"), None)
     for name in left:
-        yield fields.invalid(path.index(list(stored).index(name)), name, "must appear in spec.versions")
+        detail = (
+            f"missing from spec.versions; {name} was previously a storage version, and must remain in spec.versions "
+            f"until a storage migration ensures no data remains persisted in {name} and removes {name} from "
+            "status.storedVersions"
+        )
+        yield fields.invalid(path.index(list(stored).index(name)), name, detail)

@@ -89,8 +89,20 @@ def test_what_all_versions_have_alike_is_named_once(strategy: Strategy) -> None:
         ({"type": "array"}, "items: Required value: must be specified"),
         ({"type": "integer", "default": "x"},
          'default: Invalid value: "string":  in body must be of type integer: "string"'),
-        ({"type": "string", "x-kubernetes-int-or-string": True},
-         'type: Invalid value: "string": must be empty if x-kubernetes-int-or-string is true'),
+        ({"x-kubernetes-preserve-unknown-fields": True, "x-kubernetes-int-or-string": True},
+         "x-kubernetes-preserve-unknown-fields: Invalid value: true: must be false if x-kubernetes-int-or-string is "
+         "true"),
+        ({"type": "object", "x-kubernetes-embedded-resource": True, "x-kubernetes-preserve-unknown-fields": True,
+          "additionalProperties": True},
+         "additionalProperties: Forbidden: must not be used if x-kubernetes-embedded-resource is set"),
+        ({"type": "string", "default": "a", "x-kubernetes-validations": [{"rule": "self != 'a'", "message": "no a"}]},
+         'default: Invalid value: "string": no a'),
+        ({"type": "object", "properties": {"metadata": {"type": "object"}},
+          "anyOf": [{"properties": {"metadata": {}}}]},
+         "anyOf[0].properties[metadata]: Forbidden: must not be specified in a nested context"),
+        ({"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "map",
+          "x-kubernetes-list-map-keys": ["a"]},
+         'items.type: Invalid value: "string": must be object if parent array\'s x-kubernetes-list-type is map'),
         ({"type": "object", "default": {"y": 1}, "properties": {"x": {"type": "string"}}},
          'default: Invalid value: {"y":1}: must not have unknown fields'),
         ({"type": "string", "allOf": [{"type": "string"}]},
@@ -111,17 +123,111 @@ def test_int_or_string_may_say_so_in_any_of(strategy: Strategy) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "expected"),
+    "member",
     [
-        (".status.size", ".spec.size"),
-        (".spec.sizes[0]", "without any array notation"),
+        {"type": "array", "items": {"type": "string"}, "x-kubernetes-preserve-unknown-fields": True},
+        {"type": "object", "properties": {"x": {"type": "string"}}, "additionalProperties": True},
+        {"type": "object", "x-kubernetes-embedded-resource": True,
+         "properties": {"metadata": {"type": "object", "properties": {"labels": {"type": "object"}}}}},
+        {"type": "string", "default": "b", "x-kubernetes-validations": [{"rule": "self != 'a'"}]},
     ],
-)
-def test_paths_of_scales_are_simple_and_in_their_place(strategy: Strategy, path: str, expected: str) -> None:
-    scale = {"specReplicasPath": path, "statusReplicasPath": ".status.size"}
-    [found] = problems(strategy, definition("gadgets", version(subresources={"scale": scale})))
-    assert found.startswith("spec.subresources.scale.specReplicasPath: Invalid value")
-    assert "under .spec" in found or expected in found
+)  # fmt: skip
+def test_schemas_that_are_structural_are_taken(strategy: Strategy, member: dict[str, Any]) -> None:
+    assert problems(strategy, definition("gadgets", version("v1", schema_of_spec(a=member)))) == []
+
+
+@pytest.mark.parametrize(
+    ("root", "expected"),
+    [
+        ({"type": "object", "nullable": True}, "nullable: Forbidden: nullable cannot be true at the root"),
+        ({"type": "object", "additionalProperties": True},
+         "additionalProperties: Forbidden: must not be used at the root"),
+        ({"type": "object", "properties": {"kind": {"type": "string", "default": "X"}}},
+         "properties[kind].default: Forbidden: must not be set in top-level kind"),
+        ({"type": "object", "properties": {"metadata": {"type": "object", "description": "x"}}},
+         "properties[metadata]: Forbidden: must not specify anything other than name and generateName, but metadata "
+         "is implicitly specified"),
+        ({"type": "object", "properties": {"apiVersion": {"type": "object"}}},
+         'properties[apiVersion].type: Invalid value: "object": must be string'),
+    ],
+)  # fmt: skip
+def test_what_every_object_has_is_not_the_schemas(strategy: Strategy, root: dict[str, Any], expected: str) -> None:
+    found = problems(strategy, definition("gadgets", version("v1", root)))
+    assert found == [f"spec.validation.openAPIV3Schema.{expected}"]
+
+
+@pytest.mark.parametrize("extra", [{"maxProperties": 3}, {"anyOf": [{}]}, {"x-kubernetes-map-type": "granular"}])
+def test_a_status_that_is_judged_by_itself_leaves_little_for_the_root(
+    strategy: Strategy, extra: dict[str, Any]
+) -> None:
+    root = {"type": "object", "properties": {"status": {"type": "object"}}, **extra}
+    assert problems(strategy, definition("gadgets", version("v1", root))) == []
+    [found] = problems(strategy, definition("gadgets", version("v1", root, subresources={"status": {}})))
+    assert found.startswith("spec.validation.openAPIV3Schema: Invalid value: {")
+    assert found.endswith("fields are allowed at the root of the schema if the status subresource is enabled")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"deprecationWarning": "x"},
+         'spec.versions[0].deprecationWarning: Invalid value: "x": can only be set for deprecated versions'),
+        ({"deprecated": True, "deprecationWarning": "é\t"},
+         'spec.versions[0].deprecationWarning: Invalid value: "é\\t": must only contain printable UTF-8 characters; '
+         "non-printable character found at index 2"),
+        ({"additionalPrinterColumns": [{"name": "a", "type": "text", "jsonPath": ".spec.a"}]},
+         'spec.additionalPrinterColumns[0].type: Invalid value: "text": must be one of '
+         "boolean,date,integer,number,string"),
+        ({"additionalPrinterColumns": [{"name": "a", "type": "string", "jsonPath": "spec"}]},
+         'spec.additionalPrinterColumns[0].JSONPath: Invalid value: "spec": must be a simple json path starting '
+         "with ."),
+        ({"subresources": {"scale": {"specReplicasPath": ".status.n", "statusReplicasPath": ".status.n"}}},
+         'spec.subresources.scale.specReplicasPath: Invalid value: ".status.n": should be a json path under .spec'),
+        ({"subresources": {"scale": {"specReplicasPath": "spec.n", "statusReplicasPath": ".status.n"}}},
+         'spec.subresources.scale.specReplicasPath: Invalid value: "spec.n": must be a simple json path starting '
+         "with ."),
+    ],
+)  # fmt: skip
+def test_the_parts_of_a_version_are_checked(strategy: Strategy, options: dict[str, Any], expected: str) -> None:
+    assert problems(strategy, definition("gadgets", version(**options))) == [expected]
+
+
+def test_every_version_needs_a_schema(strategy: Strategy) -> None:
+    bare = [{"name": name, "served": True, "storage": name == "v1"} for name in ("v1", "v2")]
+    assert problems(strategy, definition("gadgets", *bare)) == [
+        "spec.versions[0].schema.openAPIV3Schema: Required value",
+        "spec.versions[1].schema.openAPIV3Schema: Required value",
+    ]
+
+
+def test_versions_of_reviews_are_known_and_different(strategy: Strategy) -> None:
+    document = definition()
+    document["spec"]["conversion"] = {
+        "strategy": "Webhook",
+        "webhook": {"clientConfig": {"url": "https://a.example"}, "conversionReviewVersions": ["V9", "v9", "v9"]},
+    }
+    reviews = "spec.conversion.conversionReviewVersions"
+    found = [error.partition(": ")[0] for error in problems(strategy, document)]
+    assert found == [f"{reviews}[0]", f"{reviews}[2]", reviews]
+
+
+def test_a_version_that_was_stored_must_stay(strategy: Strategy) -> None:
+    old = definition("gadgets", version("v1"), version("v2"))
+    problems(strategy, old)
+    new = thaw(old)
+    new["spec"]["versions"] = [{**version("v2"), "storage": True}]
+    strategy.prepare_for_update(new, old)
+    [found] = [str(error) for error in strategy.validate_update(new, old)]
+    assert found.startswith('status.storedVersions[0]: Invalid value: "v1": missing from spec.versions; v1 was prev')
+
+
+def test_an_approval_that_an_update_leaves_is_not_judged_again(strategy: Strategy) -> None:
+    old = definition()
+    old["spec"]["group"] = "x.k8s.io"
+    old["metadata"]["name"] = "gadgets.x.k8s.io"
+    [found] = problems(strategy, old)
+    assert found.startswith("metadata.annotations[api-approved.kubernetes.io]: Required value")
+    assert list(strategy.validate_update(thaw(old), old)) == []
 
 
 def test_rules_are_checked_and_those_that_are_not_enforced_warned_of(strategy: Strategy) -> None:

@@ -138,7 +138,10 @@ def test_what_is_no_expression_says_where() -> None:
         ({"rule": "1 + 1"}, "rule", "must evaluate to a bool"),
         ({"rule": "true", "messageExpression": "1"}, "messageExpression", "must evaluate to a string"),
         ({"rule": "true", "message": "a\nb"}, "message", "must not contain line breaks"),
+        ({"rule": "true", "messageExpression": " "}, "messageExpression", "Required value: messageExpression must"),
         ({"rule": "true", "reason": "Whim"}, "reason", "Unsupported value"),
+        ({"rule": "true", "fieldPath": ".nobody"}, "fieldPath", "fieldPath must be a valid path"),
+        ({"rule": "true", "fieldPath": "x"}, "fieldPath", "fieldPath must be a valid path"),
         ({"rule": "true", "optionalOldSelf": True}, "optionalOldSelf", "may not be set if oldSelf is not used"),
     ],
 )
@@ -152,6 +155,9 @@ def test_transition_rules_need_something_to_compare_with() -> None:
     item = {"type": "string", "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}
     [found] = rule_problems(Structural({"type": "array", "items": item}), Path("s"))
     assert "oldSelf cannot be used on the uncorrelatable portion of the schema within s" in found.body
+    atomic = {"type": "object", "x-kubernetes-map-type": "atomic", "properties": {"a": item}}
+    [found] = rule_problems(Structural(atomic), Path("s"))
+    assert found.field == "s.properties[a].x-kubernetes-validations[0].rule"
 
 
 def test_rules_with_functions_that_are_missing_are_accepted_and_named() -> None:
