@@ -7,6 +7,7 @@ but for the address of the server, which follows where it really listens.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -19,7 +20,18 @@ from kube_core.registry.catalogue import Catalogue
 from kube_core.registry.context import Admission, Context, WriteOptions
 from kube_core.registry.generic import Update
 
-__all__ = ["OWN_OPTIONS", "OWN_USER", "Address", "bootstrap", "publish_address", "write_policy"]
+__all__ = [
+    "NAMESPACES",
+    "OWN_OPTIONS",
+    "OWN_USER",
+    "Address",
+    "bootstrap",
+    "ensure",
+    "ensure_service",
+    "named",
+    "publish_address",
+    "write_authentication",
+]
 
 OWN_OPTIONS = WriteOptions(field_manager="kube-apiserver", field_validation="Ignore")
 OWN_USER = User("system:apiserver", ("system:masters", "system:authenticated"))
@@ -29,14 +41,6 @@ _ENDPOINTS = ResourceType("", "v1", "Endpoints", "endpoints", True)
 _SLICES = ResourceType("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", True)
 _PRIORITIES = ResourceType("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", False)
 _CONFIG_MAPS = ResourceType("", "v1", "ConfigMap", "configmaps", True)
-_RBAC = "rbac.authorization.k8s.io"
-_ROLES = ResourceType(_RBAC, "v1", "Role", "roles", True)
-_BINDINGS = ResourceType(_RBAC, "v1", "RoleBinding", "rolebindings", True)
-_CLUSTER_ROLES = ResourceType(_RBAC, "v1", "ClusterRole", "clusterroles", False)
-_CLUSTER_BINDINGS = ResourceType(_RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings", False)
-
-#: How many objects of the default policy are on their way to the store at once.
-_AT_ONCE = 16
 
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 
@@ -49,39 +53,31 @@ class Address:
     port: int
 
 
-async def bootstrap(catalogue: Catalogue, admission: Admission, *, service_ip: str, client_ca: bytes) -> None:
+async def bootstrap(catalogue: Catalogue, admission: Admission, *, service_ip: str) -> None:
     """Make what is missing."""
-    first = [_ensure(catalogue, admission, _NAMESPACES, _named(name)) for name in NAMESPACES]
-    first += [_ensure(catalogue, admission, _PRIORITIES, document) for document in _priority_classes()]
+    first = [ensure(catalogue, admission, _NAMESPACES, named(name)) for name in NAMESPACES]
+    first += [ensure(catalogue, admission, _PRIORITIES, document) for document in _priority_classes()]
     await asyncio.gather(*first)
-    authentication = _named("extension-apiserver-authentication", "kube-system")
-    authentication["data"] = {"client-ca-file": client_ca.decode()}
-    await asyncio.gather(
-        _ensure(catalogue, admission, _SERVICES, _kubernetes_service(service_ip)),
-        _ensure(catalogue, admission, _CONFIG_MAPS, authentication),
-    )
+    await ensure_service(catalogue, admission, service_ip)
 
 
-async def write_policy(catalogue: Catalogue, admission: Admission) -> None:
-    """Make the default roles and bindings that are missing, a few at a time."""
-    from kube_core.auth.default_policy import policy
+async def ensure_service(catalogue: Catalogue, admission: Admission, service_ip: str) -> None:
+    """Make the `kubernetes` Service, if it is missing."""
+    await ensure(catalogue, admission, _SERVICES, _kubernetes_service(service_ip))
 
-    default = policy()
-    # Roles first: a binding to a role that is not there yet would give nothing.
-    for resource, documents in (
-        (_CLUSTER_ROLES, default.cluster_roles),
-        (_ROLES, default.roles),
-        (_CLUSTER_BINDINGS, default.cluster_bindings),
-        (_BINDINGS, default.bindings),
-    ):
-        for start in range(0, len(documents), _AT_ONCE):
-            batch = documents[start : start + _AT_ONCE]
-            await asyncio.gather(*(_ensure(catalogue, admission, resource, document) for document in batch))
+
+async def write_authentication(
+    catalogue: Catalogue, admission: Admission, client_ca: bytes, front_proxy: Mapping[str, str]
+) -> None:
+    """Say to other servers how requests are authenticated here, and how they may believe what this one passes on."""
+    document = named("extension-apiserver-authentication", "kube-system")
+    document["data"] = {"client-ca-file": client_ca.decode(), **front_proxy}
+    await _put(catalogue, admission, _CONFIG_MAPS, document, ("data",))
 
 
 async def publish_address(catalogue: Catalogue, admission: Admission, address: Address) -> None:
     """Point the `kubernetes` Service at the server."""
-    endpoints = _named("kubernetes", "default")
+    endpoints = named("kubernetes", "default")
     endpoints["metadata"]["labels"] = {"endpointslice.kubernetes.io/skip-mirror": "true"}
     endpoints["subsets"] = [
         {
@@ -89,7 +85,7 @@ async def publish_address(catalogue: Catalogue, admission: Admission, address: A
             "ports": [{"name": "https", "port": address.port, "protocol": "TCP"}],
         }
     ]
-    piece = _named("kubernetes", "default")
+    piece = named("kubernetes", "default")
     piece["metadata"]["labels"] = {"kubernetes.io/service-name": "kubernetes"}
     piece["addressType"] = "IPv6" if ":" in address.host else "IPv4"
     piece["endpoints"] = [{"addresses": [address.host], "conditions": {"ready": True}}]
@@ -106,9 +102,8 @@ async def publish_address(catalogue: Catalogue, admission: Admission, address: A
     await asyncio.gather(*writes)
 
 
-async def _ensure(
-    catalogue: Catalogue, admission: Admission, resource: ResourceType, document: MutableDocument
-) -> None:
+async def ensure(catalogue: Catalogue, admission: Admission, resource: ResourceType, document: MutableDocument) -> None:
+    """Create an object, unless there is one of its name."""
     registry = catalogue.of(resource)
     document = {"apiVersion": resource.api_version, "kind": resource.kind, **document}
     metadata = document["metadata"]
@@ -133,7 +128,7 @@ async def _put(
     metadata = document["metadata"]
     key = Key(metadata["namespace"], metadata["name"])
     if registry.cache.get(key) is None:
-        await _ensure(catalogue, admission, resource, document)
+        await ensure(catalogue, admission, resource, document)
         return
 
     async def changed(current: Document | None) -> MutableDocument:
@@ -144,7 +139,7 @@ async def _put(
     await registry.update(Context(OWN_USER, admission), key, Update(OWN_OPTIONS), changed)
 
 
-def _named(name: str, namespace: str = "") -> MutableDocument:
+def named(name: str, namespace: str = "") -> MutableDocument:
     metadata: dict[str, Any] = {"name": name}
     if namespace:
         metadata["namespace"] = namespace
@@ -152,7 +147,7 @@ def _named(name: str, namespace: str = "") -> MutableDocument:
 
 
 def _kubernetes_service(service_ip: str) -> MutableDocument:
-    service = _named("kubernetes", "default")
+    service = named("kubernetes", "default")
     service["metadata"]["labels"] = {"component": "apiserver", "provider": "kubernetes"}
     service["spec"] = {
         "type": "ClusterIP",
@@ -173,4 +168,4 @@ def _priority_classes() -> list[MutableDocument]:
         ),
         "system-node-critical": (2_000_001_000, "Used for system critical pods that must not be moved."),
     }
-    return [{**_named(name), "value": value, "description": text} for name, (value, text) in texts.items()]
+    return [{**named(name), "value": value, "description": text} for name, (value, text) in texts.items()]

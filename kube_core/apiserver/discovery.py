@@ -5,8 +5,10 @@
     /api/v1, /apis/GROUP/V      the resources of one version
     /version
 
-Documents are functions of the catalogue, made when first asked for, kept as bytes, and dropped when it changes. Groups
-are ordered by priority, then name; versions as a built-in group says, or by `version_order`.
+Documents are functions of the catalogue and of what backends serve (`aggregation`), made when first asked for, kept as
+bytes, and dropped when either changes. Groups are ordered by priority, then name; versions as a built-in group says, by
+their priority, or by `version_order`. Of a backend that is not available the older documents do not tell; the
+aggregated ones tell what it last said, and that this is stale.
 
 Upstream's behaviour: "aggregated discovery" and "API discovery" in its documentation of the API. As there, `/apis` and
 `/apis/GROUP` answer every method; the others only GET. Aggregated documents carry an ETag, and answer 304 to it. Of the
@@ -19,7 +21,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -29,6 +31,7 @@ from kube_core.api.descriptors import CUSTOM_PRIORITY, builtin_groups
 from kube_core.api.types import ResourceDescriptor, Subresource
 from kube_core.api.version import version_info
 from kube_core.apiserver import negotiation
+from kube_core.apiserver.aggregation.discovery import RemoteVersion
 from kube_core.apiserver.negotiation import Form
 from kube_core.meta.gvk import GroupVersionKind
 from kube_core.meta.status import MethodNotSupported, NotAcceptable, NotFound
@@ -38,6 +41,8 @@ __all__ = ["Discovery", "Served"]
 
 Json = dict[str, Any]
 
+#: The priority of a custom resource's version within its group.
+_CUSTOM_VERSION = 100
 _AGGREGATED_KIND = "APIGroupDiscoveryList"
 _AGGREGATED_GROUP = "apidiscovery.k8s.io"
 
@@ -51,16 +56,26 @@ class Served(Protocol):
     def __iter__(self) -> Iterator[ResourceDescriptor]: ...
 
 
+class Aggregated(Protocol):
+    """What backends serve, with a count of its changes."""
+
+    @property
+    def changed(self) -> int: ...
+
+    def versions(self) -> Sequence[RemoteVersion]: ...
+
+
 class Discovery:
     """The discovery documents of one server.
 
     `address` is where clients reach it, as `host:port`; "" says what each request's Host header says.
     """
 
-    def __init__(self, catalogue: Served, *, address: str = "") -> None:
+    def __init__(self, catalogue: Served, aggregated: Aggregated | None = None, *, address: str = "") -> None:
         self._catalogue = catalogue
+        self._aggregation = aggregated
         self.address = address
-        self._state = _State(-1, {})
+        self._state = _State((-1, -1), {}, {})
         self._bodies: dict[tuple[str, Form], bytes] = {}
 
     def handle(self, request: Request) -> Response | None:
@@ -107,7 +122,7 @@ class Discovery:
         # Upstream's core list, older than its API conventions, does not say its own version.
         head = {"kind": "APIResourceList", **({"apiVersion": "v1"} if group else {})}
         resources: list[Json] = []
-        for descriptor in self._current().resources[group][version]:
+        for descriptor in self._local(group, version):
             resources.append(_resource(descriptor))
             resources += (_subresource(descriptor, each) for each in descriptor.subresources)
         return {**head, "groupVersion": f"{group}/{version}" if group else version, "resources": resources}
@@ -127,7 +142,7 @@ class Discovery:
         }
 
     def _resource_list(self, request: Request, group: str, version: str) -> Response:
-        if version not in self._versions().get(group, ()):
+        if not self._local(group, version):
             raise NotFound("the server could not find the requested resource", details={})
         return self._answer(request, f"{group}/{version}", lambda: self.resource_list(group, version))
 
@@ -164,48 +179,87 @@ class Discovery:
                 self._bodies[name, form] = found
         return found
 
-    def _versions(self) -> Mapping[str, Mapping[str, object]]:
+    def _local(self, group: str, version: str) -> Sequence[ResourceDescriptor]:
+        """What this server itself serves of a version."""
+        content = self._current().resources.get(group, {}).get(version, ())
+        return () if isinstance(content, RemoteVersion) else content
+
+    def _versions(self) -> Mapping[str, Sequence[str]]:
         """Of each group that is served its versions, in order."""
-        return self._current().resources
+        return self._current().listed
 
     def _group(self, group: str) -> Json:
         versions = [{"groupVersion": f"{group}/{version}", "version": version} for version in self._versions()[group]]
         return {"name": group, "versions": versions, "preferredVersion": versions[0]}
 
     def _current(self) -> _State:
-        if self._state.changed != self._catalogue.changed:
-            self._state = _State(self._catalogue.changed, _arrange(self._catalogue))
+        remote = self._aggregation
+        changed = (self._catalogue.changed, remote.changed if remote is not None else 0)
+        if self._state.changed != changed:
+            resources = _arrange(self._catalogue, remote.versions() if remote is not None else ())
+            self._state = _State(changed, resources, _listed(resources))
             self._bodies.clear()
         return self._state
 
 
+#: What a version consists of: resources of this server's, or those of a backend.
+_Content = list[ResourceDescriptor] | RemoteVersion
+
+
 @attrs.frozen
 class _State:
-    """The catalogue as it was after `changed` changes: group → version → descriptors, all in order."""
+    """All that is served, after so many changes: group → version → content, in order; and what is listed of it."""
 
-    changed: int
-    resources: Mapping[str, Mapping[str, list[ResourceDescriptor]]]
+    changed: tuple[int, int]
+    resources: Mapping[str, Mapping[str, _Content]]
+    listed: Mapping[str, Sequence[str]]
 
 
-def _arrange(catalogue: Served) -> Mapping[str, Mapping[str, list[ResourceDescriptor]]]:
-    found: dict[str, dict[str, list[ResourceDescriptor]]] = {}
-    for descriptor in catalogue:
-        found.setdefault(descriptor.type.group, {}).setdefault(descriptor.type.version, []).append(descriptor)
+def _arrange(catalogue: Served, remotes: Sequence[RemoteVersion]) -> Mapping[str, Mapping[str, _Content]]:
     builtin = {group.name: group for group in builtin_groups()}
-    ordered: dict[str, dict[str, list[ResourceDescriptor]]] = {}
+    found: dict[str, dict[str, _Content]] = {}
+    for descriptor in catalogue:
+        versions = found.setdefault(descriptor.type.group, {})
+        content = versions.setdefault(descriptor.type.version, [])
+        if isinstance(content, list):
+            content.append(descriptor)
+    priorities = {group: builtin[group].priority if group in builtin else CUSTOM_PRIORITY for group in found}
+    for remote in remotes:
+        group, version = remote.group_version.group, remote.group_version.version
+        found.setdefault(group, {})[version] = remote
+        priorities[group] = max(priorities.get(group, 0), remote.group_priority)
 
-    def group_order(group: str) -> tuple[int, str]:
-        return (-builtin[group].priority if group in builtin else -CUSTOM_PRIORITY, group)
-
-    for group in sorted(found, key=group_order):
+    def order(group: str, version: str) -> tuple[object, ...]:
+        content = found[group][version]
+        if isinstance(content, RemoteVersion):
+            return (1, -content.version_priority, *version_order(version))
         known = builtin[group].versions if group in builtin else ()
+        return (0, known.index(version)) if version in known else (1, -_CUSTOM_VERSION, *version_order(version))
 
-        def order(version: str, known: tuple[str, ...] = known) -> tuple[object, ...]:
-            return (0, known.index(version)) if version in known else (1, *version_order(version))
-
-        versions = sorted(found[group], key=order)
-        ordered[group] = {each: sorted(found[group][each], key=lambda one: one.type.plural) for each in versions}
+    ordered: dict[str, dict[str, _Content]] = {}
+    for group in sorted(found, key=lambda group: (-priorities[group], group)):
+        versions = {each: found[group][each] for each in sorted(found[group], key=lambda each: order(group, each))}
+        for content in versions.values():
+            if isinstance(content, list):
+                content.sort(key=lambda one: one.type.plural)
+        ordered[group] = versions
     return ordered
+
+
+def _listed(resources: Mapping[str, Mapping[str, _Content]]) -> Mapping[str, Sequence[str]]:
+    """Groups and versions as the older documents have them."""
+    listed = {}
+    for group, versions in resources.items():
+        there = [
+            each for each, content in versions.items() if not isinstance(content, RemoteVersion) or content.available
+        ]
+        if there:
+            listed[group] = there
+    return listed
+
+
+def _is_listed(content: _Content) -> bool:
+    return not isinstance(content, RemoteVersion) or content.available
 
 
 def _resource(descriptor: ResourceDescriptor) -> Json:
@@ -238,10 +292,13 @@ def _subresource(descriptor: ResourceDescriptor, subresource: Subresource) -> Js
     return {**entry, "kind": kind.kind, "verbs": subresource.verbs}
 
 
-def _version(version: str, descriptors: list[ResourceDescriptor]) -> Json:
+def _version(version: str, content: _Content) -> Json:
+    if isinstance(content, RemoteVersion):
+        freshness = "Current" if content.fresh else "Stale"
+        return {"version": version, "resources": content.resources, "freshness": freshness}
     return {
         "version": version,
-        "resources": [_aggregated_resource(each) for each in descriptors],
+        "resources": [_aggregated_resource(each) for each in content],
         "freshness": "Current",
     }
 

@@ -259,6 +259,8 @@ class Cluster:
                 self.client_for, self.informers, self._events, volumes, self.background, self.server.nodes
             )
             await nodes.start(around)
+        # Nobody waits for these, and all the rest would.
+        self.server.begin_upkeep()
 
     def _state_directory(self, stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> Path | None:
         """Where state is kept, made if need be; None for a cluster that keeps nothing."""
@@ -289,6 +291,7 @@ class Cluster:
                 exempt_ranges=tuple(loopback),
                 state_directory=self.config.state_directory,
                 client_ca=self.authority.certificate,
+                kubelet_certificate=functools.cache(self._kubelet_certificate),
                 tokens=self.config.tokens,
             ),
             clock=self.clock,
@@ -299,7 +302,7 @@ class Cluster:
             server.issuer.key.loaded  # noqa: B018 (a damaged key is to be told now, not when a pod needs a token)
         except ValueError as error:
             raise ConfigError(str(error)) from None
-        starting = begin(stack, server.start(), server.stop)
+        starting = begin(stack, server.start(upkeep=False), server.stop)
         if self.config.listen:
             for _ in range(_HEAD_START):
                 await turn()
@@ -323,6 +326,10 @@ class Cluster:
         except OSError as error:
             raise ConfigError(describe_listen_error(error, [f"{self.config.bind}:{self.config.port}"])) from error
         await self.server.publish_address(self.config.bind, self.port)
+
+    def _kubelet_certificate(self) -> KeyPair:
+        """Who the API server is to nodes that are elsewhere."""
+        return self.authority.issue_client("kube-apiserver-kubelet-client", [MASTERS], now=self.clock.now())
 
     async def _start_volumes(self, stack: contextlib.AsyncExitStack) -> VolumeDriver:
         """The cluster's volume driver, and its storage class as the default one."""

@@ -26,12 +26,17 @@ ANN = User("ann", ("system:authenticated",))
 @pytest.fixture
 async def cluster() -> AsyncIterator[Cluster]:
     async with Cluster(nodes=0, controllers=(), listen=False) as cluster:
-
-        async def ready() -> bool:
-            return cluster.server.authorizer.rules_ready
-
-        await eventually(ready)
+        await default_roles(cluster)
         yield cluster
+
+
+async def default_roles(cluster: Cluster) -> None:
+    """Return when they are in the store."""
+
+    async def ready() -> bool:
+        return cluster.server.authorizer.rules_ready
+
+    await eventually(ready)
 
 
 def role(name: str, verbs: list[str], *resources: str) -> dict[str, Any]:
@@ -97,6 +102,7 @@ async def test_the_default_bindings_are_there(cluster: Cluster) -> None:
 
 async def test_edit_has_the_rules_of_its_parts_where_its_controller_runs() -> None:
     async with Cluster(nodes=0, controllers=("clusterrole-aggregation-controller",), listen=False) as cluster:
+        await default_roles(cluster)
 
         async def joined() -> Any:
             rules = (await cluster.client.get(resources.CLUSTER_ROLES, "admin")).get("rules") or []

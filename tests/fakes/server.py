@@ -81,9 +81,16 @@ class Caller:
 
 @contextlib.asynccontextmanager
 async def running(
-    *, admission: Sequence[AdmissionSpec] | None = None, store: Store | None = None, **config: Any
+    *,
+    admission: Sequence[AdmissionSpec] | None = None,
+    store: Store | None = None,
+    upkeep: bool = False,
+    **config: Any,
 ) -> AsyncIterator[Caller]:
-    """A started server with the built-in admission plugins, or with these."""
+    """A started server with the built-in admission plugins, or with these.
+
+    `upkeep`: it keeps default roles, flow control and APIServices as well, which takes as long as a test does.
+    """
     clock = FakeClock()
     if store is None:
         store = MemoryStore(clock=clock)
@@ -95,7 +102,7 @@ async def running(
         random=Random(1),
         admission=PluginHost.from_entry_points().admission() if admission is None else admission,
     )
-    await server.start()
+    await server.start(upkeep=upkeep)
     try:
         yield Caller(server, clock)
     finally:

@@ -101,7 +101,7 @@ class Wire:
 
     @property
     def watches(self) -> int:
-        return self.cluster.bus.subscribers
+        return len(self.cluster.bus.topic(resources.CONFIG_MAPS.group_resource))
 
 
 @pytest.fixture

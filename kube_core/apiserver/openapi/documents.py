@@ -15,7 +15,7 @@ as clients before v1.29 want it; v3 is not, which no client needs.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 import orjson
@@ -24,6 +24,7 @@ from kube_core.abc.transport import Request, Response
 from kube_core.api.descriptors import builtin_groups
 from kube_core.api.types import ResourceDescriptor
 from kube_core.api.version import git_version
+from kube_core.apiserver.aggregation.openapi import RemoteOpenApi, merged
 from kube_core.apiserver.discovery import Served
 from kube_core.apiserver.openapi import protobuf, v2, v3
 from kube_core.apiserver.openapi.components import CustomSchema, Library
@@ -58,8 +59,16 @@ class _Part:
 class OpenApi:
     """The OpenAPI documents of one server. `custom_schema` gives the schemas of kinds that are not built in."""
 
-    def __init__(self, catalogue: Served, *, custom_schema: CustomSchema = lambda descriptor: None) -> None:
+    def __init__(
+        self,
+        catalogue: Served,
+        *,
+        custom_schema: CustomSchema = lambda descriptor: None,
+        remote: Callable[[], Mapping[str, RemoteOpenApi]] = dict,
+    ) -> None:
+        """`remote`: what backends say of their API, by the path below which it is."""
         self._catalogue = catalogue
+        self._remote = remote
         self._custom_schema = custom_schema
         self._changed = -1
         self._parts: Mapping[str, _Part] = {}
@@ -85,7 +94,10 @@ class OpenApi:
 
     def index(self) -> dict[str, object]:
         """`/openapi/v3`: every document's URL."""
-        return {"paths": {name: {"serverRelativeURL": self._url(name)} for name in sorted(self._current())}}
+        urls = {name: self._url(name) for name in self._current()}
+        for remote in self._remote().values():
+            urls.update((name, f"/openapi/v3/{name}?hash={present}") for name, present in remote.hashes.items())
+        return {"paths": {name: {"serverRelativeURL": urls[name]} for name in sorted(urls)}}
 
     def document(self, name: str, form: str = _JSON) -> bytes:
         """A document by its path below `/openapi/v3/`, or `v2`, in a media type. Raises KeyError."""
@@ -101,6 +113,9 @@ class OpenApi:
         versions = [GroupVersion(group.name, version) for group in builtin_groups() for version in group.versions]
         schemas = library.components(operations, descriptors, versions)
         document = (v2 if name == _V2 else v3).document(operations, schemas)
+        if name == _V2 and (others := self._remote()):
+            given = ((f"{path}/", each.document) for path, each in others.items() if each.document is not None)
+            document = merged(document, given)
         return protobuf.encode(document) if form == protobuf.MEDIA_TYPE else orjson.dumps(document)
 
     def _answer(self, request: Request, name: str, present: str) -> Response:
@@ -137,6 +152,8 @@ class OpenApi:
 
     def _v2_hash(self) -> str:
         everything = "".join(self._hash(name) for name in self._current())
+        for path, remote in self._remote().items():
+            everything += path + (remote.tag or hashlib.sha512(orjson.dumps(remote.document)).hexdigest())
         return hashlib.sha512(everything.encode()).hexdigest().upper()
 
     def _current(self) -> Mapping[str, _Part]:

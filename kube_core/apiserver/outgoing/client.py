@@ -233,7 +233,7 @@ class Outgoing:
         if context is None:
             try:
                 context = _context(tls)
-            except ssl.SSLError as error:
+            except (ssl.SSLError, ValueError) as error:
                 raise Unreachable(f"unable to load root certificates: {error}") from error
             if len(self._contexts) >= 256:  # certificates come and go
                 self._contexts.clear()

@@ -5,14 +5,22 @@ from __future__ import annotations
 from kube_core.meta import fields, names
 from kube_core.meta.documents import Document, MutableDocument
 from kube_core.meta.fields import Path
+from kube_core.meta.times import format_time
 from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.admission.webhooks import client_service
 from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.checks import Errors
 
-__all__ = ["APIServiceStrategy"]
+__all__ = ["LOCAL", "APIServiceStrategy"]
 
 SPEC = Path("spec")
+#: The condition of a group that this server serves itself.
+LOCAL = {
+    "type": "Available",
+    "status": "True",
+    "reason": "Local",
+    "message": "Local APIServices are always available",
+}
 
 
 class APIServiceStrategy(BuiltinStrategy):
@@ -25,6 +33,12 @@ class APIServiceStrategy(BuiltinStrategy):
         service = (document.get("spec") or {}).get("service")
         if service is not None:
             service.setdefault("port", 443)
+
+    def prepare_for_create(self, document: MutableDocument) -> None:
+        super().prepare_for_create(document)
+        if (document.get("spec") or {}).get("service") is None:
+            now = format_time(self.context.clock.now())
+            document["status"] = {"conditions": [{**LOCAL, "lastTransitionTime": now}]}
 
     def validate(self, document: Document) -> Errors:
         spec, name = document.get("spec") or {}, document["metadata"].get("name") or ""
