@@ -2,6 +2,7 @@
 
     /api/v1/namespaces/NS/RESOURCE[/NAME[/SUBRESOURCE[/REST]]]      the core group
     /apis/GROUP/VERSION/…                                           the others
+    …/VERSION/watch/[namespaces/NS/]RESOURCE[/NAME]                 the old form of watches, deprecated and served
 
 Everything else is a non-resource request: `resource` is "" and the verb is the HTTP method in lower case.
 """
@@ -23,7 +24,10 @@ _NAMESPACE_SUBRESOURCES = ("status", "finalize")
 
 @attrs.frozen(slots=True)
 class RequestInfo:
-    """A parsed request. `name` is "" for a collection; `rest` is what follows a subresource's name (proxy paths)."""
+    """A parsed request. `name` is "" for a collection; `rest` is what follows a subresource's name (proxy paths).
+
+    `watched` is the one object that a watch in the old form is of: it is a watch of a collection all the same.
+    """
 
     path: str
     verb: str
@@ -34,6 +38,7 @@ class RequestInfo:
     name: str = ""
     subresource: str = ""
     rest: str = ""
+    watched: str = ""
 
     @property
     def is_resource(self) -> bool:
@@ -55,6 +60,8 @@ def parse(request: Request) -> RequestInfo:
     else:
         return RequestInfo(path, request.method.lower())
 
+    if rest[0] == "watch" and len(rest) > 1 and request.method == "GET":
+        return _old_watch(path, group, version, rest[1:])
     namespace = ""
     if rest[0] == "namespaces" and len(rest) >= 2:
         namespace = rest[1]
@@ -76,6 +83,15 @@ def parse(request: Request) -> RequestInfo:
         subresource,
         "/".join(rest[3:]),
     )
+
+
+def _old_watch(path: str, group: str, version: str, rest: list[str]) -> RequestInfo:
+    namespace = ""
+    if rest[0] == "namespaces" and len(rest) >= 3:
+        namespace, rest = rest[1], rest[2:]
+    if len(rest) > 2:
+        return RequestInfo(path, "get")
+    return RequestInfo(path, "watch", group, version, rest[0], namespace, watched="".join(rest[1:]))
 
 
 def _verb(request: Request, *, collection: bool) -> str:

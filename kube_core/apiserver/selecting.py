@@ -34,7 +34,7 @@ class Selection:
     @property
     def name(self) -> str:
         """The one name that can match, or ""."""
-        return _equal(self.fields, "metadata.name") or "" if self.fields is not None else ""
+        return _equal(self.fields, "metadata.name") or ""
 
     def matches(self, stored: Stored) -> bool:
         """Whether labels and fields match; the namespace is the caller's."""
@@ -57,8 +57,14 @@ class Selection:
         return found
 
 
-def select(registry: Registry, namespace: str, label_selector: str, field_selector: str) -> Selection:
-    """Raises `BadRequest`."""
+def select(
+    registry: Registry, namespace: str, label_selector: str, field_selector: str, *, only: str = ""
+) -> Selection:
+    """`only`: the name of the one object that is asked for. Raises `BadRequest`."""
+    if only:
+        if field_selector and _equal(_fields(field_selector), "metadata.name") != only:
+            raise BadRequest("fieldSelector metadata.name doesn't match requested name")
+        field_selector = f"metadata.name={only}"
     labels = _labels(label_selector) if label_selector else None
     fields = _fields(field_selector) if field_selector else None
     equal: dict[str, str] = {}
@@ -83,7 +89,9 @@ def _unsupported(name: str, *, own_labels: bool) -> str:
     return f'"{name}" is not a known field selector: only "metadata.name", "metadata.namespace"'
 
 
-def _equal(fields: FieldSelector, name: str) -> str | None:
+def _equal(fields: FieldSelector | None, name: str) -> str | None:
+    if fields is None:
+        return None
     return next((value for field, value in fields.equalities if field == name), None)
 
 

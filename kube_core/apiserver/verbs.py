@@ -70,7 +70,7 @@ class Verbs:
 
     async def watch(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
         options = request_options.list_options(request)
-        selection = select(registry, info.namespace, options.label_selector, options.field_selector)
+        selection = select(registry, info.namespace, options.label_selector, options.field_selector, only=info.watched)
         form = negotiation.accept(request.headers.get("accept", ""))
         try:
             start = await watching.begin(registry, selection, options)

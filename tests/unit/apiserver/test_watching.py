@@ -65,6 +65,18 @@ async def test_a_watch_of_a_revision_begins_after_it(api: Caller) -> None:
     assert (event["type"], event["object"]["data"]) == ("MODIFIED", {"n": "2"})
 
 
+async def test_the_old_form_of_watches_is_served(api: Caller) -> None:
+    for name in ("a", "b"):
+        await api.post(MAPS, config_map(name))
+    old = MAPS.replace("/v1/", "/v1/watch/")
+    assert shown(await events(await api.ask("GET", old), 2)) == [("ADDED", "a"), ("ADDED", "b")]
+    assert shown(await events(await api.ask("GET", f"{old}/b"), 1)) == [("ADDED", "b")]
+    everywhere = await api.ask("GET", "/api/v1/watch/configmaps?fieldSelector=metadata.name=a")
+    assert shown(await events(everywhere, 1)) == [("ADDED", "a")]
+    assert (await api.ask("GET", f"{old}/b?fieldSelector=metadata.name=a")).status == 400
+    assert (await api.ask("GET", f"{old}/b/c")).status == 404
+
+
 async def test_objects_come_and_go_with_the_selector_of_a_watch(api: Caller) -> None:
     response = await watch(api, "labelSelector=app=web")
     await api.post(MAPS, config_map("a"))
