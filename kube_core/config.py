@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 
 from kube_core.abc.transport import User
+from kube_core.auth.options import SecurityOptions
 
 __all__ = ["ClusterConfig", "ConfigError"]
 
@@ -89,6 +90,8 @@ class ClusterConfig:
     images: tuple[Path, ...] = ()
     #: Bearer tokens that hold for good, and whose they are (upstream's static token file).
     tokens: Mapping[str, User] = attrs.field(factory=dict, repr=False)
+    #: Who may come in, what they may do, what is encrypted and noted.
+    security: SecurityOptions = attrs.field(factory=SecurityOptions)
     #: Of chance; None takes one from the operating system.
     seed: int | None = None
 

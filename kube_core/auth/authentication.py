@@ -21,7 +21,7 @@ import attrs
 
 from kube_core.abc.transport import Request, User
 from kube_core.auth.client_certificates import ClientCertificates
-from kube_core.auth.request_headers import FrontProxy
+from kube_core.auth.request_headers import RequestHeaders
 from kube_core.meta.status import Unauthorized
 
 __all__ = [
@@ -94,7 +94,7 @@ class Authenticator:
         *,
         audiences: Sequence[str] = (),
         certificates: ClientCertificates | None = None,
-        front_proxy: FrontProxy | None = None,
+        front_proxy: RequestHeaders | None = None,
         anonymity: Anonymity | None = None,
     ) -> None:
         """`audiences`: the server's own, one of which a token must be meant for."""

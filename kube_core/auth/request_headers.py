@@ -17,7 +17,7 @@ from kube_core.abc.transport import User
 from kube_core.auth.client_certificates import ClientCertificates
 from kube_core.meta.status import Unauthorized
 
-__all__ = ["FrontProxy", "HeaderNames"]
+__all__ = ["HeaderNames", "RequestHeaders"]
 
 
 @attrs.frozen
@@ -30,7 +30,7 @@ class HeaderNames:
     extra_prefixes: tuple[str, ...] = ("x-remote-extra-",)
 
 
-class FrontProxy:
+class RequestHeaders:
     """Reads the headers of front proxies."""
 
     def __init__(

@@ -28,7 +28,15 @@ from kube_core.auth.authentication import Authentication, TokenAuthenticator
 from kube_core.auth.certificates import write_file
 from kube_core.meta.status import Unauthorized
 
-__all__ = ["BoundObject", "SigningKey", "TokenClaims", "TokenIssuer", "service_account_user", "unverified_claims"]
+__all__ = [
+    "BoundObject",
+    "SigningKey",
+    "TokenClaims",
+    "TokenIssuer",
+    "service_account_user",
+    "unverified_claims",
+    "unverified_header",
+]
 
 
 @attrs.frozen
@@ -206,14 +214,23 @@ class TokenIssuer(TokenAuthenticator):
 
 def unverified_claims(token: str) -> Mapping[str, Any]:
     """What a JWT says of itself, before its signature is checked; nothing where it is none."""
+    return _part(token, 1)
+
+
+def unverified_header(token: str) -> Mapping[str, Any]:
+    """How a JWT says that it is signed."""
+    return _part(token, 0)
+
+
+def _part(token: str, number: int) -> Mapping[str, Any]:
     parts = token.split(".")
     if len(parts) != 3:
         return {}
     try:
-        claims = orjson.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        part = orjson.loads(base64.urlsafe_b64decode(parts[number] + "=" * (-len(parts[number]) % 4)))
     except ValueError:
         return {}
-    return claims if isinstance(claims, dict) else {}
+    return part if isinstance(part, dict) else {}
 
 
 @lru_cache(maxsize=1024)

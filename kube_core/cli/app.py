@@ -7,9 +7,12 @@ what it needs when it runs, so that the light ones stay light.
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
+
+from kube_core.cli.security import with_security_options
 
 __all__ = ["app", "main"]
 
@@ -26,6 +29,7 @@ Name = Annotated[str, typer.Option("--name", help="Which cluster.")]
 
 
 @app.command()
+@with_security_options
 def up(  # noqa: PLR0913, PLR0917 (each is an option that a person may give)
     name: Name = "default",
     nodes: Annotated[int | None, typer.Option(help="How many nodes; 0 for a control plane alone.", min=0)] = None,
@@ -42,6 +46,7 @@ def up(  # noqa: PLR0913, PLR0917 (each is an option that a person may give)
     service_cidr: Annotated[str | None, typer.Option(help="Range of service addresses.")] = None,
     images: Annotated[list[str] | None, typer.Option(help="Folder of images for the process runtime.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when the cluster is ready.")] = False,
+    security: Mapping[str, Any] | None = None,
 ) -> None:
     """Start a cluster, or resume the one of this name."""
     from kube_core.cli import up as command
@@ -57,6 +62,7 @@ def up(  # noqa: PLR0913, PLR0917 (each is an option that a person may give)
         "pod_cidr": pod_cidr,
         "service_cidr": service_cidr,
         "images": images or None,
+        "security": security or None,
     }
     options = command.UpOptions(
         name=name,

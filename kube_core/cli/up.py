@@ -24,6 +24,7 @@ from kube_core.cli.state import ClusterState, StateError
 from kube_core.config import ClusterConfig, ConfigError
 
 if TYPE_CHECKING:
+    from kube_core.auth.options import SecurityOptions
     from kube_core.cluster import Cluster
 
 __all__ = ["UpOptions", "detached", "run"]
@@ -146,6 +147,8 @@ def _config(options: UpOptions, state: ClusterState | None, saved: Mapping[str, 
         raise ConfigError(f"unknown option {', '.join(sorted(unknown))} in the cluster's saved state")
     controllers = str(chosen.pop("controllers"))
     names = () if controllers == "none" else tuple(name.strip() for name in controllers.split(",") if name.strip())
+    chosen.pop("security", None)
+    security = _security({**saved.get("security", {}), **options.given.get("security", {})})
     images = tuple(Path(each).absolute() for each in chosen.pop("images", ()))
     try:
         return ClusterConfig(
@@ -153,8 +156,18 @@ def _config(options: UpOptions, state: ClusterState | None, saved: Mapping[str, 
             state_directory=state.directory if state is not None else None,
             controllers=names,
             images=images,
+            security=security,
             **chosen,
         )
+    except TypeError as error:
+        raise ConfigError(f"the cluster's saved state does not fit: {error}") from None
+
+
+def _security(given: Mapping[str, Any]) -> SecurityOptions:
+    from kube_core.auth.options import SecurityOptions
+
+    try:
+        return SecurityOptions(**given)
     except TypeError as error:
         raise ConfigError(f"the cluster's saved state does not fit: {error}") from None
 
@@ -216,6 +229,7 @@ def _saved(config: ClusterConfig, cluster: Cluster, state: ClusterState) -> Mapp
         "pod_cidr": ranges.pod_cidr,
         "service_cidr": ranges.service_cidr,
         "images": [str(path) for path in config.images],
+        "security": config.security.given(),
     }
 
 

@@ -35,6 +35,7 @@ from kube_core.abc.store import Store
 from kube_core.abc.transport import User
 from kube_core.abc.volume import VolumeDriver
 from kube_core.api import resources
+from kube_core.api.config_files import ConfigFileError
 from kube_core.api.types import ResourceType
 from kube_core.apiserver.server import ApiServer, ServerConfig
 from kube_core.auth.authentication import MASTERS
@@ -215,7 +216,10 @@ class Cluster:
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
-            await self._start(stack)
+            try:
+                await self._start(stack)
+            except ConfigFileError as error:
+                raise ConfigError(str(error)) from None
             self._stack = stack.pop_all()
         return self
 
@@ -273,6 +277,11 @@ class Cluster:
 
     async def _open_store(self, stack: contextlib.AsyncExitStack) -> Store:
         store: Store = load_driver("store", self.config.store)(clock=self.clock, url=self.config.store)
+        sealed = self.config.security.encryption_provider_config
+        if sealed is not None:
+            from kube_core.storage.encryption import EncryptedStore, read_encryption_configuration  # few have one
+
+            store = EncryptedStore(store, read_encryption_configuration(sealed))
         opening = begin(stack, store.open(), store.close)
         await turn()
         # Importing every plugin takes about as long as the disk does.
@@ -293,6 +302,7 @@ class Cluster:
                 client_ca=self.authority.certificate,
                 kubelet_certificate=functools.cache(self._kubelet_certificate),
                 tokens=self.config.tokens,
+                security=self.config.security,
             ),
             clock=self.clock,
             random=self.random,
@@ -319,7 +329,7 @@ class Cluster:
 
         names = [*SERVER_NAMES, "localhost", "127.0.0.1", self.config.bind, self.server.config.kubernetes_ip]
         pair = self.authority.issue_server("kube-apiserver", names, now=self.clock.now())
-        http = HttpServer(self.server.handle, server_context(pair, self.authority.certificate))
+        http = HttpServer(self.server.handle, server_context(pair, self._client_authorities()))
         try:
             listening = begin(stack, http.listen(self.config.bind, self.config.port), http.stop)
             self.port = await asyncio.shield(listening)
@@ -330,6 +340,13 @@ class Cluster:
     def _kubelet_certificate(self) -> KeyPair:
         """Who the API server is to nodes that are elsewhere."""
         return self.authority.issue_client("kube-apiserver-kubelet-client", [MASTERS], now=self.clock.now())
+
+    def _client_authorities(self) -> bytes:
+        """Whose client certificates get through TLS: the cluster's own, and that of front proxies."""
+        front_proxies = self.config.security.requestheader_client_ca_file
+        if front_proxies is None:
+            return self.authority.certificate
+        return self.authority.certificate + b"\n" + front_proxies.read_bytes()
 
     async def _start_volumes(self, stack: contextlib.AsyncExitStack) -> VolumeDriver:
         """The cluster's volume driver, and its storage class as the default one."""

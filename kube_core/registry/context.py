@@ -33,6 +33,8 @@ class Attributes:
     options: Mapping[str, Any] = attrs.field(factory=dict)
     dry_run: bool = False
     warnings: list[str] = attrs.field(factory=list)
+    #: What plugins note in the audit log, by `name/key`.
+    annotations: dict[str, str] = attrs.field(factory=dict)
 
 
 class Admission(Protocol):
@@ -75,6 +77,8 @@ class Context:
     user: User
     admission: Admission
     warnings: list[str] = attrs.field(factory=list)
+    #: What is noted of it in the audit log.
+    annotations: dict[str, str] = attrs.field(factory=dict)
 
     def warn(self, *texts: str) -> None:
         for text in texts:
@@ -92,4 +96,16 @@ class Context:
         subresource: str = "",
         dry_run: bool = False,
     ) -> Attributes:
-        return Attributes(operation, resource, subresource, key, self.user, document, old, {}, dry_run, self.warnings)
+        return Attributes(
+            operation,
+            resource,
+            subresource,
+            key,
+            self.user,
+            document,
+            old,
+            {},
+            dry_run,
+            self.warnings,
+            self.annotations,
+        )

@@ -22,7 +22,7 @@ from kube_core.auth.authentication import (
 )
 from kube_core.auth.certificates import Authority
 from kube_core.auth.client_certificates import ClientCertificates
-from kube_core.auth.request_headers import FrontProxy
+from kube_core.auth.request_headers import RequestHeaders
 from kube_core.meta.status import Unauthorized
 
 pytestmark = pytest.mark.anyio
@@ -46,7 +46,7 @@ def authenticator() -> Authenticator:
         [StaticTokens({"alice-token": ALICE}), Robots()],
         audiences=("here",),
         certificates=ClientCertificates(CLIENTS.certificate, CLOCK),
-        front_proxy=FrontProxy(ClientCertificates(PROXIES.certificate, CLOCK), ("proxy",)),
+        front_proxy=RequestHeaders(ClientCertificates(PROXIES.certificate, CLOCK), ("proxy",)),
     )
 
 

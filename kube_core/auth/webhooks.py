@@ -1,0 +1,183 @@
+"""Webhooks that say who asks, and whether they may (documented under "Webhook Token Authentication" and "Webhook
+Mode"). Both are sent upstream's review objects, and what they say is remembered for a while."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Generic, TypeVar
+
+from kube_core._kit.clock import Clock
+from kube_core._kit.logs import get_logger
+from kube_core.abc.transport import User
+from kube_core.auth.attributes import (
+    AccessAttributes,
+    AccessAuthorizer,
+    Decision,
+    Rules,
+    Verdict,
+    field_requirements,
+    label_requirements,
+)
+from kube_core.auth.authentication import Authentication, TokenAuthenticator
+from kube_core.auth.webhook_client import HttpsClient, WebhookError
+from kube_core.meta.status import Unauthorized
+
+__all__ = ["WebhookAuthorizer", "WebhookTokens"]
+
+_log = get_logger("kube_core.auth.webhooks")
+#: How many answers are remembered.
+_REMEMBERED: Final = 4096
+
+_T = TypeVar("_T")
+
+
+class WebhookTokens(TokenAuthenticator):
+    """Asks a webhook by TokenReview whose token it is."""
+
+    def __init__(self, client: HttpsClient, clock: Clock, *, ttl: float) -> None:
+        """`ttl`: seconds for which an answer is remembered, a refusal too."""
+        self._client = client
+        self._ttl = ttl
+        self._answers: _Remembered[Authentication | str | None] = _Remembered(clock)
+
+    async def authenticate(self, token: str, audiences: Sequence[str]) -> Authentication | None:
+        # What is remembered is not the token: nobody shall find it in a memory dump.
+        key = (hashlib.sha256(token.encode()).digest(), tuple(audiences))
+        found = self._answers.get(key, _UNKNOWN)
+        if found is _UNKNOWN:
+            found = await self._ask(token, audiences)
+            self._answers.put(key, found, self._ttl)
+        if isinstance(found, str):
+            raise Unauthorized(found)
+        return found if isinstance(found, Authentication) else None
+
+    async def _ask(self, token: str, audiences: Sequence[str]) -> Authentication | str | None:
+        """Raises `Unauthorized`, which is not remembered, where there is no answer."""
+        spec: dict[str, Any] = {"token": token}
+        if audiences:
+            spec["audiences"] = list(audiences)
+        try:
+            answer = await self._client.post(
+                {"kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {}, "spec": spec}
+            )
+        except WebhookError as error:
+            _log.warning("the authentication webhook does not answer", error=str(error))
+            raise Unauthorized(str(error)) from None
+        status = _status(answer)
+        if not status.get("authenticated"):
+            return str(status["error"]) if status.get("error") else None
+        shared = tuple(audiences)
+        if status.get("audiences"):
+            shared = tuple(each for each in audiences if each in status["audiences"])
+            if audiences and not shared:
+                return None
+        said = status.get("user") or {}
+        extra = {str(name): list(values) for name, values in (said.get("extra") or {}).items()}
+        user = User(str(said.get("username", "")), tuple(said.get("groups") or ()), str(said.get("uid", "")), extra)
+        return Authentication(user, shared)
+
+
+class WebhookAuthorizer(AccessAuthorizer):
+    """Asks a webhook by SubjectAccessReview whether somebody may."""
+
+    def __init__(self, client: HttpsClient, clock: Clock, *, allowed_ttl: float, refused_ttl: float) -> None:
+        """Seconds for which answers are remembered."""
+        self._client = client
+        self._allowed_ttl = allowed_ttl
+        self._refused_ttl = refused_ttl
+        self._answers: _Remembered[Decision] = _Remembered(clock)
+
+    async def authorize(self, attributes: AccessAttributes) -> Decision:
+        spec = _spec(attributes)
+        key = repr(spec)
+        found = self._answers.get(key, None)
+        if isinstance(found, Decision):
+            return found
+        try:
+            answer = await self._client.post(
+                {"kind": "SubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {}, "spec": spec}
+            )
+        except WebhookError as error:
+            _log.warning("the authorization webhook does not answer", error=str(error))
+            return Decision(Verdict.NO_OPINION, error=str(error))
+        status = _status(answer)
+        allowed, denied = bool(status.get("allowed")), bool(status.get("denied"))
+        verdict = Verdict.DENY if denied else Verdict.ALLOW if allowed else Verdict.NO_OPINION
+        reason, problem = str(status.get("reason") or ""), str(status.get("evaluationError") or "")
+        if allowed and denied:
+            reason, problem = "", "webhook subject access review returned both allow and deny response"
+        decision = Decision(verdict, reason, problem)
+        self._answers.put(key, decision, self._allowed_ttl if decision.allowed else self._refused_ttl)
+        return decision
+
+    def rules_of(self, user: User, namespace: str) -> Rules:
+        return Rules((), "webhook authorizer does not support user rule resolution")
+
+
+def _status(answer: Any) -> Mapping[str, Any]:
+    status = answer.get("status") if isinstance(answer, Mapping) else None
+    return status if isinstance(status, Mapping) else {}
+
+
+def _spec(asked: AccessAttributes) -> dict[str, Any]:
+    spec: dict[str, Any] = {"user": asked.user.name}
+    if asked.user.groups:
+        spec["groups"] = list(asked.user.groups)
+    if asked.user.uid:
+        spec["uid"] = asked.user.uid
+    if asked.user.extra:
+        spec["extra"] = {name: list(values) for name, values in asked.user.extra.items()}
+    if not asked.resource:
+        spec["nonResourceAttributes"] = {"path": asked.path, "verb": asked.verb}
+        return spec
+    fields = (
+        ("namespace", asked.namespace),
+        ("verb", asked.verb),
+        ("group", asked.group),
+        ("version", asked.version),
+        ("resource", asked.resource),
+        ("subresource", asked.subresource),
+        ("name", asked.name),
+    )
+    attributes: dict[str, Any] = {name: value for name, value in fields if value}
+    if requirements := field_requirements(asked.field_selector):
+        attributes["fieldSelector"] = {"requirements": list(requirements)}
+    if requirements := label_requirements(asked.label_selector):
+        attributes["labelSelector"] = {"requirements": list(requirements)}
+    spec["resourceAttributes"] = attributes
+    return spec
+
+
+class _Unknown:
+    """Nothing is remembered."""
+
+
+_UNKNOWN: Final = _Unknown()
+
+
+class _Remembered(Generic[_T]):
+    """Answers, each for a while; the least recently asked for goes first."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._answers: OrderedDict[object, tuple[float, _T]] = OrderedDict()
+
+    def get(self, key: object, default: Any) -> Any:
+        found = self._answers.get(key)
+        if found is None:
+            return default
+        until, answer = found
+        if self._clock.monotonic() >= until:
+            del self._answers[key]
+            return default
+        self._answers.move_to_end(key)
+        return answer
+
+    def put(self, key: object, answer: _T, ttl: float) -> None:
+        if ttl <= 0:
+            return
+        self._answers[key] = (self._clock.monotonic() + ttl, answer)
+        if len(self._answers) > _REMEMBERED:
+            self._answers.popitem(last=False)
