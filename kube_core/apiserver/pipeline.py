@@ -1,7 +1,8 @@
 """The pipeline: one request in, one response out. Parse, authenticate, authorise, route, answer.
 
-`Pipeline.handle` is the server, as the HTTP adapter and the local transport see it. Whatever goes wrong becomes a
-Status; what nobody foresaw is logged with its trace and answered as 500 InternalError, and nothing more is told.
+`Pipeline.handle` is the server, as the HTTP adapter and the local transport see it. Between authentication and
+authorisation a request is given a seat, or has to wait for one (`fairness`). Whatever goes wrong becomes a Status; what nobody
+foresaw is logged with its trace and answered as 500 InternalError, and nothing more is told.
 """
 
 from __future__ import annotations
@@ -16,13 +17,23 @@ from kube_core._kit.logs import get_logger
 from kube_core._kit.random import Random
 from kube_core.abc.transport import Request, Response, User
 from kube_core.apiserver import responses
+from kube_core.apiserver.audit import Auditor, Record
+from kube_core.apiserver.fairness import Fairness, Flow, TooManyRequests
 from kube_core.apiserver.requests import RequestInfo, parse
 from kube_core.apiserver.verbs import Verbs
 from kube_core.auth import impersonation
 from kube_core.auth.attributes import AccessAttributes, Decision, exact_field
 from kube_core.auth.authentication import Authenticator
 from kube_core.auth.authorization import Authorizer, denial
-from kube_core.meta.status import BadRequest, Forbidden, InternalError, MethodNotSupported, NotFound, StatusError
+from kube_core.meta.status import (
+    BadRequest,
+    Forbidden,
+    InternalError,
+    MethodNotSupported,
+    NotFound,
+    StatusError,
+    Unauthorized,
+)
 from kube_core.registry.catalogue import Catalogue
 from kube_core.registry.context import Admission, Context
 from kube_core.registry.generic import Registry
@@ -43,15 +54,37 @@ Route = Callable[[Request], Response | Awaitable[Response | None] | None]
 
 
 @attrs.define
+class _Noted:
+    """What the audit log notes of one request, once it is known whether it does."""
+
+    auditor: Auditor
+    received: float
+    record: Record | None = None
+
+    async def begin(self, request: Request, asked: AccessAttributes) -> None:
+        self.record = await self.auditor.begin(request, asked, self.received)
+
+    async def failed(self, message: str) -> None:
+        record, self.record = self.record, None
+        if record is not None:
+            await record.failed(message)
+
+
+@attrs.define
 class Pipeline:
     """One server's requests."""
 
     catalogue: Catalogue
     authenticator: Authenticator
     authorizer: Authorizer
+    fairness: Fairness
     admission: Admission
     clock: Clock
     random: Random
+    #: The answer of another server, where a path is one that it serves.
+    passes_on: Callable[[Request, User], Awaitable[Response] | None] = lambda request, user: None
+    #: The audit log, where there is one.
+    auditor: Auditor | None = None
     routes: list[Route] = attrs.field(factory=list)
     #: By (group, plural, subresource); plural "*" for any. Virtual resources are under the subresource "".
     subresources: dict[tuple[str, str, str], Subresource] = attrs.field(factory=dict)
@@ -66,15 +99,16 @@ class Pipeline:
 
     async def handle(self, request: Request) -> Response:
         """Answer one request. Never raises, but for cancellation."""
+        if self.auditor is None:
+            return await self._respond(request, None)
+        noted = _Noted(self.auditor, self.clock.now())
+        response = await self._respond(request, noted)
+        return response if noted.record is None else await noted.record.answered(response)
+
+    async def _respond(self, request: Request, noted: _Noted | None) -> Response:
         try:
-            user = await self.authenticator.authenticate(request)
             info = parse(request)
-            asked = _access(request, user, info)
-            if request.headers and impersonation.is_asked_for(request.headers):
-                found = await impersonation.impersonated(asked, request.headers, self._allowed, self._require)
-                asked = attrs.evolve(asked, user=found.user)
-            await self._require(asked)
-            context = Context(asked.user, self.admission)
+            context = await self._admit(request, info, noted)
             response = await self._route(request, info, context)
         except StatusError as error:
             return responses.failure(request, error)
@@ -83,10 +117,38 @@ class Pipeline:
             return responses.failure(request, BadRequest("the object provided is nested too deeply to be handled"))
         except Exception as error:
             _log.exception("request failed", method=request.method, path=request.path)
+            if noted is not None:
+                await noted.failed(str(error))
             return responses.failure(request, InternalError(f"Internal error occurred: {type(error).__name__}"))
         if context.warnings:
             response.warnings = _warning_headers(context.warnings)
         return response
+
+    async def _admit(self, request: Request, info: RequestInfo, noted: _Noted | None) -> Context:
+        """Who asks, and may they. Raises `Unauthorized`, `Forbidden`."""
+        try:
+            user = await self.authenticator.authenticate(request)
+        except Unauthorized:
+            if noted is not None:
+                await noted.begin(request, _access(request, User(""), info))
+            raise
+        asked = _access(request, user, info)
+        if noted is not None:
+            await noted.begin(request, asked)
+        if request.headers and impersonation.is_asked_for(request.headers):
+            found = await impersonation.impersonated(asked, request.headers, self._allowed, self._require)
+            asked = attrs.evolve(asked, user=found.user)
+            if noted is not None and noted.record is not None:
+                noted.record.impersonated(found.user, found.constraint)
+        decision = await self.authorizer.authorize(asked)
+        if noted is not None and noted.record is not None:
+            noted.record.decided(allowed=decision.allowed, reason=decision.reason)
+            if not decision.allowed:
+                raise _forbidden(asked, decision)
+            return Context(asked.user, self.admission, annotations=noted.record.annotations)
+        if not decision.allowed:
+            raise _forbidden(asked, decision)
+        return Context(asked.user, self.admission)
 
     async def _allowed(self, asked: AccessAttributes) -> bool:
         return (await self.authorizer.authorize(asked)).allowed
@@ -102,6 +164,9 @@ class Pipeline:
         await self._require(asked)
 
     async def _route(self, request: Request, info: RequestInfo, context: Context) -> Response:
+        passed_on = self.passes_on(request, context.user)
+        if passed_on is not None:
+            return await passed_on
         if not info.is_resource:
             return await self._answer(request) or not_found_text()
         registry = self.catalogue.registry(info.group, info.version, info.resource)

@@ -22,35 +22,39 @@ from kube_core.abc.store import Store, StoreError
 from kube_core.abc.transport import Request, Response, User, WatchEvent, WatchRequest
 from kube_core.admission.chain import AdmissionContext, AdmissionSpec, Chain, Reader, Writer
 from kube_core.api.descriptors import builtin_descriptors
-from kube_core.api.resources import NODES, PODS
+from kube_core.api.resources import EVENTS, NODES, PODS
 from kube_core.api.schemas import builtin
 from kube_core.api.types import ResourceDescriptor, ResourceType
 from kube_core.apiserver import bootstrap, watching
+from kube_core.apiserver.aggregation.layer import Aggregation
 from kube_core.apiserver.definitions import Definitions
 from kube_core.apiserver.discovery import Discovery
 from kube_core.apiserver.escalation import EscalationCheck
+from kube_core.apiserver.fairness import Fairness
 from kube_core.apiserver.health import Health
 from kube_core.apiserver.issuer import IssuerDocuments
+from kube_core.apiserver.legacy_tokens import LegacyTokenLoop
 from kube_core.apiserver.outgoing.client import Outgoing
 from kube_core.apiserver.pipeline import Pipeline
+from kube_core.apiserver.security import Security, Trust
 from kube_core.apiserver.selecting import select
 from kube_core.apiserver.streams.forwarding import PortForward
 from kube_core.apiserver.streams.kubelet import Kubelets
 from kube_core.apiserver.streams.logs import Logs
 from kube_core.apiserver.streams.sessions import Attach, Exec
+from kube_core.apiserver.subresources.eviction import Eviction
 from kube_core.apiserver.subresources.namespaces import Finalize
-from kube_core.apiserver.subresources.pods import Binding, Eviction
+from kube_core.apiserver.subresources.pods import Binding
 from kube_core.apiserver.subresources.proxy import Proxy
 from kube_core.apiserver.subresources.reviews import Reviews
 from kube_core.apiserver.subresources.scale import Scale
 from kube_core.apiserver.subresources.tokens import Token, is_current
+from kube_core.apiserver.upkeep.loops import Upkeep
 from kube_core.auth.attributes import AccessAttributes
-from kube_core.auth.authentication import Authenticator, StaticTokens
 from kube_core.auth.authorization import Authorizer
 from kube_core.auth.certificates import KeyPair
-from kube_core.auth.client_certificates import ClientCertificates
-from kube_core.auth.node import NodeAuthorizer
-from kube_core.auth.rbac import Rbac
+from kube_core.auth.front_proxy import FrontProxy
+from kube_core.auth.options import SecurityOptions
 from kube_core.auth.tokens import SigningKey, TokenIssuer
 from kube_core.bus.bus import Bus
 from kube_core.bus.changes import Stored
@@ -96,7 +100,10 @@ class ServerConfig:
     kubelet_certificate: Callable[[], KeyPair | None] = lambda: None
     #: The authority of nodes' serving certificates; b"" does not verify them, as upstream's default.
     kubelet_ca: bytes = b""
+    #: Seconds for which Events are kept after they were last written; 0 keeps them.
+    event_ttl: float = 3600.0
     tokens: Mapping[str, User] = attrs.field(factory=dict)
+    security: SecurityOptions = attrs.field(factory=SecurityOptions)
 
     @property
     def kubernetes_ip(self) -> str:
@@ -129,42 +136,46 @@ class ApiServer:
         for descriptor in builtin_descriptors():
             self.catalogue.add(descriptor)
         self.definitions = Definitions(self.catalogue, self.objects, self.bus, clock=clock, random=random)
-        reader = _CacheReader(self.catalogue)
-        context = AdmissionContext(reader, clock, random, _OwnWriter(self.catalogue))
-        rbac = Rbac.of_cache(self.cache)
-        authorizer = self.authorizer = Authorizer(rbac, [NodeAuthorizer(self.cache), rbac])
-        self.admission = Chain([*(spec.factory(context) for spec in admission), EscalationCheck(context, authorizer)])
         key_file = config.state_directory / "service-account.key" if config.state_directory is not None else None
         self.issuer = TokenIssuer(
             SigningKey(clock, key_file),
             clock,
             random,
             issuer=config.issuer,
-            audiences=(config.issuer,),
+            audiences=config.security.api_audiences or (config.issuer,),
             is_current=lambda claims: is_current(self.catalogue, claims),
         )
-        self.authenticator = Authenticator(
-            [StaticTokens(config.tokens), self.issuer],
-            audiences=(config.issuer,),
-            certificates=ClientCertificates(config.client_ca, clock),
+        trust = Trust(config.client_ca, self.issuer, config.tokens)
+        self.security = Security(config.security, trust, self.cache, clock=clock, random=random)
+        authorizer = self.authorizer = self.security.authorizer
+        context = AdmissionContext(_CacheReader(self.catalogue), clock, random, _OwnWriter(self.catalogue))
+        self.admission = Chain([*(spec.factory(context) for spec in admission), EscalationCheck(context, authorizer)])
+        self._legacy_tokens = LegacyTokenLoop(
+            self.catalogue, self.cache, self.issuer.key, authority=config.client_ca, clock=clock
         )
         self.health = Health()
         self.health.add("etcd", self._store_problem)
         self.health.add("informer-sync", self._cache_problem, endpoints=("readyz",))
         self.health.add("poststarthook/rbac/bootstrap-roles", self._policy_problem, endpoints=("readyz",))
-        self.discovery = Discovery(self.catalogue)
-        self._openapi: OpenApi | None = None
-        self.pipeline = Pipeline(
-            self.catalogue,
-            self.authenticator,
-            authorizer,
-            self.admission,
-            clock,
-            random,
-        )
         #: What the server itself asks others: backends of its API, and nodes.
         self.outgoing = Outgoing()
         self.endpoints = ServiceEndpoints(self.cache, random)
+        self.front_proxy = FrontProxy(clock, config.state_directory)
+        self.aggregation = Aggregation(self.catalogue, self.endpoints, self.outgoing, self.front_proxy, clock)
+        self.discovery = Discovery(self.catalogue, self.aggregation)
+        self._openapi: OpenApi | None = None
+        self.fairness = Fairness(self.cache, clock)
+        self.pipeline = Pipeline(
+            self.catalogue,
+            self.security.authenticator,
+            authorizer,
+            self.fairness,
+            self.admission,
+            clock,
+            random,
+            self.aggregation.passes_on,
+            self.security.auditor,
+        )
         self.kubelets = Kubelets(
             self.outgoing,
             self.cache.resource(NODES.group_resource),
@@ -175,31 +186,54 @@ class ApiServer:
         #: The streams of the nodes that can be reached, by name; kept by the composition root.
         self.nodes: dict[str, NodeStreams] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._address: tuple[str, int] | None = None
+        self._upkeep_begins = asyncio.Event()
+        self._upkeep = Upkeep(
+            self.catalogue,
+            self.cache,
+            clock,
+            aggregation=self.aggregation,
+            front_proxy=self.front_proxy,
+            client_ca=config.client_ca,
+            service_ip=config.kubernetes_ip,
+            publish=self._publish_again,
+        )
 
     async def handle(self, request: Request) -> Response:
         """Answer one request: what the HTTP adapter and local transports call."""
         return await self.pipeline.handle(request)
 
-    async def start(self) -> None:
-        """Read the store, make what must be there, start the server's own loops. Raises `StoreError`."""
+    async def start(self, *, upkeep: bool = True) -> None:
+        """Read the store, make what must be there, start the server's own loops. Raises `StoreError`.
+
+        Without `upkeep` the loops that nothing waits for begin with `begin_upkeep`.
+        """
         await self.cache.start()
         self._recover_allocations()
         self.definitions.start()
-        await bootstrap.bootstrap(
-            self.catalogue, Chain(), service_ip=self.config.kubernetes_ip, client_ca=self.config.client_ca
-        )
+        self._legacy_tokens.start()
+        self.security.start()
+        await bootstrap.bootstrap(self.catalogue, Chain(), service_ip=self.config.kubernetes_ip)
         self._tasks.append(asyncio.create_task(self._compact(), name="compaction"))
-        self._tasks.append(asyncio.create_task(self._write_policy(), name="default roles"))
+        self._tasks.append(asyncio.create_task(self._keep_up(), name="upkeep"))
+        if upkeep:
+            self.begin_upkeep()
+
+    def begin_upkeep(self) -> None:
+        """Begin what the server keeps by itself: default roles, flow control, APIServices, …"""
+        self._upkeep_begins.set()
 
     async def stop(self) -> None:
         """End every watch and loop. The store stays open: it is the caller's."""
         self.health.shutting_down = True
         await self.definitions.stop()
+        await self._legacy_tokens.stop()
         self.bus.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.outgoing.close()
+        await self.security.stop()
         await self.cache.stop()
 
     async def publish_address(self, host: str, port: int) -> None:
@@ -208,7 +242,12 @@ class ApiServer:
         own = Catalogue(lambda descriptor: self._make_registry(descriptor, ValidationContext((host,), self.clock)))
         for descriptor in self.catalogue:
             own.add(descriptor)
+        self._address = (host, port)
         await bootstrap.publish_address(own, Chain(), bootstrap.Address(host, port))
+
+    async def _publish_again(self) -> None:
+        if self._address is not None:
+            await self.publish_address(*self._address)
 
     async def watch(self, wanted: WatchRequest, user: User) -> AsyncIterator[WatchEvent]:
         """The event source of local transports (`kube_core.abc.transport.EventSource`)."""
@@ -254,7 +293,7 @@ class ApiServer:
             # Only people and validating clients ask for it, and what makes it takes a while to import.
             from kube_core.apiserver.openapi import OpenApi
 
-            self._openapi = OpenApi(self.catalogue, custom_schema=self._custom_schema)
+            self._openapi = OpenApi(self.catalogue, custom_schema=self._custom_schema, remote=self.aggregation.openapi)
         # A document takes tens of milliseconds to make, the first time.
         with self.clock.hold("an OpenAPI document is being made"):
             return await asyncio.to_thread(self._openapi.handle, request)
@@ -294,7 +333,7 @@ class ApiServer:
         handlers[("", "pods", "proxy")] = handlers[("", "services", "proxy")] = handlers[("", "nodes", "proxy")] = proxy
         handlers[("", "namespaces", "finalize")] = Finalize(self.clock, pipeline.verbs)
         handlers[("", "serviceaccounts", "token")] = Token(self.issuer, self.catalogue)
-        handlers.update(Reviews(pipeline.verbs, authorizer, self.authenticator, self.clock).handlers())
+        handlers.update(Reviews(pipeline.verbs, authorizer, self.security.authenticator, self.clock).handlers())
 
     def _make_registry(self, descriptor: ResourceDescriptor, rules: ValidationContext | None = None) -> Registry:
         schema = builtin(descriptor.schema) if descriptor.schema else None
@@ -314,7 +353,7 @@ class ApiServer:
                 for each in builtin_descriptors()
                 if shared_resource(each.type.group_resource) == shared_resource(descriptor.type.group_resource)
             }
-            return FormRegistry(
+            registry = FormRegistry(
                 forms[descriptor.type.api_version],
                 make_strategy,
                 self.objects,
@@ -323,6 +362,9 @@ class ApiServer:
                 clock=self.clock,
                 random=self.random,
             )
+            if descriptor.type.plural == EVENTS.plural:
+                registry.lifetime = self.config.event_ttl
+            return registry
         return Registry(
             descriptor,
             make_strategy,
@@ -339,11 +381,13 @@ class ApiServer:
         if registry is not None:
             self.services.load(stored.document for stored in registry.cache.list())
 
-    async def _write_policy(self) -> None:
-        """Make the default roles and bindings, without keeping anybody waiting."""
-        with self.clock.hold("the default roles are being written"):
-            await bootstrap.write_policy(self.catalogue, Chain())
-        self.authorizer.rules_ready = True
+    async def _keep_up(self) -> None:
+        await self._upkeep_begins.wait()
+
+        def ready() -> None:
+            self.authorizer.rules_ready = True
+
+        await self._upkeep.run(ready)
 
     async def _compact(self) -> None:
         """Forget what was superseded more than a period ago."""

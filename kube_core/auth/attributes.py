@@ -104,7 +104,7 @@ def exact_field(selector: Selector, name: str) -> str:
         return ""
     if not isinstance(selector, str):
         for requirement in selector:
-            values = requirement.get("values") or ()
+            values: Sequence[str] = requirement.get("values") or ()
             if requirement.get("key") == name and requirement.get("operator") == "In" and len(values) == 1:
                 return str(values[0])
         return ""
