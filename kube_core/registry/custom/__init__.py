@@ -2,6 +2,7 @@
 
     structural.py    a version's schema, read once into a tree
     pruning.py       what the schema does not know is dropped
+    embedded.py      whole objects within: their metadata, and what they say they are
     defaulting.py    defaults filled in, nulls that may not be dropped
     validation.py    values checked, in upstream's words; formats.py and patterns.py: texts
     list_types.py    sets without doubles, maps with unique keys

@@ -12,19 +12,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from kube_core._kit.clock import Clock
 from kube_core._kit.random import Random
-from kube_core.api.schemas import Schema, builtin
+from kube_core.api.schemas import Schema
 from kube_core.bus.bus import Bus
 from kube_core.bus.changes import Stored, encode
 from kube_core.meta.documents import Document, Key, MutableDocument, name_of, thaw
 from kube_core.meta.status import InternalError, forbidden
-from kube_core.registry import decoding
 from kube_core.registry.apply import FieldManager
 from kube_core.registry.context import Context, WriteOptions
-from kube_core.registry.custom import defaulting
+from kube_core.registry.custom import defaulting, embedded
 from kube_core.registry.custom.descriptors import Served, Version
 from kube_core.registry.custom.pruning import prune
 from kube_core.registry.custom.strategy import CustomStrategy
@@ -34,7 +33,6 @@ from kube_core.storage.objects import ObjectStore
 
 __all__ = ["CustomRegistry"]
 
-_OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 _TERMINATING: Final = "create not allowed while custom resource definition is terminating"
 
 
@@ -71,13 +69,13 @@ class CustomRegistry(Registry):
         self, document: Document, mode: FieldValidation = "Ignore", *, duplicates: Sequence[str] = ()
     ) -> tuple[MutableDocument, Sequence[str]]:
         # The metadata is of a type that is known beforehand, and says what is wrong with it as that of any kind.
-        typed, found = decoding.read({"metadata": document.get("metadata")}, _with_metadata(), "Warn")
-        unknown = list(duplicates)
+        metadata, found = embedded.read_metadata(document.get("metadata"))
+        tree = self.served.version.tree
         dropped: list[str] = []
-        pruned: MutableDocument = prune(document, self.served.version.tree, dropped)
-        unknown += found
-        unknown += [f'unknown field "{path}"' for path in dropped]
-        pruned["metadata"] = typed.get("metadata") or {}
+        pruned: MutableDocument = prune(document, tree, dropped)
+        unknown = [*duplicates, *found, *(f'unknown field "{path}"' for path in dropped)]
+        embedded.coerce(pruned, tree, unknown)
+        pruned["metadata"] = metadata
         if mode == "Strict" and unknown:
             raise DecodingError(f"strict decoding error: {', '.join(unknown)}", strict=True)
         return pruned, () if mode == "Ignore" else unknown
@@ -164,10 +162,3 @@ class _Owners:
         self, live: Document | None, patch: Document, *, manager: str, force: bool, subresource: str, now: float
     ) -> MutableDocument:
         return self._manager.apply(live, patch, manager=manager, force=force, subresource=subresource, now=now)
-
-
-@functools.cache
-def _with_metadata() -> Schema:
-    library: Any = builtin(_OBJECT_META).library
-    reference = f"#/components/schemas/{_OBJECT_META}"
-    return Schema({"type": "object", "properties": {"metadata": {"$ref": reference}}}, library)

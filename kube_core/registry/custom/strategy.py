@@ -12,7 +12,7 @@ from typing import Any
 from kube_core.meta import fields
 from kube_core.meta.documents import Document, MutableDocument, finalizers_of
 from kube_core.meta.fields import FieldError, Path
-from kube_core.registry.custom import defaulting
+from kube_core.registry.custom import defaulting, embedded
 from kube_core.registry.custom.descriptors import Served
 from kube_core.registry.custom.list_types import duplicates
 from kube_core.registry.custom.rules import rule_errors
@@ -76,6 +76,7 @@ class CustomStrategy(Strategy):
         if schema is not None and "status" in document:
             before = old.get("status", NOTHING)
             errors = validate(document["status"], schema, base=_STATUS, old=before)
+            errors += embedded.problems(document["status"], schema, _STATUS)
             errors += duplicates(document["status"], schema, _STATUS, before)
             yield from errors or rule_errors(document, self.schema, Path(), old)
 
@@ -84,6 +85,7 @@ class CustomStrategy(Strategy):
 
     def _errors(self, document: Document, old: Any) -> Iterator[FieldError]:
         errors = validate(document, self.schema, old=old, root=True)
+        errors += embedded.problems(document, self.schema, Path())
         errors += duplicates(document, self.schema, Path(), old)
         errors += self._scale_errors(document)
         # Rules can rely on values being what the schema says.

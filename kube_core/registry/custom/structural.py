@@ -20,9 +20,9 @@ NOTHING: Final = object()
 class Structural:
     """One node. `document` is the OpenAPI v3 JSON that it was read from."""
 
-    __slots__ = ("all_of", "any_of", "default", "document", "embedded", "has_defaults", "has_rules", "int_or_string",
-                 "items", "list_type", "map_keys", "map_type", "negated", "nullable", "one_of", "open", "preserves",
-                 "properties", "required", "rules", "type", "values")  # fmt: skip
+    __slots__ = ("all_of", "any_of", "default", "document", "embedded", "has_defaults", "has_embedded", "has_rules",
+                 "int_or_string", "items", "list_type", "map_keys", "map_type", "negated", "nullable", "one_of", "open",
+                 "preserves", "properties", "required", "rules", "type", "values")  # fmt: skip
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.document = document
@@ -50,6 +50,8 @@ class Structural:
         self.negated = Structural(document["not"]) if isinstance(document.get("not"), Mapping) else None
         #: Whether there is a default here or anywhere below.
         self.has_defaults: bool = self.default is not NOTHING or any(each.has_defaults for each in self._below())
+        #: Whether this is an embedded resource, or there is one anywhere below.
+        self.has_embedded: bool = self.embedded or any(each.has_embedded for each in self._below())
         #: Rules in CEL, and whether there is one here or anywhere below.
         self.rules: tuple[Mapping[str, Any], ...] = tuple(document.get("x-kubernetes-validations") or ())
         self.has_rules: bool = bool(self.rules) or any(each.has_rules for each in self._below())

@@ -5,7 +5,7 @@
 name, and by keys in lists of type map.
 
 Some errors have no path of their own, which clients see as `<nil>`: upstream's validator loses it there, and so do we.
-Which keys lists have is judged in `list_types.py`, and rules in CEL in `rules.py`.
+Which keys lists have is judged in `list_types.py`, what embedded resources are in `embedded.py`, rules in `rules.py`.
 """
 
 from __future__ import annotations
@@ -156,18 +156,8 @@ class _Validation:
                 yield fields.required(self.at(_under(name, member)))
         for member, below in value.items():
             found = schema.member(member)
-            if member in skipped or (found is None and not schema.embedded):
-                continue
-            if found is not None:
+            if found is not None and member not in skipped:
                 yield from self.node(below, found, _under(name, member), before.get(member, NOTHING))
-        if schema.embedded:
-            yield from self._identity(value, name)
-
-    def _identity(self, value: Mapping[str, Any], name: str) -> Errors:
-        """An embedded resource says what it is."""
-        for member in ("apiVersion", "kind"):
-            if not value.get(member):
-                yield fields.required(self.at(_under(name, member)), "must not be empty")
 
     def _items(self, value: list[Any], schema: Structural, items: Structural, name: str, old: Any) -> Errors:
         before = _by_key(old, schema.map_keys) if schema.list_type == "map" and isinstance(old, list) else {}

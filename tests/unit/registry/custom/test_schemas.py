@@ -8,13 +8,14 @@ import pytest
 
 from kube_core.meta.documents import thaw
 from kube_core.meta.fields import Path
-from kube_core.registry.custom import defaulting
+from kube_core.registry.custom import defaulting, embedded
 from kube_core.registry.custom.formats import KNOWN, is_of_format
 from kube_core.registry.custom.list_types import duplicates
 from kube_core.registry.custom.patterns import compile_pattern, matches
 from kube_core.registry.custom.pruning import prune
 from kube_core.registry.custom.structural import NOTHING, Structural
 from kube_core.registry.custom.validation import validate
+from kube_core.registry.decoding import DecodingError
 
 TEXT: dict[str, Any] = {"type": "string"}
 
@@ -53,6 +54,45 @@ def test_embedded_resources_keep_what_they_are() -> None:
     schema = spec(one={"type": "object", "x-kubernetes-embedded-resource": True, "properties": {"x": TEXT}})
     whole = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}}
     assert pruned(schema, {"one": {**whole, "y": 1}}) == ({"one": whole}, ["spec.one.y"])
+
+
+EMBEDDED: dict[str, Any] = {
+    "type": "object", "x-kubernetes-embedded-resource": True, "x-kubernetes-preserve-unknown-fields": True,
+}  # fmt: skip
+
+
+def test_metadata_of_embedded_resources_is_of_the_type_of_every_objects() -> None:
+    schema = spec(many={"type": "array", "items": EMBEDDED})
+    document = {"spec": {"many": [{"kind": "Pod", "metadata": {"name": "a", "labels": {}, "color": "red"}}]}}
+    unknown: list[str] = []
+    embedded.coerce(document, schema, unknown)
+    assert document == {"spec": {"many": [{"kind": "Pod", "metadata": {"name": "a"}}]}}
+    assert unknown == ['unknown field "spec.many[0].metadata.color"']
+    with pytest.raises(DecodingError, match=r"^spec\.many\[0\]\.metadata: json: cannot unmarshal number into"):
+        embedded.coerce({"spec": {"many": [{"metadata": {"labels": {"a": 1}}}]}}, schema, unknown)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"apiVersion": "v1", "kind": "Pod"}, []),
+        ({"apiVersion": "a.b/v1", "kind": "Pod", "metadata": {"name": "Any Thing"}}, []),
+        ({}, ["apiVersion: Required value: must not be empty", "kind: Required value: must not be empty"]),
+        ({"apiVersion": "", "kind": ""},
+         ['apiVersion: Invalid value: "": must not be empty', 'kind: Invalid value: "": must not be empty']),
+        ({"apiVersion": "a/b/c", "kind": "Pod"},
+         ['apiVersion: Invalid value: "a/b/c": unexpected GroupVersion string: a/b/c']),
+        ({"apiVersion": "v1", "kind": "P d"}, ['kind: Invalid value: "P d": may have mixed case, but should']),
+        ({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a/b"}},
+         ['metadata.name: Invalid value: "a/b": may not contain']),
+        ({"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": {"a": "b c"}}},
+         ['metadata.labels: Invalid value: "b c": a valid label']),
+    ],
+)  # fmt: skip
+def test_embedded_resources_say_what_they_are(value: dict[str, Any], expected: list[str]) -> None:
+    found = [str(error) for error in embedded.problems({"spec": {"one": value}}, spec(one=EMBEDDED), Path())]
+    assert len(found) == len(expected)
+    assert all(error.startswith(f"spec.one.{start}") for error, start in zip(found, expected, strict=True))
 
 
 def test_pruning_leaves_its_input_alone() -> None:
