@@ -21,12 +21,15 @@ from ruamel.yaml.error import MantissaNoDotYAML1_1Warning, YAMLError
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import SafeRepresenter
 from ruamel.yaml.resolver import VersionedResolver
+from ruamel.yaml.scanner import Scanner, ScannerError
 
 __all__ = ["YamlError", "dump", "load", "load_all", "load_noting_duplicates"]
 
 
 #: How many values aliases may add to those that are written out.
 _ALIASED = 100_000
+#: How deep brackets may be in each other: reading them takes the square of it, and nothing that is stored is deeper.
+_DEEPEST = 250
 
 
 class YamlError(ValueError):
@@ -50,6 +53,15 @@ class _Constructor(SafeConstructor):
             shown = json.dumps(key) if isinstance(key, str) else _key(key)
             self.duplicates.append(f"line {key_node.start_mark.line + 1}: key {shown} already set in map")
         return True
+
+
+class _Scanner(Scanner):
+    """Stops at brackets in brackets in brackets."""
+
+    def fetch_flow_collection_start(self, *args: Any, **kwargs: Any) -> None:
+        if self.flow_level >= _DEEPEST:
+            raise ScannerError(None, None, "exceeded max depth", self.reader.get_mark())
+        super().fetch_flow_collection_start(*args, **kwargs)
 
 
 class _Representer(SafeRepresenter):
@@ -107,6 +119,7 @@ def dump(document: Mapping[str, Any]) -> bytes:
 def _reader() -> YAML:
     reader = YAML(typ="safe", pure=True)
     reader.Constructor = _Constructor
+    reader.Scanner = _Scanner
     reader.version = "1.1"
     return reader
 

@@ -19,13 +19,15 @@ import orjson
 from kube_core.api.duplicates import duplicate_fields
 from kube_core.meta.status import BadRequest, NotAcceptable, UnsupportedMediaType
 
-__all__ = ["JSON", "YAML", "Form", "accept", "decode_body", "encode", "repeated_keys"]
+__all__ = ["JSON", "YAML", "Form", "ReadAhead", "accept", "decode_body", "encode", "is_slow", "repeated_keys"]
 
 JSON = "application/json"
 YAML = "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 _OBJECT_TYPES = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 _STREAM_TYPES = "application/json, application/yaml, application/json;stream=watch"
+#: Bytes of YAML beyond which it is read apart; a thousand take some 8 ms.
+_LONG_YAML = 1024
 _AS_FORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
 
 
@@ -88,18 +90,46 @@ def decode_body(body: bytes, content_type: str) -> Any:
     )
 
 
+class ReadAhead(bytes):
+    """A body in YAML that was read before anybody asked: `found` is its document and messages of repeated keys."""
+
+    found: tuple[Any, list[str]]
+
+    @classmethod
+    def of(cls, body: bytes) -> ReadAhead:
+        """Takes long for a long body: not for the event loop. Raises `BadRequest`."""
+        read = cls(body)
+        read.found = _load_yaml(body)
+        return read
+
+
+def is_slow(body: bytes, content_type: str) -> bool:
+    """Whether a body takes longer to be read than others may be kept waiting."""
+    return (
+        len(body) > _LONG_YAML
+        and body[:1] not in (b"{", b"[")
+        and content_type.partition(";")[0].strip() in (YAML, "application/apply-patch+yaml", "text/yaml")
+    )
+
+
 def parse_yaml(body: bytes) -> Any:
     """YAML 1.1 as upstream reads it; JSON is taken as what it is. Raises `BadRequest`."""
+    if isinstance(body, ReadAhead):
+        return body.found[0]
     if body[:1] in (b"{", b"["):
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError:
             pass
+    return _load_yaml(body)[0]
+
+
+def _load_yaml(body: bytes) -> tuple[Any, list[str]]:
     # YAML is rare on this path and its parser slow to import.
-    from kube_core.api.yaml import YamlError, load
+    from kube_core.api.yaml import YamlError, load_noting_duplicates
 
     try:
-        return load(body)
+        return load_noting_duplicates(body)
     except YamlError as error:
         raise BadRequest(f"error converting YAML to JSON: yaml: {error}") from None
 
@@ -114,9 +144,7 @@ def repeated_keys(body: bytes, content_type: str, decoded: Any) -> list[str]:
             return duplicate_fields(body, decoded)
         except ValueError:
             pass
-    from kube_core.api.yaml import load_noting_duplicates
-
-    return load_noting_duplicates(body)[1]
+    return body.found[1] if isinstance(body, ReadAhead) else _load_yaml(body)[1]
 
 
 def encode(document: Mapping[str, Any], form: Form) -> bytes:

@@ -1,12 +1,13 @@
 """The pipeline: one request in, one response out. Parse, authenticate, authorise, route, answer.
 
 `Pipeline.handle` is the server, as the HTTP adapter and the local transport see it. Between authentication and
-authorisation a request is given a seat, or has to wait for one (`fairness`). Whatever goes wrong becomes a Status; what nobody
-foresaw is logged with its trace and answered as 500 InternalError, and nothing more is told.
+authorisation a request is given a seat, or has to wait for one (`fairness`). Whatever goes wrong becomes a Status; what
+nobody foresaw is logged with its trace and answered as 500 InternalError, and nothing more is told.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import attrs
@@ -16,7 +17,7 @@ from kube_core._kit.clock import Clock
 from kube_core._kit.logs import get_logger
 from kube_core._kit.random import Random
 from kube_core.abc.transport import Request, Response, User
-from kube_core.apiserver import responses
+from kube_core.apiserver import negotiation, responses
 from kube_core.apiserver.audit import Auditor, Record
 from kube_core.apiserver.fairness import Fairness, Flow, TooManyRequests
 from kube_core.apiserver.requests import RequestInfo, parse
@@ -89,6 +90,8 @@ class Pipeline:
     #: By (group, plural, subresource); plural "*" for any. Virtual resources are under the subresource "".
     subresources: dict[tuple[str, str, str], Subresource] = attrs.field(factory=dict)
     _verbs: Verbs = attrs.field(init=False)
+    #: Held while a body is read that takes long.
+    _reading: asyncio.Lock = attrs.field(init=False, factory=asyncio.Lock)
 
     def __attrs_post_init__(self) -> None:
         self._verbs = Verbs(self.clock, self.random)
@@ -106,26 +109,49 @@ class Pipeline:
         return response if noted.record is None else await noted.record.answered(response)
 
     async def _respond(self, request: Request, noted: _Noted | None) -> Response:
+        flow: Flow | None = None
         try:
             info = parse(request)
-            context = await self._admit(request, info, noted)
-            response = await self._route(request, info, context)
+            asked = await self._identify(request, info, noted)
+            # What the cluster's own parts ask without a socket between never waits for a seat.
+            flow = self.fairness.flow_of(asked.user, info) if request.user is None else None
+            turn = None if flow is None or self.fairness.enter(flow) else await self.fairness.wait(flow)
+            try:
+                context = await self._admit(asked, noted)
+                await self._read_ahead(request)
+                response = await self._route(request, info, context)
+            finally:
+                if flow is not None:
+                    flow.level.leave(turn)
+        except TooManyRequests as refused:
+            return refused.response
         except StatusError as error:
-            return responses.failure(request, error)
+            response = responses.failure(request, error)
         except (RecursionError, orjson.JSONEncodeError):
             # Nobody's objects are hundreds of levels deep; what is stored never is, as it could not be encoded.
-            return responses.failure(request, BadRequest("the object provided is nested too deeply to be handled"))
+            too_deep = BadRequest("the object provided is nested too deeply to be handled")
+            response = responses.failure(request, too_deep)
         except Exception as error:
             _log.exception("request failed", method=request.method, path=request.path)
             if noted is not None:
                 await noted.failed(str(error))
-            return responses.failure(request, InternalError(f"Internal error occurred: {type(error).__name__}"))
-        if context.warnings:
-            response.warnings = _warning_headers(context.warnings)
+            response = responses.failure(request, InternalError(f"Internal error occurred: {type(error).__name__}"))
+        else:
+            if context.warnings:
+                response.warnings = _warning_headers(context.warnings)
+        if flow is not None:
+            response.headers.update(flow.headers)
         return response
 
-    async def _admit(self, request: Request, info: RequestInfo, noted: _Noted | None) -> Context:
-        """Who asks, and may they. Raises `Unauthorized`, `Forbidden`."""
+    async def _read_ahead(self, request: Request) -> None:
+        """Read what takes long on a thread, one at a time: a client that sends much YAML waits for itself only."""
+        if request.body and negotiation.is_slow(request.body, request.headers.get("content-type", "")):
+            async with self._reading:
+                with self.clock.hold("a body is being read"):
+                    request.body = await asyncio.to_thread(negotiation.ReadAhead.of, request.body)
+
+    async def _identify(self, request: Request, info: RequestInfo, noted: _Noted | None) -> AccessAttributes:
+        """Who asks for what. Raises `Unauthorized`, and `Forbidden` to who may not be another."""
         try:
             user = await self.authenticator.authenticate(request)
         except Unauthorized:
@@ -140,6 +166,10 @@ class Pipeline:
             asked = attrs.evolve(asked, user=found.user)
             if noted is not None and noted.record is not None:
                 noted.record.impersonated(found.user, found.constraint)
+        return asked
+
+    async def _admit(self, asked: AccessAttributes, noted: _Noted | None) -> Context:
+        """May they. Raises `Forbidden`."""
         decision = await self.authorizer.authorize(asked)
         if noted is not None and noted.record is not None:
             noted.record.decided(allowed=decision.allowed, reason=decision.reason)

@@ -96,7 +96,11 @@ class FieldManager:
             # Whoever cleared the ownership of an object does not want it back by the next update.
             return
         identity = Identity(manager or _UNKNOWN, UPDATE, self._gvk.api_version, subresource)
-        changed = self._record_update(ledger, live, new, identity, format_time(now))
+        try:
+            changed = self._record_update(ledger, live, new, identity, format_time(now))
+        except ValueError:
+            # An item that lacks what tells it from others can have no owner: upstream keeps nobody's fields then.
+            return
         if not changed and known is not None and (given is None or given == known):
             metadata["managedFields"] = known
             return

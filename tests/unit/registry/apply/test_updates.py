@@ -284,3 +284,11 @@ def test_ownership_of_no_fields_is_not_taken(tree: Any) -> None:
     mine = [{"manager": "m", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": tree}]
     after = updated(CONFIG_MAPS, live, config_map({"a": "1"}, managedFields=mine))
     assert after["metadata"]["managedFields"] == live["metadata"]["managedFields"]
+
+
+def test_an_item_without_its_key_leaves_nobody_owning_anything() -> None:
+    accounts = FieldManager(
+        schemas.builtin("io.k8s.api.core.v1.ServiceAccount"), GroupVersionKind("", "v1", "ServiceAccount")
+    )
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a"}, "secrets": [{"kind": "Secret"}]}
+    assert "managedFields" not in created(accounts, account)["metadata"]
