@@ -21,6 +21,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from kube_core.api.duplicates import in_order
 from kube_core.api.schemas import Schema
 from kube_core.meta.documents import Document, MutableDocument
 from kube_core.meta.status import BadRequest
@@ -83,7 +84,7 @@ def read(
     result = reader.explain(document, Place(owner=reader.name), problems)
     if problems.mismatch:
         raise DecodingError(problems.mismatch)
-    return _completed(result, document), _judge([*duplicates, *problems.unknown], mode)
+    return _completed(result, document), _judge(in_order(duplicates, problems.unknown), mode)
 
 
 def check(document: Document, schema: Schema, mode: FieldValidation = "Warn") -> Sequence[str]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kube_core.api.duplicates import duplicate_fields
+from kube_core.api.duplicates import duplicate_fields, in_order
 
 
 def found(text: str) -> list[str]:
@@ -44,3 +44,11 @@ VALUES = st.recursive(
 @given(VALUES, st.sampled_from([None, 1]))
 def test_no_text_of_a_value_has_any(value: Any, indent: int | None) -> None:
     assert found(json.dumps(value, indent=indent)) == []
+
+
+def test_repeated_and_unknown_fields_are_told_as_they_stand_in_the_text() -> None:
+    text = b'{"a": {"new": 1, "b": 1, "b": 2}, "b": 1, "late": 1}'
+    unknown = ['unknown field "a.new"', 'unknown field "late"']
+    repeated = duplicate_fields(text, orjson.loads(text))
+    assert in_order(repeated, unknown) == [unknown[0], 'duplicate field "a.b"', unknown[1]]
+    assert in_order(['line 3: key "b" already set in map'], unknown) == ['line 3: key "b" already set in map', *unknown]
