@@ -126,7 +126,7 @@ class LogFile(Backend):
 
     def _forget(self, path: Path) -> None:
         """Remove what is too old, or one too many."""
-        set_aside = sorted(path.parent.glob(f"{path.stem}-*{path.suffix}"), reverse=True)
+        set_aside = sorted(path.parent.glob(f"{path.stem}-*{path.suffix}"), key=lambda each: each.stem, reverse=True)
         oldest = self._clock.now() - self._options.days * _DAY
         for position, each in enumerate(set_aside):
             too_many = self._options.backups and position >= self._options.backups
