@@ -70,11 +70,15 @@ _PLAIN_FLAGS: Final = frozenset(
         "chapAuthSession",
         "clusterScope",
         "denied",
+        "deprecated",
+        "exclusiveMaximum",
+        "exclusiveMinimum",
         "globalDefault",
         "hostIPC",
         "hostNetwork",
         "hostPID",
         "insecureSkipTLSVerify",
+        "nullable",
         "paused",
         "publishNotReadyAddresses",
         "readOnly",
@@ -82,7 +86,10 @@ _PLAIN_FLAGS: Final = frozenset(
         "stdin",
         "stdinOnce",
         "tty",
+        "uniqueItems",
         "unschedulable",
+        "x-kubernetes-embedded-resource",
+        "x-kubernetes-int-or-string",
     ]
 )
 _KEPT_FLAGS: Final = frozenset({"CSIVolumeSource.readOnly"})
