@@ -112,11 +112,10 @@ class LogFile(Backend):
         path = Path(self._options.path)
         moment = datetime.fromtimestamp(self._clock.now(), UTC)
         stamp = moment.strftime("%Y-%m-%dT%H-%M-%S.") + f"{moment.microsecond // 1000:03d}"
-        aside = path.with_name(f"{path.stem}-{stamp}{path.suffix}")
-        for number in range(1, 1000):
-            if not aside.exists():
-                break
-            aside = path.with_name(f"{path.stem}-{stamp}-{number:03d}{path.suffix}")
+        # Several in one millisecond are numbered, on from the last of them that is still there.
+        same = sorted(each.stem for each in path.parent.glob(f"{path.stem}-{stamp}*{path.suffix}"))
+        number = int(same[-1].removeprefix(f"{path.stem}-{stamp}").lstrip("-") or 0) + 1 if same else 0
+        aside = path.with_name(f"{path.stem}-{stamp}" + (f"-{number:03d}" if number else "") + path.suffix)
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

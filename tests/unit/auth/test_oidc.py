@@ -124,7 +124,7 @@ async def test_a_signature_of_somebody_else_is_refused() -> None:
     )
     with pytest.raises(Unauthorized, match="failed to verify signature"):
         await world.user(forged)
-    unsigned = jwt.encode({"iss": URL, "aud": "kube", "exp": int(world.clock.now()) + 60}, None, algorithm="none")
+    unsigned = jwt.encode({"iss": URL, "aud": "kube", "exp": int(world.clock.now()) + 60}, "", algorithm="none")
     with pytest.raises(Unauthorized, match="unexpected signature algorithm"):
         await world.user(unsigned)
 
@@ -179,12 +179,13 @@ async def test_expressions_map_claims_and_refuse_users() -> None:
         "example.org/tenant": ["blue"],
         "authentication.kubernetes.io/credential-id": ["JTI=t1"],
     }
-    for change, why in (
+    changes: list[tuple[dict[str, Any], str]] = [
         ({"tenant": "red"}, "only blue ones"),
         ({"hd": "y.example"}, "required claim hd"),
         ({"sub": "system:admin"}, "not the system's"),
         ({"roles": None}, "no such key"),
-    ):
+    ]
+    for change, why in changes:
         with pytest.raises(Unauthorized, match=why):
             await world.user(world.token(**{**good, **change}))
 
@@ -208,11 +209,12 @@ def test_the_flags_are_one_issuer() -> None:
     assert by_address.username == ClaimMapping("email", "")
     assert by_address.groups == ClaimMapping("groups", "oidc:")
     assert by_address.claim_rules == (Rule(claim="hd", value="x.example"),)
-    for options, why in (
+    mistakes: list[tuple[dict[str, Any], str]] = [
         ({"oidc_issuer_url": "http://x"}, "oidc-issuer-url: .*https"),
         ({"oidc_issuer_url": URL}, "oidc-client-id: required"),
         ({"oidc_issuer_url": URL, "oidc_client_id": "k", "oidc_signing_algs": "HS256"}, "oidc-signing-algs: HS256"),
-    ):
+    ]
+    for options, why in mistakes:
         with pytest.raises(ConfigFileError, match=why):
             issuer_of_flags(SecurityOptions(**options))
 
