@@ -17,7 +17,13 @@ from typing import Any
 
 GENERATED = Path(__file__).resolve().parent.parent / "kube_core" / "api" / "generated"
 _SCALARS = ("string", "bool", "bytes", "int32", "int64", "double")
-_ENVELOPE = ("k8s.io.apimachinery.pkg.runtime.Unknown", "k8s.io.apimachinery.pkg.runtime.TypeMeta")
+#: Messages that no schema has: the envelope, and what is left of an object of which only metadata is asked for.
+_FURTHER = (
+    "k8s.io.apimachinery.pkg.runtime.Unknown",
+    "k8s.io.apimachinery.pkg.runtime.TypeMeta",
+    "k8s.io.apimachinery.pkg.apis.meta.v1.PartialObjectMetadata",
+    "k8s.io.apimachinery.pkg.apis.meta.v1.PartialObjectMetadataList",
+)
 #: Fields of JSON Schema whose JSON names no rule gives.
 _RENAMED = {"ref": "$ref", "schema": "$schema"}
 
@@ -26,7 +32,7 @@ def main() -> None:
     facts: dict[str, dict[str, list[Any]]] = json.loads((Path(sys.argv[1]) / "protobuf-fields.json").read_text())
     schemas: dict[str, Any] = json.loads((GENERATED / "schemas.json").read_text())
     messages: dict[str, list[list[Any]]] = {}
-    wanted = [message for message in facts if schema_name(message) in schemas or message in _ENVELOPE]
+    wanted = [message for message in facts if schema_name(message) in schemas or message in _FURTHER]
     while wanted:
         message = wanted.pop()
         name = schema_name(message)
@@ -46,7 +52,8 @@ def main() -> None:
 
 
 def schema_name(message: str) -> str:
-    return message.replace("k8s.io.", "io.k8s.", 1).replace("apiextensions_apiserver", "apiextensions-apiserver")
+    name = message.replace("k8s.io.", "io.k8s.", 1)
+    return name.replace("apiextensions_apiserver", "apiextensions-apiserver").replace("kube_aggregator", "kube-aggregator")
 
 
 def resolve(message: str, kind: str) -> tuple[str, list[str]]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,15 +25,15 @@ import orjson
 
 from kube_core.meta.times import parse_time
 
-__all__ = ["MAGIC", "ProtobufError", "decode", "encode"]
+__all__ = ["MAGIC", "ProtobufError", "content", "decode", "encode", "envelope", "frame", "message_list"]
 
 MAGIC = b"k8s\x00"
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _MACHINERY = "io.k8s.apimachinery.pkg."
 _EXTENSIONS = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
 _MAXIMUM_DEPTH = 100
-#: The types that are written as a number; a number where bytes belong could ask for any amount of memory.
-_NUMBERS = frozenset({"bool", "int32", "int64"})
+#: Of the types that are written otherwise than with a length (2): a varint, and eight bytes.
+_WIRE_TYPES: Mapping[str, int] = {"bool": 0, "int32": 0, "int64": 0, "double": 1}
 
 
 class ProtobufError(ValueError):
@@ -56,26 +56,57 @@ def decode(data: bytes, schema_of: Callable[[str, str], str]) -> dict[str, Any]:
     if not data.startswith(MAGIC):
         raise ProtobufError("the body does not begin with the magic number of protobuf objects")
     try:
-        envelope = _read(_MACHINERY + "runtime.Unknown", memoryview(data)[len(MAGIC) :], 0)
-        about = envelope.get("typeMeta") or {}
+        unknown = _envelope_reader().document(data, len(MAGIC), len(data), 0)
+        about = unknown.get("typeMeta") or {}
         api_version, kind = about.get("apiVersion", ""), about.get("kind", "")
-        raw = envelope.get("raw", b"")
-        if envelope.get("contentType") == "application/json":
+        raw = unknown.get("raw", b"")
+        if unknown.get("contentType") == "application/json":
             document: dict[str, Any] = orjson.loads(raw)
             return document
         name = schema_of(api_version, kind)
         if not name:
             raise ProtobufError(f'no kind "{kind}" is registered for version "{api_version}"')
-        return {"kind": kind, "apiVersion": api_version, **_in_json(name, _read(name, memoryview(raw), 0))}
+        return {"kind": kind, "apiVersion": api_version, **_read(name, raw, 0)}
     except (IndexError, struct.error, UnicodeDecodeError, OverflowError, OSError, orjson.JSONDecodeError) as error:
         raise ProtobufError(f"the body cannot be read: {error}") from error
 
 
 def encode(document: Mapping[str, Any], schema: str) -> bytes:
     """A body with `document`, whose schema has this name. Raises `ProtobufError`."""
-    about = {"apiVersion": document.get("apiVersion", ""), "kind": document.get("kind", "")}
-    envelope = {"typeMeta": about, "raw": _write(schema, document)}
-    return MAGIC + _write(_MACHINERY + "runtime.Unknown", envelope)
+    return envelope(document.get("apiVersion", "v1"), document.get("kind", ""), content(document, schema))
+
+
+def content(document: Mapping[str, Any], schema: str) -> bytes:
+    """`document` as a message, without an envelope: how a list holds its items. Raises `ProtobufError`."""
+    try:
+        return _write(schema, document)
+    except (ValueError, TypeError, AttributeError, struct.error) as error:
+        raise ProtobufError(f"the object has no protobuf form: {error}") from error
+
+
+def envelope(api_version: str, kind: str, content: bytes) -> bytes:
+    """A body of an object's message."""
+    about = _about(api_version, kind)
+    # Two fields with nothing in them end it, as upstream writes it.
+    return b"".join((MAGIC, about, _delimited(b"\x12", content), b"\x1a\x00\x22\x00"))
+
+
+def message_list(api_version: str, kind: str, metadata: Mapping[str, Any], items: Iterable[bytes]) -> bytes:
+    """A list of objects' messages, in its envelope."""
+    parts = [_delimited(b"\x0a", _write(_META + "ListMeta", metadata))]
+    parts += [_delimited(b"\x12", item) for item in items]
+    return envelope(api_version, kind, b"".join(parts))
+
+
+def frame(kind: str, body: bytes) -> bytes:
+    """An event of a watch: its length in four bytes, and the event, with an object in its envelope."""
+    event = _delimited(b"\x0a", kind.encode()) + _delimited(b"\x12", _delimited(b"\x0a", body))
+    return len(event).to_bytes(4, "big") + event
+
+
+@functools.lru_cache(maxsize=1024)
+def _about(api_version: str, kind: str) -> bytes:
+    return _delimited(b"\x0a", _write(_MACHINERY + "runtime.TypeMeta", {"apiVersion": api_version, "kind": kind}))
 
 
 # -- tables ----------------------------------------------------------------------------------------------------------
@@ -96,15 +127,15 @@ def _fields(message: str) -> tuple[_Field, ...]:
     return tuple(_Field(*each) for each in found)
 
 
-@functools.cache
-def _by_number(message: str) -> Mapping[int, _Field]:
-    return {field.number: field for field in _fields(message)}
-
-
 # -- reading ---------------------------------------------------------------------------------------------------------
 
+#: Makes a value of the bytes from one place to another, at some depth of the object.
+_ValueReader = Callable[[bytes, int, int, int], Any]
+#: Makes a value of a number.
+_NumberReader = Callable[[int], Any]
 
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         byte = data[at]
@@ -117,101 +148,184 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
             raise ProtobufError("a number is too long")
 
 
-def _read(message: str, data: memoryview, depth: int) -> dict[str, Any]:
-    if depth > _MAXIMUM_DEPTH:
-        raise ProtobufError("the object is nested too deeply")
-    known = _by_number(message)
-    result: dict[str, Any] = {}
-    at, end = 0, len(data)
-    while at < end:
-        tag, at = _varint(data, at)
-        value: Any
-        match tag & 7:
-            case 0:
-                value, at = _varint(data, at)
-            case 1:
-                value, at = data[at : at + 8], at + 8
-            case 2:
-                length, at = _varint(data, at)
-                value, at = data[at : at + length], at + length
-                if at > end:
+class _MessageReader(dict[int, "_FieldReader | None"]):
+    """Reads one kind of message: the readers of its fields by their tags, each made when first met.
+
+    A tag is a field's number and its wire type; None stands for a field that the message does not have.
+    """
+
+    __slots__ = ("_fields", "_raw")
+
+    def __init__(self, fields: Iterable[_Field], *, raw: bool = False) -> None:
+        """`raw` leaves bytes what they are; otherwise they become base64, as JSON has them."""
+        self._raw = raw
+        self._fields = {field.number: field for field in fields}
+
+    def __missing__(self, tag: int) -> _FieldReader | None:
+        wire = tag & 7
+        if wire not in (0, 1, 2, 5):
+            raise ProtobufError(f"wire type {wire} is not known")
+        field = self._fields.get(tag >> 3)
+        if field is None:
+            return None
+        if wire != _WIRE_TYPES.get(field.kind, 2) and not (field.repeated and wire == 2):
+            raise ProtobufError(f"a field of type {field.kind} has another wire type")
+        made = self[tag] = _FieldReader.of(field, packed=wire != _WIRE_TYPES.get(field.kind, 2), raw=self._raw)
+        return made
+
+    def document(self, data: bytes, at: int, end: int, depth: int) -> dict[str, Any]:
+        """The message that lies there. Raises `ProtobufError`, IndexError, UnicodeDecodeError."""
+        if depth > _MAXIMUM_DEPTH:
+            raise ProtobufError("the object is nested too deeply")
+        result: dict[str, Any] = {}
+        while at < end:
+            tag = data[at]
+            at += 1
+            if tag > 0x7F:
+                tag, at = _varint(data, at - 1)
+            field = self[tag]
+            wire = tag & 7
+            if wire == 0:
+                start, stop = _varint(data, at)
+                value = None if field is None else field.read_number(start)
+            else:
+                if wire == 2:
+                    size = data[at]
+                    start = at + 1
+                    if size > 0x7F:
+                        size, start = _varint(data, at)
+                    stop = start + size
+                else:
+                    start, stop = at, at + (8 if wire == 1 else 4)
+                if stop > end:
                     raise ProtobufError("a field is cut short")
-            case 5:
-                value, at = data[at : at + 4], at + 4
-            case wire:
-                raise ProtobufError(f"wire type {wire} is not known")
-        field = known.get(tag >> 3)
-        if field is not None:
-            _put(result, field, value, depth)
-    return result
+                value = None if field is None else field.read(data, start, stop, depth + 1)
+            at = stop
+            if field is not None:
+                field.put(result, value)
+        return result
 
 
-def _put(result: dict[str, Any], field: _Field, value: Any, depth: int) -> None:
-    if field.kind.startswith("map<"):
-        key, item = _entry(field.kind[4:-1], value, depth)
-        result.setdefault(field.name, {})[key] = item
-        return
-    read = _value(field.kind, value, depth)
-    if not field.name:
-        result.update(read)
-    elif field.repeated:
-        result.setdefault(field.name, []).append(read)
-    else:
-        result[field.name] = read
+@attrs.frozen
+class _FieldReader:
+    name: str
+    read: _ValueReader
+    read_number: _NumberReader
+    put: Callable[[dict[str, Any], Any], None]
+
+    @classmethod
+    def of(cls, field: _Field, *, packed: bool, raw: bool) -> _FieldReader:
+        name = field.name
+        number = _number_reader(field.kind)
+        if field.kind.startswith("map<"):
+            return cls(name, _entry_reader(field.kind[4:-1]), number, _entry_putter(name))
+        if packed:
+            return cls(name, _packed_reader(field.kind), number, _extender(name))
+        read = (lambda data, at, end, _depth: data[at:end]) if raw and field.kind == "bytes" else _reader(field.kind)
+        if not name:
+            return cls(name, read, number, lambda result, value: result.update(value))
+        return cls(name, read, number, _appender(name) if field.repeated else _setter(name))
 
 
-def _entry(kind: str, data: memoryview, depth: int) -> tuple[str, Any]:
-    key: str = ""
-    item: Any = _zero(kind)
-    at, end = 0, len(data)
-    while at < end:
-        tag, at = _varint(data, at)
-        value: Any
-        if tag & 7 == 2:
-            length, at = _varint(data, at)
-            value, at = data[at : at + length], at + length
+def _setter(name: str) -> Callable[[dict[str, Any], Any], None]:
+    def put(result: dict[str, Any], value: Any) -> None:
+        result[name] = value
+
+    return put
+
+
+def _appender(name: str) -> Callable[[dict[str, Any], Any], None]:
+    def put(result: dict[str, Any], value: Any) -> None:
+        if name in result:
+            result[name].append(value)
         else:
+            result[name] = [value]
+
+    return put
+
+
+def _extender(name: str) -> Callable[[dict[str, Any], Any], None]:
+    return lambda result, values: result.setdefault(name, []).extend(values)
+
+
+def _entry_putter(name: str) -> Callable[[dict[str, Any], Any], None]:
+    def put(result: dict[str, Any], entry: tuple[str, Any]) -> None:
+        result.setdefault(name, {})[entry[0]] = entry[1]
+
+    return put
+
+
+@functools.cache
+def _envelope_reader() -> _MessageReader:
+    return _MessageReader(_fields(_MACHINERY + "runtime.Unknown"), raw=True)
+
+
+@functools.cache
+def _message_reader(message: str) -> _MessageReader:
+    return _MessageReader(_fields(message))
+
+
+def _read(message: str, data: bytes, depth: int) -> dict[str, Any]:
+    return _message_reader(message).document(data, 0, len(data), depth)
+
+
+def _number_reader(kind: str) -> _NumberReader:
+    if kind == "bool":
+        return bool
+    if kind == "int32":
+        # What is more than 32 bits is cut off, as upstream's decoder does.
+        return lambda value: ((value & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
+    return lambda value: value - (1 << 64) if value >> 63 else value
+
+
+def _reader(kind: str) -> _ValueReader:
+    """How a value is read that is no number."""
+    match kind:
+        case "string":
+            return lambda data, at, end, _depth: data[at:end].decode()
+        case "bytes":
+            return lambda data, at, end, _depth: _base64(data[at:end])
+        case "double":
+            return lambda data, at, end, _depth: struct.unpack("<d", data[at:end])[0]
+        case "bool" | "int32" | "int64":
+            return _never
+    special = _SPECIAL.get(kind)
+    if special is not None:
+        return lambda data, at, end, depth: special.read(data[at:end], depth)
+    return _message_reader(kind).document
+
+
+def _never(_data: bytes, _at: int, _end: int, _depth: int) -> Any:
+    raise ProtobufError("a number has another wire type")
+
+
+def _packed_reader(kind: str) -> _ValueReader:
+    """Numbers side by side, in one field."""
+    of = _number_reader(kind)
+
+    def read(data: bytes, at: int, end: int, _depth: int) -> list[Any]:
+        found = []
+        while at < end:
             value, at = _varint(data, at)
-        if tag >> 3 == 1:
-            key = _value("string", value, depth)
-        else:
-            item = _value(kind, value, depth)
-    return key, item
+            found.append(of(value))
+        return found
+
+    return read
+
+
+def _entry_reader(kind: str) -> _ValueReader:
+    """An entry of a map is a message of two fields, of which either may be missing."""
+    entry = _MessageReader((_Field(1, "key", "string", False), _Field(2, "value", kind, False)))
+
+    def read(data: bytes, at: int, end: int, depth: int) -> tuple[str, Any]:
+        found = entry.document(data, at, end, depth)
+        return found.get("key", ""), found["value"] if "value" in found else _zero(kind)
+
+    return read
 
 
 def _zero(kind: str) -> Any:
     return {"string": "", "bytes": "", "bool": False, "int32": 0, "int64": 0, "double": 0.0}.get(kind, {})
-
-
-def _value(kind: str, value: Any, depth: int) -> Any:
-    if isinstance(value, int) is not (kind in _NUMBERS):
-        raise ProtobufError(f"a field of type {kind} has another wire type")
-    match kind:
-        case "string":
-            return str(bytes(value), "utf-8")
-        case "bool":
-            return bool(value)
-        case "int32" | "int64":
-            return value - (1 << 64) if value >> 63 else value
-        case "bytes":
-            return bytes(value)
-        case "double":
-            return struct.unpack("<d", value)[0]
-    special = _SPECIAL.get(kind)
-    return special.read(value, depth) if special is not None else _in_json(kind, _read(kind, value, depth + 1))
-
-
-def _in_json(message: str, document: dict[str, Any]) -> dict[str, Any]:
-    """Bytes are base64 in JSON."""
-    for field in _fields(message):
-        value = document.get(field.name)
-        if field.kind == "bytes" and isinstance(value, bytes):
-            document[field.name] = _base64(value)
-        elif field.kind == "map<bytes>" and value:
-            document[field.name] = {
-                key: _base64(item) if isinstance(item, bytes) else item for key, item in value.items()
-            }
-    return document
 
 
 def _base64(data: bytes) -> str:
@@ -221,6 +335,9 @@ def _base64(data: bytes) -> str:
 
 
 # -- writing ---------------------------------------------------------------------------------------------------------
+
+#: Makes one field of its value: tag, length and all.
+_FieldWriter = Callable[[Any], bytes]
 
 
 def _number(value: int) -> bytes:
@@ -234,41 +351,111 @@ def _number(value: int) -> bytes:
     return bytes(parts)
 
 
+#: Nearly every length and number is small.
+_SMALL = tuple(_number(value) for value in range(1 << 11))
+
+
+class _MessageWriter(dict[str, "_FieldWriter"]):
+    """Writes one kind of message: the writers of its fields by their names in JSON, each made when first needed."""
+
+    __slots__ = ("_embedded", "_message")
+
+    def __init__(self, message: str) -> None:
+        self._message = message
+        self._embedded = tuple(
+            (_number(field.number << 3 | 2), _writer(field.kind)) for field in _fields(message) if not field.name
+        )
+
+    def __missing__(self, name: str) -> _FieldWriter:
+        field = _by_name(self._message).get(name)
+        if field is None:
+            return _nothing
+        made = self[name] = _field_writer(field)
+        return made
+
+    def content(self, document: Mapping[str, Any]) -> bytes:
+        """The fields of `document` that the message has."""
+        parts = [self[name](value) for name, value in document.items() if value is not None]
+        for tag, embedded in self._embedded:
+            if content := embedded.content(document):
+                parts.append(_delimited(tag, content))
+        return b"".join(parts)
+
+
+@functools.cache
+def _writer(message: str) -> _MessageWriter:
+    return _MessageWriter(message)
+
+
+@functools.cache
+def _by_name(message: str) -> Mapping[str, _Field]:
+    return {field.name: field for field in _fields(message) if field.name}
+
+
 def _write(message: str, document: Mapping[str, Any]) -> bytes:
-    parts: list[bytes] = []
-    for field in sorted(_fields(message), key=lambda each: each.number):
-        value = document if not field.name else document.get(field.name)
-        if value is None:
-            continue
-        if field.kind.startswith("map<"):
-            for key, item in value.items():
-                entry = _tagged(1, "string", key) + _tagged(2, field.kind[4:-1], item)
-                parts.append(_number(field.number << 3 | 2) + _number(len(entry)) + entry)
-        elif field.repeated:
-            parts.extend(_tagged(field.number, field.kind, item) for item in value)
-        elif field.name:
-            parts.append(_tagged(field.number, field.kind, value))
-        elif embedded := _write(field.kind, value):
-            parts.append(_number(field.number << 3 | 2) + _number(len(embedded)) + embedded)
-    return b"".join(parts)
+    return _writer(message).content(document)
+
+
+def _nothing(_value: Any) -> bytes:
+    return b""
+
+
+def _delimited(tag: bytes, content: bytes) -> bytes:
+    size = len(content)
+    return tag + (_SMALL[size] if size < 2048 else _number(size)) + content
+
+
+def _field_writer(field: _Field) -> _FieldWriter:
+    kind = field.kind
+    if kind.startswith("map<"):
+        return _map_writer(field.number, kind[4:-1])
+    write = _single_writer(field.number, kind)
+    return (lambda values: b"".join(map(write, values))) if field.repeated else write
+
+
+def _single_writer(number: int, kind: str) -> _FieldWriter:
+    """A field that is there once, or one of those that are repeated."""
+    match kind:
+        case "bool":
+            yes, no = _number(number << 3) + b"\x01", _number(number << 3) + b"\x00"
+            return lambda value: yes if value else no
+        case "int32" | "int64":
+            tag = _number(number << 3)
+            return lambda value: tag + (_SMALL[value] if 0 <= value < 2048 else _number(int(value)))
+        case "double":
+            tag = _number(number << 3 | 1)
+            return lambda value: tag + struct.pack("<d", value)
+    tag = _number(number << 3 | 2)
+    if kind == "string":
+        return _text_writer(tag)
+    content = _content_writer(kind)
+    return lambda value: _delimited(tag, content(value))
+
+
+def _text_writer(tag: bytes) -> _FieldWriter:
+    def write(value: Any) -> bytes:
+        text = str(value).encode()
+        size = len(text)
+        return tag + _SMALL[size] + text if size < 2048 else tag + _number(size) + text
+
+    return write
+
+
+def _content_writer(kind: str) -> Callable[[Any], bytes]:
+    if kind == "bytes":
+        return lambda value: value if isinstance(value, bytes) else _from_base64(value)
+    special = _SPECIAL.get(kind)
+    return special.write if special is not None else _writer(kind).content
+
+
+def _map_writer(number: int, kind: str) -> _FieldWriter:
+    tag = _number(number << 3 | 2)
+    key, item = _single_writer(1, "string"), _single_writer(2, kind)
+    return lambda value: b"".join([_delimited(tag, key(name) + item(each)) for name, each in value.items()])
 
 
 def _tagged(number: int, kind: str, value: Any) -> bytes:
-    match kind:
-        case "bool":
-            return _number(number << 3) + (b"\x01" if value else b"\x00")
-        case "int32" | "int64":
-            return _number(number << 3) + _number(int(value))
-        case "double":
-            return _number(number << 3 | 1) + struct.pack("<d", value)
-        case "string":
-            data = str(value).encode()
-        case "bytes":
-            data = value if isinstance(value, bytes) else _from_base64(value)
-        case _:
-            special = _SPECIAL.get(kind)
-            data = special.write(value) if special is not None else _write(kind, value)
-    return _number(number << 3 | 2) + _number(len(data)) + data
+    return _single_writer(number, kind)(value)
 
 
 def _from_base64(text: str) -> bytes:
@@ -282,12 +469,12 @@ def _from_base64(text: str) -> bytes:
 
 @attrs.frozen
 class _Special:
-    read: Callable[[memoryview, int], Any]
+    read: Callable[[bytes, int], Any]
     write: Callable[[Any], bytes]
 
 
-def _read_time(digits: int) -> Callable[[memoryview, int], str | None]:
-    def read(data: memoryview, depth: int) -> str | None:
+def _read_time(digits: int) -> Callable[[bytes, int], str | None]:
+    def read(data: bytes, depth: int) -> str | None:
         if not len(data):
             return None
         parts = _read(_META + "Time", data, depth)
@@ -299,13 +486,14 @@ def _read_time(digits: int) -> Callable[[memoryview, int], str | None]:
     return read
 
 
+@functools.lru_cache(maxsize=4096)
 def _write_time(text: str) -> bytes:
     moment = parse_time(text)
     nanos = round(moment % 1 * 1_000_000) * 1000
     return _write(_META + "Time", {"seconds": int(moment // 1), "nanos": nanos})
 
 
-def _read_int_or_string(data: memoryview, depth: int) -> int | str:
+def _read_int_or_string(data: bytes, depth: int) -> int | str:
     parts = _read(_MACHINERY + "util.intstr.IntOrString", data, depth)
     value: int | str = parts.get("strVal", "") if parts.get("type") else parts.get("intVal", 0)
     return value
@@ -317,7 +505,7 @@ def _write_int_or_string(value: int | str) -> bytes:
     return _write(_MACHINERY + "util.intstr.IntOrString", parts)
 
 
-def _read_quantity(data: memoryview, depth: int) -> str:
+def _read_quantity(data: bytes, depth: int) -> str:
     return str(_read(_MACHINERY + "api.resource.Quantity", data, depth).get("string", "0"))
 
 
@@ -328,7 +516,7 @@ def _write_quantity(value: Any) -> bytes:
 def _raw(number: int) -> _Special:
     """JSON as it is, in field `number` of its message."""
 
-    def read(data: memoryview, _depth: int) -> Any:
+    def read(data: bytes, _depth: int) -> Any:
         tag, at = _varint(data, 0) if len(data) else (0, 0)
         if tag != (number << 3 | 2):
             return None
@@ -346,12 +534,8 @@ def _texts(message: str) -> _Special:
     )
 
 
-def _read_duration(data: memoryview, depth: int) -> str:
-    return f"{_read(_META + 'Duration', data, depth).get('duration', 0) / 1e9:g}s"
-
-
-def _read_schema_or(message: str, scalar: str, many: str) -> Callable[[memoryview, int], Any]:
-    def read(data: memoryview, depth: int) -> Any:
+def _read_schema_or(message: str, scalar: str, many: str) -> Callable[[bytes, int], Any]:
+    def read(data: bytes, depth: int) -> Any:
         parts = _read(message, data, depth)
         if "schema" in parts or "$schema" in parts:
             return parts.get("schema") or parts.get("$schema")
@@ -378,9 +562,6 @@ _SPECIAL: Mapping[str, _Special] = {
     _META + "Time": _Special(_read_time(0), _write_time),
     _META + "MicroTime": _Special(_read_time(6), _write_time),
     _META + "FieldsV1": _raw(1),
-    _META + "Duration": _Special(
-        _read_duration, lambda text: _write(_META + "Duration", {"duration": int(float(str(text)[:-1]) * 1e9)})
-    ),
     _MACHINERY + "api.resource.Quantity": _Special(_read_quantity, _write_quantity),
     _MACHINERY + "util.intstr.IntOrString": _Special(_read_int_or_string, _write_int_or_string),
     _MACHINERY + "runtime.RawExtension": _raw(1),

@@ -47,7 +47,7 @@ def test_a_pod_survives_the_round_trip() -> None:
 
 def test_the_bytes_are_the_documented_ones() -> None:
     document = {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "a"}}
-    expected = b"k8s\x00" + b"\x0a\x0f\x0a\x02v1\x12\x09Namespace" + b"\x12\x05\x0a\x03\x0a\x01a"
+    expected = b"k8s\x00" + b"\x0a\x0f\x0a\x02v1\x12\x09Namespace" + b"\x12\x05\x0a\x03\x0a\x01a" + b"\x1a\x00\x22\x00"
     assert protobuf.encode(document, "io.k8s.api.core.v1.Namespace") == expected
 
 
