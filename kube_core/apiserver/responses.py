@@ -7,7 +7,7 @@ set) gets frozen documents instead, and nothing is encoded at all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kube_core.abc.transport import Request, Response
 from kube_core.apiserver import negotiation
@@ -18,7 +18,10 @@ from kube_core.meta.documents import Document
 from kube_core.meta.status import BadRequest, NotAcceptable, StatusError
 from kube_core.registry.generic import Registry
 
-__all__ = ["failure", "listing", "partial_metadata", "single", "success", "table"]
+if TYPE_CHECKING:
+    from kube_core.registry.tables import IncludeObject
+
+__all__ = ["failure", "listing", "partial_metadata", "scale", "single", "success", "table"]
 
 _INCLUDES = ("", "Metadata", "Object", "None")
 
@@ -88,18 +91,23 @@ def listing(request: Request, registry: Registry, listed: Listed, *, now: float)
     return encoded({"kind": kind, "apiVersion": resource.api_version, "metadata": metadata, "items": documents}, form)
 
 
+def scale(request: Request, document: Document, *, now: float) -> Response:
+    """The Scale of a workload, which is no stored object, in the form that the client accepts."""
+    form = negotiation.accept(request.headers.get("accept", ""))
+    if form.view == "Table":
+        from kube_core.registry.tables import scale_table
+
+        return _view(request, scale_table(document, now=now, include_object=_include(request)), form)
+    return success(request, document)
+
+
 def table(
     request: Request, registry: Registry, items: Sequence[Stored], metadata: Document, *, now: float
 ) -> dict[str, Any]:
     """`meta.k8s.io/v1` Table of objects. Raises `BadRequest` for an unknown includeObject."""
     from kube_core.registry.tables import make_table
 
-    include = request.parameter("includeObject")
-    if include not in _INCLUDES:
-        raise BadRequest(
-            f'Unable to convert to Table as requested: includeObject: Invalid value: "{include}": must be '
-            "'Metadata', 'Object', 'None', or empty"
-        )
+    include = _include(request)
     documents = [stored.document for stored in items]
     if not metadata and documents:
         metadata = {"resourceVersion": documents[0]["metadata"]["resourceVersion"]}
@@ -107,10 +115,20 @@ def table(
         registry.descriptor,
         documents,
         now=now,
-        include_object=include or "Metadata",  # type: ignore[arg-type]  # one of _INCLUDES, as checked above
+        include_object=include,
         list_metadata=metadata,
     )
     return made
+
+
+def _include(request: Request) -> IncludeObject:
+    include = request.parameter("includeObject")
+    if include not in _INCLUDES:
+        raise BadRequest(
+            f'Unable to convert to Table as requested: includeObject: Invalid value: "{include}": must be '
+            "'Metadata', 'Object', 'None', or empty"
+        )
+    return include or "Metadata"  # type: ignore[return-value]  # one of _INCLUDES, as checked above
 
 
 def partial_metadata(document: Document) -> dict[str, Any]:

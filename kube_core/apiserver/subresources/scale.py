@@ -64,7 +64,8 @@ class Scale:
 
     async def __call__(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
         if info.verb == "get":
-            return responses.success(request, _shown(registry, (await registry.find(info.key)).document))
+            document = _shown(registry, (await registry.find(info.key)).document)
+            return responses.scale(request, document, now=self._clock.now())
         if info.verb == "update":
             return await self._update(request, info, registry, context)
         return await self._patch(request, info, registry, context)

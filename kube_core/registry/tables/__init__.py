@@ -21,7 +21,7 @@ from kube_core.registry.tables import control, core, extensions, network, pods, 
 from kube_core.registry.tables.columns import NAME, Printer, column
 from kube_core.registry.tables.custom import columns_from_descriptor
 
-__all__ = ["columns_from_descriptor", "make_table", "printer_for"]
+__all__ = ["columns_from_descriptor", "make_table", "printer_for", "scale_table"]
 
 IncludeObject = Literal["Metadata", "Object", "None"]
 
@@ -51,22 +51,13 @@ def make_table(
 
     For every event of a watch but the first, the caller sets `columnDefinitions` to None.
     """
-    printer = printer_for(descriptor)
-    rows = []
-    for document in items:
-        row: dict[str, Any] = {"cells": printer.row(document, now)}
-        conditions = printer.conditions(document)
-        if conditions:
-            row["conditions"] = conditions
-        row["object"] = _included(document, include_object)
-        rows.append(row)
-    return {
-        "kind": "Table",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": dict(list_metadata),
-        "columnDefinitions": [definition.to_document() for definition in printer.columns],
-        "rows": rows,
-    }
+    return _filled(printer_for(descriptor), items, now, include_object, list_metadata)
+
+
+def scale_table(scale: Document, *, now: float, include_object: IncludeObject = "Metadata") -> dict[str, Any]:
+    """The Table of a workload's `scale`, which is no resource of its own."""
+    metadata = {"resourceVersion": metadata_of(scale).get("resourceVersion", "")}
+    return _filled(_PRINTERS["autoscaling", "Scale"], [scale], now, include_object, metadata)
 
 
 @functools.lru_cache(maxsize=512)
@@ -79,6 +70,26 @@ def printer_for(descriptor: ResourceDescriptor) -> Printer:
     if descriptor.columns or descriptor_of_kind(kind) is None:
         return columns_from_descriptor(descriptor.columns)
     return _PLAIN
+
+
+def _filled(
+    printer: Printer, items: Sequence[Document], now: float, include_object: IncludeObject, metadata: Mapping[str, Any]
+) -> dict[str, Any]:
+    rows = []
+    for document in items:
+        row: dict[str, Any] = {"cells": printer.row(document, now)}
+        conditions = printer.conditions(document)
+        if conditions:
+            row["conditions"] = conditions
+        row["object"] = _included(document, include_object)
+        rows.append(row)
+    return {
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": dict(metadata),
+        "columnDefinitions": [definition.to_document() for definition in printer.columns],
+        "rows": rows,
+    }
 
 
 def _included(document: Document, include: IncludeObject) -> Document | None:

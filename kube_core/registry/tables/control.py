@@ -146,7 +146,16 @@ _BINDING = Printer((NAME, column("Role"), AGE, wide("Users"), wide("Groups"), wi
 _WEBHOOKS = Printer((NAME, column("Webhooks", "integer"), AGE), _webhooks)
 _POLICY_BINDING = Printer((NAME, column("PolicyName"), column("ParamRef"), AGE), _admission_policy_binding)
 
+
+def _version_migration(document: Document, _now: float) -> list[Any]:
+    resource = spec_of(document).get("resource") or _NOTHING
+    return [name_of(document), ".".join(part for part in (resource.get("resource"), resource.get("group")) if part)]
+
+
 PRINTERS = {
+    ("storagemigration.k8s.io", "StorageVersionMigration"): Printer(
+        (column("Name"), column("Resource")), _version_migration
+    ),
     (_RBAC, "RoleBinding"): _BINDING,
     (_RBAC, "ClusterRoleBinding"): _BINDING,
     (_ADMISSION, "MutatingWebhookConfiguration"): _WEBHOOKS,

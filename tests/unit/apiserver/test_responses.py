@@ -48,6 +48,16 @@ async def test_yaml_and_indented_json_say_the_same(maps: Caller) -> None:
         assert yaml.load(response.encoded()) == plain
 
 
+async def test_a_scale_is_a_table_too(api: Caller) -> None:
+    path = "/apis/apps/v1/namespaces/default/deployments"
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    spec = {"replicas": 3, "selector": {"matchLabels": {"a": "b"}}, "template": template}
+    await api.post(path, {"metadata": {"name": "d"}, "spec": spec})
+    table = await shown(api, f"{path}/d/scale", TABLE)
+    assert [column["name"] for column in table["columnDefinitions"]] == ["Name", "Desired", "Available", "Age"]
+    assert [row["cells"] for row in table["rows"]] == [["d", 3, 0, "0s"]]
+
+
 async def test_a_table_has_a_row_for_each_object(maps: Caller) -> None:
     table = await shown(maps, MAPS, TABLE)
     assert [row["cells"][:2] for row in table["rows"]] == [["a", 1], ["b", 1]]
