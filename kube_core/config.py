@@ -52,6 +52,11 @@ def _positive(instance: ClusterConfig, attribute: attrs.Attribute[int], value: i
         raise ConfigError(f"{attribute.name}: {value} is less than 0")
 
 
+def _not_negative(instance: ClusterConfig, attribute: attrs.Attribute[float], value: float) -> None:
+    if not value >= 0:
+        raise ConfigError(f"{attribute.name}: {value} is less than 0")
+
+
 def _port(instance: ClusterConfig, attribute: attrs.Attribute[int], value: int) -> None:
     if not 0 <= value <= 65535:
         raise ConfigError(f"{attribute.name}: {value} is not a port")
@@ -94,6 +99,9 @@ class ClusterConfig:
     security: SecurityOptions = attrs.field(factory=SecurityOptions)
     #: Of chance; None takes one from the operating system.
     seed: int | None = None
+
+    #: Seconds from when `/readyz` fails to when the cluster begins to stop, for balancers to notice.
+    shutdown_delay: float = attrs.field(default=0.0, validator=_not_negative)
 
     @property
     def simulated(self) -> bool:

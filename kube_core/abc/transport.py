@@ -19,6 +19,7 @@ from kube_core.meta.documents import Document
 __all__ = [
     "ByteStream",
     "EventSource",
+    "EventStream",
     "Handler",
     "MessageStream",
     "Request",
@@ -38,6 +39,21 @@ class User:
     groups: tuple[str, ...] = ()
     uid: str = ""
     extra: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
+
+
+class EventStream(AsyncIterator[bytes]):
+    """Chunks of whole events, for as long as a client listens: the body of a watch."""
+
+    overrun: Callable[[], None] | None = None
+    """Called once when the client is so far behind that it is told of nothing more."""
+
+    @abc.abstractmethod
+    def end(self) -> None:
+        """Let what has happened be sent, and then the stream be over."""
+
+    @abc.abstractmethod
+    async def aclose(self) -> None:
+        """Be over at once."""
 
 
 class ByteStream(abc.ABC):

@@ -2,13 +2,19 @@
 
 It turns aiohttp's requests into ours and our responses into bytes; everything else is the pipeline's. Streams are
 written as they come, and closed when the client goes away. Upgrades (exec, port-forward) get the native request.
+
+Clients that are slow on purpose cost little: handshakes, heads and bodies have their time, and a head its size; the
+body of who has no right to anything is not read; a watcher that does not read is cut off once too much has happened.
+
+`stop` is a drain: nobody is listened to any more, requests on open connections are told to go elsewhere, those that
+run finish, watches end after a whole event, and everything else that lasts is ended.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -16,7 +22,7 @@ from aiohttp import WSMsgType, web
 from multidict import CIMultiDict
 
 from kube_core._kit.logs import get_logger
-from kube_core.abc.transport import Handler, MessageStream, Request, Response, Upgrade
+from kube_core.abc.transport import EventStream, Handler, MessageStream, Request, Response, Upgrade
 from kube_core.apiserver.raw import RawStream
 from kube_core.auth.certificates import KeyPair
 
@@ -27,6 +33,15 @@ _log = get_logger("kube_core.apiserver.http")
 MAXIMUM_BODY = 3 * 1024 * 1024
 #: The longest message of a WebSocket, in bytes; clients send pieces of some 32 KiB.
 _MAXIMUM_MESSAGE = 1024 * 1024
+#: The longest first line (selectors are long) and header of a request, in bytes, and how many headers there may be.
+_LONGEST_LINE, _LONGEST_HEADER, _MOST_HEADERS = 256 * 1024, 32 * 1024, 128
+#: Seconds for a handshake; without a request; for a body; and for what runs when the server is told to stop.
+HANDSHAKE_TIME, IDLE_TIME, BODY_TIME, DRAIN_TIME = 32.0, 90.0, 60.0, 60.0
+#: Seconds in which a watcher that was cut off may still read that it was.
+_LAST_WORDS = 10.0
+
+#: Whether who asks may, before the body of the request is read.
+Doorkeeper = Callable[[Request], Awaitable[bool]]
 
 
 def server_context(pair: KeyPair, authority: bytes) -> ssl.SSLContext:
@@ -49,14 +64,27 @@ def server_context(pair: KeyPair, authority: bytes) -> ssl.SSLContext:
 class HttpServer:
     """Listens, and hands every request to a handler."""
 
-    def __init__(self, handler: Handler, context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, handler: Handler, context: ssl.SSLContext | None, *, doorkeeper: Doorkeeper | None = None
+    ) -> None:
         self._handler = handler
         self._context = context
+        self._doorkeeper = doorkeeper
         # A watch must end when its client goes away; see `_call` for what that may not do to writes.
-        self._server = web.Server(self._serve, handler_cancellation=True, access_log=None)
-        self._runner = web.ServerRunner(self._server)
+        self._server = web.Server(
+            self._serve,
+            handler_cancellation=True,
+            access_log=None,
+            keepalive_timeout=IDLE_TIME,
+            max_line_size=_LONGEST_LINE,
+            max_field_size=_LONGEST_HEADER,
+            max_headers=_MOST_HEADERS,
+        )
+        self._runner = web.ServerRunner(self._server, shutdown_timeout=DRAIN_TIME)
         self._listeners: list[asyncio.Server] = []
-        self._streams: set[asyncio.Task[Any]] = set()
+        #: What lasts, and for watches what lets them end well.
+        self._streams: dict[asyncio.Task[Any], EventStream | None] = {}
+        self._draining = False
 
     async def listen(self, host: str, port: int) -> int:
         """Listen on an address; 0 takes a free port. Returns the port. Raises OSError."""
@@ -64,22 +92,41 @@ class HttpServer:
             await self._runner.setup()
         loop = asyncio.get_running_loop()
         listener = await loop.create_server(
-            self._server, host, port, ssl=self._context, backlog=1024, reuse_address=True
+            self._server,
+            host,
+            port,
+            ssl=self._context,
+            ssl_handshake_timeout=HANDSHAKE_TIME if self._context is not None else None,
+            backlog=1024,
+            reuse_address=True,
         )
         self._listeners.append(listener)
         bound: int = listener.sockets[0].getsockname()[1]
         return bound
 
     async def stop(self) -> None:
-        """Stop listening, let requests finish, end streams."""
+        """Stop listening, let requests finish and watches end, end all other streams."""
+        self._draining = True
         for listener in self._listeners:
             listener.close()
-        for stream in list(self._streams):
-            stream.cancel()
+        ending = set()
+        for task, stream in list(self._streams.items()):
+            if stream is None:
+                task.cancel()
+            else:
+                stream.end()
+                ending.add(task)
+        if ending:
+            # Who does not read the end of its watch is not waited for as long as a write is.
+            _, unread = await asyncio.wait(ending, timeout=_LAST_WORDS)
+            for task in unread:
+                task.cancel()
         await self._runner.cleanup()
         self._listeners.clear()
 
     async def _serve(self, native: web.BaseRequest) -> web.StreamResponse:
+        if self._draining:
+            return _refusal(503, "ServiceUnavailable", "apiserver is shutting down", {"Retry-After": "1"})
         request = await self._read(native)
         if isinstance(request, web.StreamResponse):
             return request
@@ -108,22 +155,39 @@ class HttpServer:
         close = getattr(answering.result().stream, "aclose", None)
         if close is not None:
             task = asyncio.ensure_future(close())
-            self._streams.add(task)
-            task.add_done_callback(self._streams.discard)
+            self._streams[task] = None
+            task.add_done_callback(self._streams.pop)
 
     async def _read(self, native: web.BaseRequest) -> Request | web.StreamResponse:
-        body = b""
-        if native.can_read_body:
-            if (native.content_length or 0) > MAXIMUM_BODY:
-                return _too_large()
-            chunks = []
-            size = 0
-            async for chunk in native.content.iter_any():
-                size += len(chunk)
-                if size > MAXIMUM_BODY:
-                    return _too_large()
-                chunks.append(chunk)
-            body = b"".join(chunks)
+        request = self._head(native)
+        if not native.can_read_body:
+            return request
+        content = native.content
+        if content.is_eof():
+            request.body = content.read_nowait(-1)
+            return request if len(request.body) <= MAXIMUM_BODY else _too_large()
+        if self._doorkeeper is not None and not await self._doorkeeper(request):
+            refused = await self._handler(request)
+            headers = _response_headers(refused)
+            headers["Connection"] = "close"
+            return web.Response(status=refused.status, body=refused.encoded(), headers=headers)
+        if (native.content_length or 0) > MAXIMUM_BODY:
+            return _too_large()
+        chunks = []
+        size = 0
+        try:
+            async with asyncio.timeout(BODY_TIME):
+                async for chunk in content.iter_any():
+                    size += len(chunk)
+                    if size > MAXIMUM_BODY:
+                        return _too_large()
+                    chunks.append(chunk)
+        except TimeoutError:
+            return _refusal(408, "Timeout", "the body of the request did not come within the allotted time")
+        request.body = b"".join(chunks)
+        return request
+
+    def _head(self, native: web.BaseRequest) -> Request:
         path, _, query = native.raw_path.partition("?")
         transport = native.transport
         tls = transport.get_extra_info("ssl_object") if transport is not None else None
@@ -132,7 +196,6 @@ class HttpServer:
             unquote(path),
             tuple(parse_qsl(query, keep_blank_values=True)) if query else (),
             _headers(native.headers),
-            body,
             peer_certificate=tls.getpeercert(binary_form=True) if tls is not None else None,
             peer_address=native.remote or "",
             raw_query=query,
@@ -143,7 +206,7 @@ class HttpServer:
         wanted = native.headers.get("Upgrade", "").lower()
         task = asyncio.current_task()
         if task is not None:
-            self._streams.add(task)
+            self._streams[task] = None
         try:
             if wanted == "websocket" and upgrade.messages is not None:
                 socket = web.WebSocketResponse(
@@ -162,7 +225,7 @@ class HttpServer:
                 raise ConnectionResetError("the upgraded connection is over")
         finally:
             if task is not None:
-                self._streams.discard(task)
+                self._streams.pop(task, None)
         return _upgrade_required()
 
     async def _stream(self, native: web.BaseRequest, response: Response) -> web.StreamResponse:
@@ -171,8 +234,18 @@ class HttpServer:
             raise AssertionError("only called for streams")
         answer = web.StreamResponse(status=response.status, headers=_response_headers(response))
         task = asyncio.current_task()
+        watch = stream if isinstance(stream, EventStream) else None
         if task is not None:
-            self._streams.add(task)
+            self._streams[task] = watch
+        given_up: asyncio.TimerHandle | None = None
+
+        def give_up_soon() -> None:
+            nonlocal given_up
+            if native.transport is not None:
+                given_up = asyncio.get_running_loop().call_later(_LAST_WORDS, native.transport.abort)
+
+        if watch is not None:
+            watch.overrun = give_up_soon
         try:
             await answer.prepare(native)
             async for chunk in stream:
@@ -184,7 +257,9 @@ class HttpServer:
                 native.transport.abort()
         finally:
             if task is not None:
-                self._streams.discard(task)
+                self._streams.pop(task, None)
+            if given_up is not None:
+                given_up.cancel()
             close = getattr(stream, "aclose", None)
             if close is not None:
                 await close()
@@ -256,12 +331,18 @@ def _upgrade_required() -> web.Response:
 
 
 def _too_large() -> web.Response:
-    text = f"Request entity too large: limit is {MAXIMUM_BODY}"
+    return _refusal(413, "RequestEntityTooLarge", f"Request entity too large: limit is {MAXIMUM_BODY}")
+
+
+def _refusal(code: int, reason: str, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    """A Status for a request that never came to the handler; the connection ends with it."""
     document = (
-        b'{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"%b",'
-        b'"reason":"RequestEntityTooLarge","code":413}' % text.encode()
+        b'{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"%b","reason":"%b","code":%d}\n'
+        % (message.encode(), reason.encode(), code)
     )
-    return web.Response(status=413, body=document, content_type="application/json", headers={"Connection": "close"})
+    return web.Response(
+        status=code, body=document, content_type="application/json", headers={**(headers or {}), "Connection": "close"}
+    )
 
 
 def describe_listen_error(error: OSError, addresses: Sequence[str]) -> str:

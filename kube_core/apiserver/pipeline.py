@@ -108,6 +108,14 @@ class Pipeline:
         response = await self._respond(request, noted)
         return response if noted.record is None else await noted.record.answered(response)
 
+    async def admits(self, request: Request) -> bool:
+        """Whether who asks may, so far as can be told before the body is there. What is refused is handled without."""
+        try:
+            await self._admit(await self._identify(request, parse(request), None), None)
+        except Exception:
+            return False
+        return True
+
     async def _respond(self, request: Request, noted: _Noted | None) -> Response:
         flow: Flow | None = None
         try:
@@ -210,7 +218,7 @@ class Pipeline:
             raise _no_such_resource()
         if info.namespace and not registry.type.namespaced:
             raise _no_such_resource()
-        if request.method == "HEAD":
+        if request.method == "HEAD" and info.subresource != "proxy":
             raise registry.not_allowed()
         if registry.deprecation:
             context.warn(registry.deprecation)
@@ -236,7 +244,8 @@ class Pipeline:
         handler = self.subresources.get((info.group, info.resource, info.subresource)) or self.subresources.get(
             ("*", "*", info.subresource)
         )
-        if info.verb not in declared.verbs:
+        passes_on = info.subresource == "proxy" and request.method == "OPTIONS"
+        if info.verb not in declared.verbs and not passes_on:
             raise registry.not_allowed()
         if handler is None:
             # Without a handler of its own a subresource reads and writes the whole object by the kind's rules.

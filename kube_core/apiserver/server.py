@@ -223,6 +223,12 @@ class ApiServer:
         """Begin what the server keeps by itself: default roles, flow control, APIServices, …"""
         self._upkeep_begins.set()
 
+    async def announce_stop(self, delay: float = 0.0) -> None:
+        """Tell by `/readyz` that the server is going away, and return `delay` seconds later."""
+        self.health.shutting_down = True
+        if delay > 0:
+            await self.clock.sleep(delay)
+
     async def stop(self) -> None:
         """End every watch and loop. The store stays open: it is the caller's."""
         self.health.shutting_down = True

@@ -4,19 +4,20 @@ One generator serves HTTP watches, one the local transport; both read a subscrip
 resource version begins with the present state as ADDED events; with one it begins with what came after it; with
 `sendInitialEvents` the state is followed by a bookmark that says so.
 
-A change is encoded once for all plain JSON watchers. Whatever has piled up is sent in one chunk.
+A change is encoded once for all plain JSON watchers. Whatever has piled up is sent in few chunks, each of whole events
+and none much longer than `CHUNK`, so that a slow reader of many large objects holds little.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import attrs
 import orjson
 
 from kube_core._kit.clock import Clock
-from kube_core.abc.transport import Request, WatchEvent
+from kube_core.abc.transport import EventStream, Request, WatchEvent
 from kube_core.apiserver import responses
 from kube_core.apiserver.listing import too_large
 from kube_core.apiserver.negotiation import Form
@@ -33,6 +34,8 @@ __all__ = ["JsonLines", "Start", "begin", "document_events"]
 #: Seconds between bookmarks, and the shortest a watch without timeoutSeconds lasts (upstream's defaults).
 BOOKMARK_PERIOD = 60.0
 MINIMUM_TIMEOUT = 1800.0
+#: Bytes of events that are sent at once.
+CHUNK = 256 * 1024
 _INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
@@ -77,7 +80,7 @@ async def begin(registry: Registry, selection: Selection, options: ListOptions, 
     return Start(subscription, initial, cache.revision, marks_end, after if ahead else 0)
 
 
-class JsonLines(AsyncIterator[bytes]):
+class JsonLines(EventStream):
     """The body of an HTTP watch: a JSON event a line.
 
     More than its generator, because a generator that was never begun (the client went away first) ends nothing.
@@ -94,7 +97,15 @@ class JsonLines(AsyncIterator[bytes]):
         timeout: float,
     ) -> None:
         self._subscription = start.subscription
+        self._subscription.on_overrun = self._cut_off
         self._lines = _json_lines(request, registry, start, options, form, clock, timeout)
+
+    def end(self) -> None:
+        self._subscription.close()
+
+    def _cut_off(self) -> None:
+        if self.overrun is not None:
+            self.overrun()
 
     async def __anext__(self) -> bytes:
         return await anext(self._lines)
@@ -122,20 +133,22 @@ async def _json_lines(
     if options.allow_bookmarks:
         timers.append(clock.call_later(BOOKMARK_PERIOD, remind))
     try:
-        first = [line("ADDED", registry.shown(stored)) for stored in start.initial]
+        for chunk in _chunks(line("ADDED", registry.shown(stored)) for stored in start.initial):
+            yield chunk
         if start.marks_end:
-            first.append(line("BOOKMARK", _bookmark(registry, start.revision, end=True)))
-        if first:
-            yield b"".join(first)
+            yield line("BOOKMARK", _bookmark(registry, start.revision, end=True))
         while True:
             await subscription.wait()
-            lines = [_line(registry, line, kind, change, plain=not form.view) for kind, change in start.drain()]
+            over = subscription.closed
+            for chunk in _chunks(
+                _line(registry, line, kind, change, plain=not form.view) for kind, change in start.drain()
+            ):
+                over = False
+                yield chunk
             if bookmark_due:
                 bookmark_due = False
-                lines.append(line("BOOKMARK", _bookmark(registry, registry.objects.cache.revision)))
-            if lines:
-                yield b"".join(lines)
-            elif subscription.closed:
+                yield line("BOOKMARK", _bookmark(registry, registry.objects.cache.revision))
+            if over:
                 return
     except Overrun as error:
         yield _error(Expired(f"too old resource version: {error}"))
@@ -166,6 +179,20 @@ async def document_events(registry: Registry, start: Start) -> AsyncIterator[Wat
 
 
 Encoder = Callable[[str, Stored], bytes]
+
+
+def _chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines, several at once; made as they are asked for."""
+    held: list[bytes] = []
+    size = 0
+    for line in lines:
+        held.append(line)
+        size += len(line)
+        if size >= CHUNK:
+            yield b"".join(held)
+            held, size = [], 0
+    if held:
+        yield b"".join(held)
 
 
 def _line(registry: Registry, encode: Encoder, kind: str, change: Change, *, plain: bool) -> bytes:

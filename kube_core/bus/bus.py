@@ -85,6 +85,7 @@ class Subscription:
         "_waiter",
         "index_key",
         "interest",
+        "on_overrun",
         "topic",
     )
 
@@ -99,6 +100,8 @@ class Subscription:
         self._closed = False
         self._poked = False
         self._followed = False
+        #: Called when this subscriber is cut off, who may not be reading.
+        self.on_overrun: Callable[[], None] | None = None
 
     def push(self, change: Change) -> None:
         """Called by the bus."""
@@ -106,6 +109,8 @@ class Subscription:
             self._overrun = True
             self._queue.clear()
             self.topic.remove(self)
+            if self.on_overrun is not None:
+                self.on_overrun()
         else:
             self._queue.append(change)
         self._wake()

@@ -226,6 +226,8 @@ class Cluster:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._server is not None:
+            await self._server.announce_stop(self.config.shutdown_delay)
         await self._stack.aclose()
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
@@ -329,7 +331,11 @@ class Cluster:
 
         names = [*SERVER_NAMES, "localhost", "127.0.0.1", self.config.bind, self.server.config.kubernetes_ip]
         pair = self.authority.issue_server("kube-apiserver", names, now=self.clock.now())
-        http = HttpServer(self.server.handle, server_context(pair, self._client_authorities()))
+        http = HttpServer(
+            self.server.handle,
+            server_context(pair, self._client_authorities()),
+            doorkeeper=self.server.pipeline.admits,
+        )
         try:
             listening = begin(stack, http.listen(self.config.bind, self.config.port), http.stop)
             self.port = await asyncio.shield(listening)
