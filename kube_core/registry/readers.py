@@ -425,6 +425,25 @@ class StructReader(Reader):
         return members
 
 
+class EitherReader(Reader):
+    """An object of one type, a list of such, or anything else: what some places in schemas of schemas may hold."""
+
+    def __init__(self, one: Reader) -> None:
+        self.one = one
+        self.many = ListReader(one, keeps_empty=True)
+
+    def read(self, value: Any) -> Any:
+        return self._of(value).read(value)
+
+    def explain(self, value: Any, place: Place, problems: Problems) -> Any:
+        return self._of(value).explain(value, place, problems)
+
+    def _of(self, value: Any) -> Reader:
+        if isinstance(value, dict):
+            return self.one
+        return self.many if isinstance(value, list) and all(isinstance(each, dict) for each in value) else OpenReader()
+
+
 @attrs.frozen
 class _Field:
     """A field of a type, before its reader is made."""
@@ -509,8 +528,11 @@ def _reader(
 ) -> Reader:
     reference = _reference(document)
     if reference:
-        if special := _SPECIAL.get(reference.rpartition(".")[2]):
+        package, _, name = reference.rpartition(".")
+        if special := _SPECIAL.get(name):
             return special
+        if name in _EITHER:
+            return EitherReader(_struct(f"{package}.{_EITHER[name]}", library))
         target = library.get(reference, {})
         if target.get("properties"):
             return _struct(reference, library)
@@ -535,6 +557,12 @@ def _reader(
     return OpenReader()
 
 
+#: Types without fields of their own that hold one or several of another.
+_EITHER: Final[Mapping[str, str]] = {
+    "JSONSchemaPropsOrArray": "JSONSchemaProps",
+    "JSONSchemaPropsOrBool": "JSONSchemaProps",
+    "JSONSchemaPropsOrStringArray": "JSONSchemaProps",
+}
 _SPECIAL: Final[Mapping[str, Reader]] = {
     "Quantity": QuantityReader(),
     "IntOrString": IntOrStringReader(),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kube_core.api.schemas import Schema
+from kube_core.api.schemas import Schema, builtin
 from kube_core.meta.status import BadRequest
 from kube_core.registry.decoding import DecodingError, decode, read
 
@@ -235,3 +235,25 @@ def test_decoding_leaves_its_input_alone_and_is_idempotent(spec: dict[str, Any])
     twice, warnings = decode(once, BOX, "Strict")
     assert twice == once
     assert not warnings
+
+
+def test_schemas_inside_schemas_are_read_as_those_around_them() -> None:
+    inner = {"type": "string", "pattern": "", "nullable": False, "x-kubernetes-int-or-string": False}
+    schema = {
+        "properties": {"a": inner, "b": {"items": inner}, "c": {"additionalProperties": inner}},
+        "additionalProperties": False,
+        "items": [inner, inner],
+    }
+    document = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": schema}}]},
+    }
+    definitions = builtin("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition")
+    found = decode(document, definitions)[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    plain = {"type": "string"}
+    assert found == {
+        "properties": {"a": plain, "b": {"items": plain}, "c": {"additionalProperties": plain}},
+        "additionalProperties": False,
+        "items": [plain, plain],
+    }
