@@ -97,6 +97,8 @@ class ClusterConfig:
     tokens: Mapping[str, User] = attrs.field(factory=dict, repr=False)
     #: Who may come in, what they may do, what is encrypted and noted.
     security: SecurityOptions = attrs.field(factory=SecurityOptions)
+    #: Seconds for which Events are kept after they were last written; 0 keeps them.
+    event_ttl: float = attrs.field(default=3600.0, validator=attrs.validators.ge(0))
     #: Of chance; None takes one from the operating system.
     seed: int | None = None
 

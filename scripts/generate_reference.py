@@ -46,6 +46,7 @@ OPTIONS: Mapping[str, str] = {
     "controllers": "Names of controllers, as `kube-core plugins` shows them; `all`; none.",
     "pod_cidr": "The range of pod addresses. Empty: what the network declares.",
     "service_cidr": "The range of service addresses. Empty: what the network declares.",
+    "event_ttl": "Seconds for which Events are kept after they were last written. 0 keeps them.",
     "ingress_port": "The port of the ingress. 0 takes a free one.",
     "state_directory": "Where all is kept that outlives the program. None: a temporary directory, removed at the "
     "end, or nothing at all with the fake runtime.",

@@ -44,6 +44,7 @@ def up(  # noqa: PLR0913, PLR0917 (each is an option that a person may give)
     controllers: Annotated[str | None, typer.Option(help="all, none, or names separated by commas.")] = None,
     pod_cidr: Annotated[str | None, typer.Option(help="Range of pod addresses.")] = None,
     service_cidr: Annotated[str | None, typer.Option(help="Range of service addresses.")] = None,
+    event_ttl: Annotated[float | None, typer.Option(help="Seconds for which Events are kept; 0 keeps them.")] = None,
     images: Annotated[list[str] | None, typer.Option(help="Folder of images for the process runtime.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when the cluster is ready.")] = False,
     security: Mapping[str, Any] | None = None,
@@ -61,6 +62,7 @@ def up(  # noqa: PLR0913, PLR0917 (each is an option that a person may give)
         "controllers": controllers,
         "pod_cidr": pod_cidr,
         "service_cidr": service_cidr,
+        "event_ttl": event_ttl,
         "images": images or None,
         "security": security or None,
     }

@@ -302,6 +302,7 @@ class Cluster:
                 exempt_ranges=tuple(loopback),
                 state_directory=self.config.state_directory,
                 client_ca=self.authority.certificate,
+                event_ttl=self.config.event_ttl,
                 kubelet_certificate=functools.cache(self._kubelet_certificate),
                 tokens=self.config.tokens,
                 security=self.config.security,

@@ -6,6 +6,7 @@ registry does. Every write waits until it is durable, and until the watch cache 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Container
 
 import attrs
@@ -29,6 +30,10 @@ from kube_core.storage.cache import WatchCache
 from kube_core.storage.encryption.store import EncryptedStore
 
 __all__ = ["ObjectStore", "Page", "Superseded"]
+
+
+#: Seconds for which what is written shares a lease.
+LEASE_SHARED = 60.0
 
 
 class Superseded(Exception):
@@ -55,19 +60,29 @@ class ObjectStore:
     def __init__(self, store: Store, cache: WatchCache) -> None:
         self.store = store
         self.cache = cache
+        #: By lifetime: the lease for what is written now, and until when it is taken.
+        self._leases: dict[float, tuple[int, float]] = {}
+        self._granting = asyncio.Lock()
         self._stale: Container[str] = store.stale if isinstance(store, EncryptedStore) else ()
 
     def is_stale(self, resource: GroupResource, key: Key) -> bool:
         """Whether an object is to be written again even as it is: its encryption is no longer what it should be."""
         return bool(self._stale) and keys.store_key(resource, key) in self._stale
 
-    async def create(self, resource: GroupResource, key: Key, document: MutableDocument) -> Stored:
-        """Write a new object. `document` belongs to the store from here on. Raises `Superseded`."""
-        return await self._put(resource, key, document, 0)
+    async def create(
+        self, resource: GroupResource, key: Key, document: MutableDocument, *, lifetime: float = 0.0
+    ) -> Stored:
+        """Write a new object. `document` belongs to the store from here on. Raises `Superseded`.
 
-    async def replace(self, resource: GroupResource, key: Key, document: MutableDocument, revision: int) -> Stored:
+        `lifetime`: seconds after which it goes by itself, at the earliest, unless it is written again; 0: never.
+        """
+        return await self._put(resource, key, document, 0, lifetime)
+
+    async def replace(
+        self, resource: GroupResource, key: Key, document: MutableDocument, revision: int, *, lifetime: float = 0.0
+    ) -> Stored:
         """Write an object over the one of `revision`. Raises `Superseded`."""
-        return await self._put(resource, key, document, revision)
+        return await self._put(resource, key, document, revision, lifetime)
 
     async def delete(self, resource: GroupResource, key: Key, revision: int) -> int:
         """Delete the object of `revision`; returns the revision of the deletion. Raises `Superseded`."""
@@ -95,12 +110,15 @@ class ObjectStore:
         next_key = answer.entries[-1].key + "\0" if answer.more and answer.entries else None
         return Page(items, revision or answer.revision, next_key, max(answer.count - len(items), 0))
 
-    async def _put(self, resource: GroupResource, key: Key, document: MutableDocument, revision: int) -> Stored:
+    async def _put(
+        self, resource: GroupResource, key: Key, document: MutableDocument, revision: int, lifetime: float
+    ) -> Stored:
         name = keys.store_key(resource, key)
+        lease = await self._lease(lifetime) if lifetime else 0
         data = encode(document)
         self.cache.expect(data, document)
         try:
-            result = await self.store.transact(Transaction([Compare(name, revision)], [Put(name, data)]))
+            result = await self.store.transact(Transaction([Compare(name, revision)], [Put(name, data, lease)]))
             await self.cache.caught_up(result.revision)
         finally:
             self.cache.forget(data)
@@ -111,6 +129,17 @@ class ObjectStore:
             # Somebody else's later write was already seen by the cache: answer with our own all the same.
             return Stored(key, result.revision, data)
         return stored
+
+    async def _lease(self, lifetime: float) -> int:
+        """A lease that lasts for `lifetime` at least. Objects written within a minute share one, as upstream's do."""
+        async with self._granting:
+            lease, usable_until = self._leases.get(lifetime, (0, 0.0))
+            now = self.store.clock.now()
+            # A clock that was set back must not lengthen what a lease is taken for.
+            if not lease or not usable_until - LEASE_SHARED <= now < usable_until:
+                lease = await self.store.grant_lease(lifetime + LEASE_SHARED)
+                self._leases[lifetime] = lease, now + LEASE_SHARED
+            return lease
 
     def _current(self, name: str, key: Key, result: TransactionResult) -> Stored | None:
         entry = result.current.get(name)

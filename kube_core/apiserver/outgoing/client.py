@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from kube_core.abc.transport import ByteStream, MessageStream
+from kube_core.apiserver.raw import RawStream
 from kube_core.auth.certificates import KeyPair
 
 if TYPE_CHECKING:
     import aiohttp
     from yarl import URL
 
-__all__ = ["Address", "Answer", "Body", "Outgoing", "Refused", "Tls", "Unreachable"]
+__all__ = ["Address", "Answer", "Body", "Disconnected", "Outgoing", "Refused", "Tls", "Unreachable"]
 
 #: Seconds for a connection to be accepted.
 CONNECT_TIMEOUT = 30.0
@@ -38,12 +39,22 @@ _LONGEST_REFUSAL = 64 * 1024
 #: Connections that are used again, that are not, and those that become WebSockets.
 _Kind = Literal["kept", "fresh", "sockets"]
 _REPEATABLE = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"))
+#: Why certificates are not trusted, by OpenSSL's numbers, in upstream's words.
+_DISTRUST = {
+    9: "certificate has expired or is not yet valid",
+    10: "certificate has expired or is not yet valid",
+    **dict.fromkeys((18, 19, 20, 21), "certificate signed by unknown authority"),
+}
 #: What aiohttp would add by itself.
 _AUTOMATIC = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
 class Unreachable(Exception):
     """There is no answer; the message says why."""
+
+
+class Disconnected(Unreachable):
+    """The connection was closed before anything came: one that was kept may have been closed for some time."""
 
 
 class Refused(Exception):
@@ -134,14 +145,24 @@ class Answer:
 
     def switched(self) -> ByteStream:
         """The connection, of an answer 101."""
-        from kube_core.apiserver.raw import RawStream
-
         connection = self._native.connection
         if connection is None or connection.transport is None:
             raise Unreachable("the connection is gone")
-        stream = RawStream(connection.protocol, connection.transport)
+        stream = _Switched(connection.protocol, connection.transport, self._native)
         connection.protocol.set_parser(stream, None)
         return stream
+
+
+class _Switched(RawStream):
+    """The connection of an answer, which would be closed if the answer itself were forgotten."""
+
+    def __init__(self, protocol: Any, transport: asyncio.Transport, native: aiohttp.ClientResponse) -> None:
+        super().__init__(protocol, transport)
+        self._native = native
+
+    async def close(self) -> None:
+        await super().close()
+        self._native.close()
 
 
 class Outgoing:
@@ -165,14 +186,17 @@ class Outgoing:
         body: bytes = b"",
         *,
         timeout: float | None = None,
+        kept: bool | None = None,
     ) -> Answer:
-        """`target` is path and query, in their encoded form; `timeout` in seconds is for the whole. Raises
-        `Unreachable`."""
+        """`target` is path and query, in their encoded form; `timeout` in seconds is for the whole. `kept`: on a
+        connection that is used again; None decides by the method. Raises `Unreachable`."""
         import aiohttp
 
         switching = _asks_to_switch(headers)
+        if kept is None:
+            kept = method in _REPEATABLE and not switching
         try:
-            native = await self._session("kept" if method in _REPEATABLE and not switching else "fresh").request(
+            native = await self._session("kept" if kept else "fresh").request(
                 method,
                 self._url(address, target),
                 headers=headers,
@@ -182,6 +206,8 @@ class Outgoing:
                 read_until_eof=not switching,
                 **self._tls(address),
             )
+        except aiohttp.ServerDisconnectedError as error:
+            raise Disconnected("EOF") from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unreachable(_describe(error, address)) from error
         received = [(name, value) for name, value in native.headers.items()]
@@ -295,7 +321,8 @@ def _describe(error: BaseException, address: Address) -> str:
         return f"dial tcp {address.authority}: i/o timeout"
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"tls: failed to verify certificate: {cause.verify_message}"
+        why = _DISTRUST.get(cause.verify_code, cause.verify_message)
+        return f"tls: failed to verify certificate: x509: {why}"
     number = getattr(cause, "errno", None)
     if isinstance(number, int) and number in errno.errorcode and not isinstance(cause, ssl.SSLError):
         return f"dial tcp {address.authority}: connect: {os.strerror(number).lower()}"
