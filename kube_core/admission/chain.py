@@ -1,11 +1,12 @@
 """The admission chain: what every write passes on its way to the store.
 
 An `AdmissionPlugin` says which writes it handles, may change the object in `mutate`, and may refuse in `validate`.
-First every plugin mutates, in order; later, once the object is complete, every plugin validates. Plugins come through
-the `kube_core_admission` hook, the built-in ones too; `ORDER` puts those that are known by name in upstream's order.
+First every plugin mutates, in order, and where one asks for it all of them do so once more; later, once the object is
+complete, every plugin validates. Plugins come through the `kube_core_admission` hook, the built-in ones too; `ORDER`
+puts those that are known by name in upstream's order.
 
 Plugins get an `AdmissionContext`: read access to any resource, through the watch cache, never a request of its own;
-and for those that keep account, a way to write it down.
+for those that keep account, a way to write it down; and the authorizers' word on what the writer may do besides.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ import attrs
 
 from kube_core._kit.clock import Clock
 from kube_core._kit.random import Random
+from kube_core.abc.transport import User
 from kube_core.api.types import ResourceType
 from kube_core.meta.documents import Document, Key, MutableDocument
 from kube_core.registry.context import Attributes, Operation
+from kube_core.registry.webhooks import WebhookCaller
 
-__all__ = ["AdmissionContext", "AdmissionPlugin", "AdmissionSpec", "Chain", "Reader", "Writer"]
+__all__ = ["AdmissionContext", "AdmissionPlugin", "AdmissionSpec", "Chain", "Permissions", "Reader", "Writer"]
 
 #: Upstream's order of the default plugins; others follow in the order of their registration.
 ORDER = (
     "NamespaceLifecycle",
     "LimitRanger",
     "ServiceAccount",
+    "NodeRestriction",
     "TaintNodesByCondition",
     "PodSecurity",
     "Priority",
@@ -36,8 +40,12 @@ ORDER = (
     "StorageObjectInUseProtection",
     "PersistentVolumeClaimResize",
     "RuntimeClass",
+    "CertificateApproval",
+    "CertificateSigning",
+    "ClusterTrustBundleAttest",
     "CertificateSubjectRestriction",
     "DefaultIngressClass",
+    "PodTopologyLabels",
     "MutatingAdmissionPolicy",
     "MutatingAdmissionWebhook",
     "ValidatingAdmissionPolicy",
@@ -71,6 +79,13 @@ class Writer:
         raise NotImplementedError
 
 
+class Permissions:
+    """What plugins may ask of the authorizers: whether somebody may do something besides the write itself."""
+
+    async def allowed(self, user: User, verb: str, resource: ResourceType, name: str) -> bool:
+        raise NotImplementedError
+
+
 @attrs.frozen
 class AdmissionContext:
     """What an admission plugin is given."""
@@ -79,6 +94,9 @@ class AdmissionContext:
     clock: Clock
     random: Random
     writer: Writer = attrs.field(factory=Writer)
+    permissions: Permissions = attrs.field(factory=Permissions)
+    #: Calls webhooks; None where there is no server around.
+    webhooks: WebhookCaller | None = None
 
 
 class AdmissionPlugin:
@@ -121,8 +139,13 @@ class Chain:
         self._selected: dict[tuple[str, str, Operation], tuple[AdmissionPlugin, ...]] = {}
 
     async def mutate(self, attributes: Attributes) -> None:
-        for plugin in self._for(attributes):
+        plugins = self._for(attributes)
+        for plugin in plugins:
             await plugin.mutate(attributes)
+        if attributes.reinvoke:
+            attributes.reinvoking = True
+            for plugin in plugins:
+                await plugin.mutate(attributes)
 
     async def validate(self, attributes: Attributes) -> None:
         for plugin in self._for(attributes):

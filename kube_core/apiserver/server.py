@@ -20,7 +20,7 @@ from kube_core._kit.random import Random
 from kube_core.abc.node import NodeStreams
 from kube_core.abc.store import Store, StoreError
 from kube_core.abc.transport import Request, Response, User, WatchEvent, WatchRequest
-from kube_core.admission.chain import AdmissionContext, AdmissionSpec, Chain, Reader, Writer
+from kube_core.admission.chain import AdmissionContext, AdmissionSpec, Chain, Permissions, Reader, Writer
 from kube_core.api.descriptors import builtin_descriptors
 from kube_core.api.resources import EVENTS, NODES, PODS
 from kube_core.api.schemas import builtin
@@ -35,6 +35,7 @@ from kube_core.apiserver.health import Health
 from kube_core.apiserver.issuer import IssuerDocuments
 from kube_core.apiserver.legacy_tokens import LegacyTokenLoop
 from kube_core.apiserver.outgoing.client import Outgoing
+from kube_core.apiserver.outgoing.webhooks import Webhooks
 from kube_core.apiserver.pipeline import Pipeline
 from kube_core.apiserver.security import Security, Trust
 from kube_core.apiserver.selecting import select
@@ -135,7 +136,13 @@ class ApiServer:
         self._rules = ValidationContext(config.exempt_ranges, clock)
         for descriptor in builtin_descriptors():
             self.catalogue.add(descriptor)
-        self.definitions = Definitions(self.catalogue, self.objects, self.bus, clock=clock, random=random)
+        #: What the server itself asks others: backends of its API, nodes, and webhooks.
+        self.outgoing = Outgoing()
+        self.endpoints = ServiceEndpoints(self.cache, random)
+        self.webhooks = Webhooks(self.outgoing, self.endpoints, clock)
+        self.definitions = Definitions(
+            self.catalogue, self.objects, self.bus, clock=clock, random=random, webhooks=self.webhooks
+        )
         key_file = config.state_directory / "service-account.key" if config.state_directory is not None else None
         self.issuer = TokenIssuer(
             SigningKey(clock, key_file),
@@ -148,7 +155,14 @@ class ApiServer:
         trust = Trust(config.client_ca, self.issuer, config.tokens)
         self.security = Security(config.security, trust, self.cache, clock=clock, random=random)
         authorizer = self.authorizer = self.security.authorizer
-        context = AdmissionContext(_CacheReader(self.catalogue), clock, random, _OwnWriter(self.catalogue))
+        context = AdmissionContext(
+            _CacheReader(self.catalogue),
+            clock,
+            random,
+            _OwnWriter(self.catalogue),
+            _Permissions(authorizer),
+            webhooks=self.webhooks,
+        )
         self.admission = Chain([*(spec.factory(context) for spec in admission), EscalationCheck(context, authorizer)])
         self._legacy_tokens = LegacyTokenLoop(
             self.catalogue, self.cache, self.issuer.key, authority=config.client_ca, clock=clock
@@ -157,9 +171,6 @@ class ApiServer:
         self.health.add("etcd", self._store_problem)
         self.health.add("informer-sync", self._cache_problem, endpoints=("readyz",))
         self.health.add("poststarthook/rbac/bootstrap-roles", self._policy_problem, endpoints=("readyz",))
-        #: What the server itself asks others: backends of its API, and nodes.
-        self.outgoing = Outgoing()
-        self.endpoints = ServiceEndpoints(self.cache, random)
         self.front_proxy = FrontProxy(clock, config.state_directory)
         self.aggregation = Aggregation(self.catalogue, self.endpoints, self.outgoing, self.front_proxy, clock)
         self.discovery = Discovery(self.catalogue, self.aggregation)
@@ -426,6 +437,17 @@ class _OwnWriter(Writer):
     ) -> None:
         update = Update(bootstrap.OWN_OPTIONS, subresource)
         await self._catalogue.of(resource).update(Context(bootstrap.OWN_USER, Chain()), key, update, change)
+
+
+class _Permissions(Permissions):
+    """Questions of admission to the authorizers."""
+
+    def __init__(self, authorizer: Authorizer) -> None:
+        self._authorizer = authorizer
+
+    async def allowed(self, user: User, verb: str, resource: ResourceType, name: str) -> bool:
+        asked = AccessAttributes(user, verb, resource.group, resource.version, resource.plural, name=name)
+        return (await self._authorizer.authorize(asked)).allowed
 
 
 class _CacheReader(Reader):

@@ -186,7 +186,7 @@ class NodeAuthorizer(AccessAuthorizer):
         return None
 
     def _pod(self, node: str, asked: AccessAttributes) -> Decision | None:
-        if asked.verb == "get" and not asked.subresource:
+        if (asked.verb, asked.subresource) in (("get", ""), ("create", "eviction")):
             mine = Key(asked.namespace, asked.name) in self._pods_of.get(node, {})
             return self._related(node, asked, found=mine)
         if asked.verb in ("list", "watch"):

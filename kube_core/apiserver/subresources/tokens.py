@@ -65,6 +65,10 @@ class Token:
         _check(seconds)
         audiences = list(spec.get("audiences") or self._issuer.audiences)
         bound, node = self._bound(spec.get("boundObjectRef"), account)
+        asked = dict(wanted)
+        attributes = context.attributes("CREATE", registry.type, info.key, asked, subresource="token", options=options)
+        await context.admission.mutate(attributes)
+        await context.admission.validate(attributes)
         claims = TokenClaims(info.namespace, info.name, str(account["metadata"]["uid"]), bound, node)
         status: dict[str, Any] = {"token": "", "expirationTimestamp": None}
         if not options.dry_run:

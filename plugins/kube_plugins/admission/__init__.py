@@ -6,6 +6,11 @@ from collections.abc import Iterable
 
 from kube_core.admission.chain import AdmissionSpec
 from kube_core.hookspecs import hookimpl
+from kube_plugins.admission.certificate_signers import (
+    CertificateApproval,
+    CertificateSigning,
+    ClusterTrustBundleAttest,
+)
 from kube_plugins.admission.certificate_subject import CertificateSubjectRestriction
 from kube_plugins.admission.claim_resize import PersistentVolumeClaimResize
 from kube_plugins.admission.default_ingress_class import DefaultIngressClass
@@ -13,6 +18,7 @@ from kube_plugins.admission.default_storage_class import DefaultStorageClass
 from kube_plugins.admission.default_tolerations import DefaultTolerationSeconds
 from kube_plugins.admission.limit_ranger import LimitRanger
 from kube_plugins.admission.namespace_lifecycle import NamespaceLifecycle
+from kube_plugins.admission.node_restriction import NodeRestriction
 from kube_plugins.admission.pod_security import PodSecurity
 from kube_plugins.admission.priority import Priority
 from kube_plugins.admission.resource_quota import ResourceQuota
@@ -27,6 +33,7 @@ _PLUGINS = (
     NamespaceLifecycle,
     LimitRanger,
     ServiceAccount,
+    NodeRestriction,
     TaintNodesByCondition,
     PodSecurity,
     Priority,
@@ -35,6 +42,9 @@ _PLUGINS = (
     StorageObjectInUseProtection,
     PersistentVolumeClaimResize,
     RuntimeClass,
+    CertificateApproval,
+    CertificateSigning,
+    ClusterTrustBundleAttest,
     CertificateSubjectRestriction,
     DefaultIngressClass,
     ResourceQuota,

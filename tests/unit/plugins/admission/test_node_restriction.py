@@ -1,0 +1,123 @@
+"""What a node may write: its own objects, and the pods that are bound to it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from fakes.server import Caller, running
+from kube_core.abc.transport import User
+
+pytestmark = pytest.mark.anyio
+
+NODE = User("system:node:n1", ("system:nodes", "system:authenticated"))
+PODS = "/api/v1/namespaces/default/pods"
+CONTAINERS = [{"name": "main", "image": "app"}]
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[Caller]:
+    async with running() as caller:
+        await caller.post("/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
+        await caller.post("/api/v1/nodes", {"metadata": {"name": "n2"}})
+        await as_node(caller, "POST", "/api/v1/nodes", {"metadata": {"name": "n1"}})
+        for name, node in (("mine", "n1"), ("other", "n2")):
+            spec = {"containers": CONTAINERS, "nodeName": node}
+            await caller.post(PODS, {"metadata": {"name": name}, "spec": spec})
+        yield caller
+
+
+async def as_node(api: Caller, method: str, path: str, body: Any = None, **options: Any) -> Any:
+    return (await api.ask(method, path, body, token="", user=NODE, **options)).decoded()
+
+
+async def refused(api: Caller, method: str, path: str, body: Any = None, **options: Any) -> str:
+    answer = await api.ask(method, path, body, token="", user=NODE, **options)
+    assert answer.status == 403, answer.decoded()
+    return str(answer.decoded()["message"])
+
+
+MERGE = {"content_type": "application/merge-patch+json"}
+
+
+async def test_a_node_changes_itself_and_no_other(api: Caller) -> None:
+    change = {"metadata": {"labels": {"kubernetes.io/arch": "amd64", "mine": "x", "node.kubernetes.io/y": "z"}}}
+    assert (await as_node(api, "PATCH", "/api/v1/nodes/n1", change, **MERGE))["metadata"]["labels"]["mine"] == "x"
+    assert 'not allowed to modify node "n2"' in await refused(api, "PATCH", "/api/v1/nodes/n2", change, **MERGE)
+    assert "cannot delete resource" in await refused(api, "DELETE", "/api/v1/nodes/n1")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"metadata": {"labels": {"node-restriction.kubernetes.io/zone": "a"}}}, "modify labels: node-restriction"),
+        ({"metadata": {"labels": {"node-role.kubernetes.io/control-plane": ""}}}, "modify labels: node-role"),
+        ({"spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]}}, "not allowed to modify taints"),
+        (
+            {"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "n2", "uid": "u"}]}},
+            "not allowed to modify ownerReferences",
+        ),
+    ],
+)
+async def test_a_node_does_not_say_of_itself_what_others_rely_on(api: Caller, change: Any, why: str) -> None:
+    assert why in await refused(api, "PATCH", "/api/v1/nodes/n1", change, **MERGE)
+
+
+async def test_a_node_reports_and_deletes_its_own_pods_only(api: Caller) -> None:
+    status = {"status": {"phase": "Running"}}
+    assert (await as_node(api, "PATCH", f"{PODS}/mine/status", status, **MERGE))["status"]["phase"] == "Running"
+    assert "can only update pod status" in await refused(api, "PATCH", f"{PODS}/other/status", status, **MERGE)
+    labels = {"metadata": {"labels": {"x": "y"}}}
+    assert "cannot update labels" in await refused(api, "PATCH", f"{PODS}/mine/status", labels, **MERGE)
+    assert "can only delete pods" in await refused(api, "DELETE", f"{PODS}/other")
+    assert "no relationship found" in await refused(
+        api, "POST", f"{PODS}/other/eviction", {"metadata": {"name": "other"}}
+    )
+    assert (await as_node(api, "DELETE", f"{PODS}/mine"))["kind"] in ("Pod", "Status")
+
+
+async def test_a_node_makes_mirror_pods_only(api: Caller) -> None:
+    uid = (await api.get("/api/v1/nodes/n1"))["metadata"]["uid"]
+    owner = {"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": uid, "controller": True}
+    mirror: dict[str, Any] = {
+        "metadata": {
+            "name": "static-n1",
+            "annotations": {"kubernetes.io/config.mirror": "h"},
+            "ownerReferences": [owner],
+        },
+        "spec": {"containers": CONTAINERS, "nodeName": "n1"},
+    }
+    metadata, spec = mirror["metadata"], mirror["spec"]
+    for changed, why in (
+        ({**mirror, "metadata": {**metadata, "annotations": {}}}, "can only create mirror pods"),
+        ({**mirror, "spec": {**spec, "nodeName": "n2"}}, "spec.nodeName set to itself"),
+        ({**mirror, "metadata": {**metadata, "ownerReferences": []}}, "owner reference set to itself"),
+    ):
+        assert why in await refused(api, "POST", PODS, changed)
+    assert (await as_node(api, "POST", PODS, mirror))["metadata"]["name"] == "static-n1"
+
+
+async def test_a_node_gets_tokens_for_pods_that_run_on_it(api: Caller) -> None:
+    path = "/api/v1/namespaces/default/serviceaccounts/default/token"
+
+    async def asked(name: str, **changes: Any) -> dict[str, Any]:
+        uid = (await api.get(f"{PODS}/{name}"))["metadata"]["uid"]
+        reference = {"kind": "Pod", "apiVersion": "v1", "name": name, "uid": uid, **changes}
+        return {"spec": {"boundObjectRef": reference}}
+
+    assert "not bound to a pod" in await refused(api, "POST", path, {"spec": {}})
+    assert "without a uid" in await refused(api, "POST", path, await asked("mine", uid=""))
+    assert "on a different node" in await refused(api, "POST", path, await asked("other"))
+    assert (await as_node(api, "POST", path, await asked("mine")))["status"]["token"]
+
+
+async def test_a_nodes_lease_has_its_name(api: Caller) -> None:
+    path = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+    assert "same name as the requesting node" in await refused(api, "POST", path, {"metadata": {"name": "n2"}})
+    assert (await as_node(api, "POST", path, {"metadata": {"name": "n1"}}))["metadata"]["name"] == "n1"
+
+
+async def test_nobody_else_is_concerned(api: Caller) -> None:
+    await api.patch("/api/v1/nodes/n1", {"spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]}})
