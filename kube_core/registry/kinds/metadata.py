@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import orjson
+
 from kube_core.api.types import ResourceDescriptor
 from kube_core.meta import fields, names
 from kube_core.meta.documents import Document, MutableDocument
@@ -61,12 +63,20 @@ def validate_metadata_update(
 def drop_duplicate_owners(document: MutableDocument) -> Sequence[str]:
     """Remove owner references that are there twice, in place; the warnings that say so."""
     references: list[Mapping[str, Any]] = document["metadata"].get("ownerReferences") or []
-    kept = [each for position, each in enumerate(references) if each not in references[:position]]
-    if len(kept) == len(references):
+    if len(references) < 2:
         return ()
-    document["metadata"]["ownerReferences"] = kept
-    repeated = [str(each.get("uid")) for position, each in enumerate(references) if each in references[:position]]
-    return (_DUPLICATE_OWNERS + ", ".join(dict.fromkeys(repeated)),)
+    kept: dict[bytes, Mapping[str, Any]] = {}
+    repeated: dict[str, None] = {}
+    for each in references:
+        identity = orjson.dumps(each, option=orjson.OPT_SORT_KEYS)
+        if identity in kept:
+            repeated[str(each.get("uid"))] = None
+        else:
+            kept[identity] = each
+    if not repeated:
+        return ()
+    document["metadata"]["ownerReferences"] = list(kept.values())
+    return (_DUPLICATE_OWNERS + ", ".join(repeated),)
 
 
 def template_metadata(path: Path, metadata: Mapping[str, Any]) -> Errors:
@@ -177,7 +187,8 @@ def _rivals(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
 
 def _changes(new: Mapping[str, Any], old: Mapping[str, Any]) -> Errors:
     if old.get("deletionTimestamp"):
-        added = [each for each in new.get("finalizers") or () if each not in (old.get("finalizers") or ())]
+        known = set(old.get("finalizers") or ())
+        added = [each for each in new.get("finalizers") or () if each not in known]
         if added:
             shown = ", ".join(f'"{each}"' for each in sorted(added))
             yield fields.forbidden(
