@@ -106,7 +106,7 @@ class _Forwarding:
             return
         there = asyncio.create_task(_to_pod(data, connection))
         try:
-            while piece := await connection.receive():
+            while (piece := await connection.receive()) and not data.closed:
                 await data.send(piece)
             await data.close()
         except StatusError as problem:
