@@ -157,3 +157,30 @@ async def test_changes_are_undelivered_until_the_reader_that_waits_for_them_has_
     followed.drain()
     assert not bus.undelivered
     assert len(at_leisure.drain()) == 1
+
+
+async def test_many_readers_are_woken_a_few_in_each_turn_of_the_loop() -> None:
+    bus = Bus()
+    subscriptions = [bus.subscribe(PODS) for _ in range(1000)]
+    readers = [asyncio.create_task(subscription.wait()) for subscription in subscriptions]
+    await asyncio.sleep(0)
+    bus.publish(PODS, created(pod("p", 1)))
+    at_once = []
+    before = 0
+    while before < 1000:
+        await asyncio.sleep(0)
+        now = sum(reader.done() for reader in readers)
+        at_once.append(now - before)
+        before = now
+    assert max(at_once) < 200
+    assert all(len(subscription.drain()) == 1 for subscription in subscriptions)
+
+
+async def test_who_is_cut_off_is_told_without_reading() -> None:
+    bus = Bus()
+    told = []
+    subscription = bus.subscribe(PODS, limit=1)
+    subscription.on_overrun = lambda: told.append("cut off")
+    for revision in range(1, 4):
+        bus.publish(PODS, created(pod("p", revision)))
+    assert told == ["cut off"]

@@ -225,3 +225,20 @@ async def test_a_write_hands_its_document_over_instead_of_having_it_decoded(stor
     assert storage.cache._expected == {}
     compare = Compare(keys.store_key(PODS, key), stored.revision)
     assert (await storage.store.transact(Transaction([compare], []))).succeeded
+
+
+async def test_others_have_their_turns_while_the_cache_takes_up_very_many_changes(
+    storage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caches, "AT_ONCE", 10)
+    cache = storage.cache
+    applied: list[int] = []
+    cache.resource(PODS).followers.append(lambda change: applied.append(change.revision))
+    await asyncio.gather(*(put(storage, Key("a", f"p{number}")) for number in range(100)))
+    most, before = 0, len(applied)
+    while len(applied) < 100:
+        await asyncio.sleep(0)
+        most = max(most, len(applied) - before)
+        before = len(applied)
+    assert most <= 10
+    await cache.caught_up()
