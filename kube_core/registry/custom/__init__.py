@@ -5,6 +5,7 @@
     embedded.py      whole objects within: their metadata, and what they say they are
     defaulting.py    defaults filled in, nulls that may not be dropped
     validation.py    values checked, in upstream's words; formats.py and patterns.py: texts
+    counterparts.py  which old item a new one is compared with
     list_types.py    sets without doubles, maps with unique keys
     rules.py         rules in CEL
     descriptors.py   from a definition to what the server serves

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from kube_core.meta import fields
+from kube_core.meta.equality import same
 from kube_core.meta.fields import FieldError, Path
 from kube_core.registry.custom.structural import NOTHING, Structural
 
@@ -20,7 +21,7 @@ __all__ = ["duplicates"]
 
 def duplicates(value: Any, schema: Structural, path: Path, old: Any = NOTHING) -> Iterator[FieldError]:
     """Every item that is there a second time, at its index."""
-    if old is not NOTHING and value == old:
+    if old is not NOTHING and same(value, old):
         return
     if isinstance(value, Mapping):
         before = old if isinstance(old, Mapping) else {}

@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from kube_core.meta import fields
+from kube_core.meta.equality import same
 from kube_core.meta.fields import FieldError, Path
 from kube_core.meta.times import parse_time
 from kube_core.registry.cel.engine import CelError, Program, Unsupported, compile_expression
+from kube_core.registry.custom.counterparts import paired
 from kube_core.registry.custom.rule_types import type_problem
 from kube_core.registry.custom.structural import NOTHING, Structural
 from kube_core.registry.custom.validation import kind_name
@@ -64,14 +66,12 @@ def rule_errors(value: Any, schema: Structural, path: Path, old: Any = NOTHING) 
                 here = path.child(name) if name in schema.properties else path.key(name)
                 yield from rule_errors(member, below, here, before.get(name, NOTHING))
     elif isinstance(value, list) and schema.items is not None:
-        counterparts = _by_key(old, schema.map_keys) if schema.list_type == "map" and isinstance(old, list) else {}
-        for index, item in enumerate(value):
-            counterpart = counterparts.get(_key(item, schema.map_keys), NOTHING)
+        for index, item, counterpart in paired(value, old, schema):
             yield from rule_errors(item, schema.items, path.index(index), counterpart)
 
 
 def _judge_all(value: Any, schema: Structural, path: Path, old: Any) -> Errors:
-    unchanged = old is not NOTHING and old == value
+    unchanged = old is not NOTHING and same(old, value)
     variables: dict[str, Any] = {}
     for rule in schema.rules:
         transition, optional = _uses_old(rule["rule"]), bool(rule.get("optionalOldSelf"))
@@ -247,14 +247,6 @@ def _escaped(name: str) -> str:
     for character, escape in _ESCAPES.items():
         name = name.replace(character, escape)
     return name
-
-
-def _key(item: Any, keys: Sequence[str]) -> str:
-    return repr([item.get(key) for key in keys]) if isinstance(item, Mapping) else ""
-
-
-def _by_key(items: list[Any], keys: Sequence[str]) -> dict[str, Any]:
-    return {_key(item, keys): item for item in items}
 
 
 # -- definitions -------------------------------------------------------------------------------------------------------

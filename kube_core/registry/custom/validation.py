@@ -10,14 +10,15 @@ Which keys lists have is judged in `list_types.py`, what embedded resources are 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from kube_core.meta import fields
+from kube_core.meta.equality import same
 from kube_core.meta.fields import FieldError, Path
+from kube_core.registry.custom.counterparts import paired
 from kube_core.registry.custom.formats import is_of_format
 from kube_core.registry.custom.patterns import matches
 from kube_core.registry.custom.structural import NOTHING, Structural
@@ -73,7 +74,7 @@ class _Validation:
         return fields.type_invalid(self.at(name), value, f"{name} in body {rule}")
 
     def node(self, value: Any, schema: Structural, name: str, old: Any, skipped: Sequence[str] = ()) -> Errors:
-        if old is not NOTHING and old is not None and _same(value, old):
+        if old is not NOTHING and old is not None and same(value, old):
             return
         if value is None and schema.nullable:
             return
@@ -134,7 +135,7 @@ class _Validation:
 
     def _enumerated(self, value: Any, schema: Structural, name: str) -> Errors:
         allowed = schema.document.get("enum")
-        if allowed and not any(_same(value, each) for each in allowed):
+        if allowed and not any(same(value, each) for each in allowed):
             yield fields.not_supported(self.at(name), value, [_worded(each) for each in allowed])
 
     def _count(self, count: int, document: Mapping[str, Any], name: str, what: str, word: str) -> Errors:
@@ -160,9 +161,7 @@ class _Validation:
                 yield from self.node(below, found, _under(name, member), before.get(member, NOTHING))
 
     def _items(self, value: list[Any], schema: Structural, items: Structural, name: str, old: Any) -> Errors:
-        before = _by_key(old, schema.map_keys) if schema.list_type == "map" and isinstance(old, list) else {}
-        for index, item in enumerate(value):
-            counterpart = before.get(_key(item, schema.map_keys), NOTHING) if before else NOTHING
+        for index, item, counterpart in paired(value, old, schema):
             yield from self.node(item, items, f"{name}[{index}]", counterpart)
 
     def _combinations(self, value: Any, schema: Structural, name: str) -> Errors:
@@ -226,24 +225,3 @@ def _worded(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return "<nil>" if value is None else str(value)
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Equality of JSON values, in which true is not 1."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(_same(value, other[name]) for name, value in one.items())
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other, strict=True))
-    if isinstance(one, float) and isinstance(other, float) and math.isnan(one):
-        return math.isnan(other)
-    return bool(one == other)
-
-
-def _key(item: Any, keys: Sequence[str]) -> str:
-    return repr([item.get(key) for key in keys]) if isinstance(item, Mapping) else ""
-
-
-def _by_key(items: list[Any], keys: Sequence[str]) -> dict[str, Any]:
-    return {_key(item, keys): item for item in items}

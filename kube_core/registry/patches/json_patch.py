@@ -22,6 +22,7 @@ import orjson
 
 from kube_core.meta import status
 from kube_core.meta.documents import thaw
+from kube_core.meta.equality import same
 
 __all__ = ["apply", "check", "unknown_members"]
 
@@ -191,19 +192,8 @@ def _copy(root: _Root, operation: Mapping[str, Any]) -> None:
 def _test(root: _Root, operation: Mapping[str, Any]) -> None:
     path = _text(operation, "path")
     actual = _get(*root.find(path)) if path else root.value
-    if not _same(actual, operation.get("value")):
+    if not same(actual, operation.get("value")):
         raise _NotApplicable
-
-
-def _same(left: Any, right: Any) -> bool:
-    """Equality of JSON values: true is not 1, and 1 is 1.0."""
-    if isinstance(left, bool) or isinstance(right, bool):
-        return left is right
-    if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(_same(value, right[key]) for key, value in left.items())
-    if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(_same, left, right))
-    return bool(left == right)
 
 
 _OPERATIONS = {"add": _add, "remove": _remove, "replace": _replace, "move": _move, "copy": _copy, "test": _test}
