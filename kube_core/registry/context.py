@@ -5,7 +5,7 @@ The chain itself lives above, in `kube_core.admission`; the registry knows only 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import attrs
@@ -13,15 +13,35 @@ import attrs
 from kube_core.abc.transport import User
 from kube_core.api.types import ResourceType
 from kube_core.meta.documents import Document, Key, MutableDocument
+from kube_core.meta.gvk import GroupVersionKind
 
-__all__ = ["Admission", "Attributes", "Context", "DeleteOptions", "Operation", "WriteOptions"]
+__all__ = ["Admission", "Attributes", "Context", "DeleteOptions", "Operation", "Shapes", "WriteOptions"]
 
 Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
 
 
+class Shapes(Protocol):
+    """What admission may ask of the resource that is written: its other forms, and what a changed object becomes."""
+
+    @property
+    def type(self) -> ResourceType: ...
+
+    def kind_of(self, subresource: str) -> GroupVersionKind:
+        """The kind that a subresource speaks; with "" the resource's own."""
+
+    def equivalents(self) -> Sequence[ResourceType]:
+        """The other versions and groups under which the same objects are served."""
+
+    async def converted(self, document: Document, to: ResourceType) -> MutableDocument:
+        """An object in another of its forms; a new document. Raises StatusErrors."""
+
+    def completed(self, document: Document) -> MutableDocument:
+        """A changed object as it would have been read: typed, and with its defaults. Raises `DecodingError`."""
+
+
 @attrs.define
 class Attributes:
-    """One write, as admission sees it. `object` may be changed by `mutate`, and by nobody afterwards."""
+    """One write, as admission sees it. `mutate` may change or replace `object`, and nobody may afterwards."""
 
     operation: Operation
     resource: ResourceType
@@ -35,6 +55,20 @@ class Attributes:
     warnings: list[str] = attrs.field(factory=list)
     #: What plugins note in the audit log, by `name/key`.
     annotations: dict[str, str] = attrs.field(factory=dict)
+    #: The resource that is written; None where it is none (the options of a `CONNECT`).
+    shapes: Shapes | None = None
+    #: Set by a plugin of `mutate` that changed what earlier ones have seen: all are then called once more.
+    reinvoke: bool = False
+    #: This is that second time.
+    reinvoking: bool = False
+    #: What plugins remember from the first time to the second, by their names.
+    memory: dict[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the request; for a Namespace it is its own."""
+        is_namespace = self.resource.group == "" and self.resource.plural == "namespaces"
+        return self.key.name if is_namespace else self.key.namespace
 
 
 class Admission(Protocol):
@@ -56,6 +90,8 @@ class WriteOptions:
     field_validation: Literal["Strict", "Warn", "Ignore"] = "Warn"
     #: Of server-side apply only; None where the request did not say.
     force: bool | None = None
+    #: The options as the client sent them, by their names in `CreateOptions` and the others.
+    sent: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -68,6 +104,8 @@ class DeleteOptions:
     uid: str | None = None
     resource_version: str | None = None
     dry_run: bool = False
+    #: The options as the client sent them.
+    sent: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 @attrs.define
@@ -94,7 +132,8 @@ class Context:
         old: Document | None = None,
         *,
         subresource: str = "",
-        dry_run: bool = False,
+        options: WriteOptions | DeleteOptions,
+        shapes: Shapes | None = None,
     ) -> Attributes:
         return Attributes(
             operation,
@@ -104,8 +143,9 @@ class Context:
             self.user,
             document,
             old,
-            {},
-            dry_run,
+            options.sent,
+            options.dry_run,
             self.warnings,
             self.annotations,
+            shapes,
         )

@@ -7,12 +7,12 @@ is kept in the form that it was written in, and compared in that form.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from kube_core._kit.clock import Clock
 from kube_core._kit.random import Random
 from kube_core.api.schemas import Schema, builtin
-from kube_core.api.types import ResourceDescriptor
+from kube_core.api.types import ResourceDescriptor, ResourceType
 from kube_core.bus.changes import Stored, encode
 from kube_core.meta.documents import Document, Key, MutableDocument, thaw
 from kube_core.registry.apply import FieldManager
@@ -59,6 +59,7 @@ class FormRegistry(Registry):
         super().__init__(descriptor, make_strategy, objects, schema=schema, owners=owners, clock=clock, random=random)
         self.converts = stored is not descriptor
         self._stored = stored
+        self._forms = forms
         self._shown: dict[Key, tuple[Stored, Stored]] = {}
 
     def shown(self, stored: Stored) -> Stored:
@@ -74,5 +75,11 @@ class FormRegistry(Registry):
         self._shown[stored.key] = stored, shown
         return shown
 
-    def stored_form(self, document: MutableDocument) -> MutableDocument:
+    async def stored_form(self, document: MutableDocument) -> MutableDocument:
         return thaw(convert(document, self._stored)) if self.converts else document
+
+    def equivalents(self) -> Sequence[ResourceType]:
+        return [each.type for each in self._forms.values() if each.type != self.type]
+
+    async def converted(self, document: Document, to: ResourceType) -> MutableDocument:
+        return thaw(convert(document, self._forms[to.api_version]))

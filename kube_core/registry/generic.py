@@ -21,12 +21,12 @@ import attrs
 from kube_core._kit.clock import Clock
 from kube_core._kit.random import Random
 from kube_core.api.schemas import Schema
-from kube_core.api.types import ResourceDescriptor
+from kube_core.api.types import ResourceDescriptor, ResourceType
 from kube_core.bus.changes import Stored, encode
 from kube_core.meta import fields as field
 from kube_core.meta.documents import Document, Key, MutableDocument, thaw
 from kube_core.meta.fields import FieldError, Path
-from kube_core.meta.gvk import GroupKind, GroupResource
+from kube_core.meta.gvk import GroupKind, GroupResource, GroupVersionKind
 from kube_core.meta.status import (
     AlreadyExists,
     BadRequest,
@@ -40,7 +40,7 @@ from kube_core.meta.status import (
 )
 from kube_core.meta.times import format_time
 from kube_core.registry import decoding, deletion
-from kube_core.registry.context import Context, DeleteOptions, WriteOptions
+from kube_core.registry.context import Attributes, Context, DeleteOptions, WriteOptions
 from kube_core.registry.decoding import FieldValidation
 from kube_core.registry.kinds.metadata import drop_duplicate_owners, validate_metadata, validate_metadata_update
 from kube_core.registry.strategy import Strategy
@@ -95,6 +95,8 @@ class Update:
     uid: str = ""
     #: An object that does not exist is created (server-side apply; PUT where the kind allows it).
     may_create: bool = False
+    #: Admission sees it. A subresource that is created (a Binding) is admitted as what it is, not as what it does.
+    admitted: bool = True
 
 
 class Registry:
@@ -125,6 +127,10 @@ class Registry:
         self.is_custom = False
         #: `shown` may give another object than the one that is stored.
         self.converts = False
+        #: Showing an object may take the answer of a webhook: then only `present` and `present_all` show it.
+        self.asks = False
+        #: Seconds after its last write when an object goes by itself (Events); 0: never.
+        self.lifetime = 0.0
         #: The text of the warning that every request gets, "" for none.
         self.deprecation = ""
         self.resource = descriptor.type.group_resource
@@ -153,9 +159,36 @@ class Registry:
         """An object as this version shows it; nearly always as it is stored."""
         return stored
 
-    def stored_form(self, document: MutableDocument) -> MutableDocument:
+    async def present(self, stored: Stored) -> Stored:
+        """An object as this version shows it, where that may take a webhook's answer. Raises StatusErrors."""
+        return self.shown(stored)
+
+    async def present_all(self, items: Sequence[Stored]) -> Sequence[Stored]:
+        """The same for many at once."""
+        return [self.shown(stored) for stored in items] if self.converts else items
+
+    async def stored_form(self, document: MutableDocument) -> MutableDocument:
         """An object of this version as it is to be stored. It may be the same document."""
         return document
+
+    def kind_of(self, subresource: str) -> GroupVersionKind:
+        """The kind that a subresource speaks; with "" the resource's own."""
+        declared = self.descriptor.subresource(subresource) if subresource else None
+        return declared.kind if declared is not None else self.type.gvk
+
+    def equivalents(self) -> Sequence[ResourceType]:
+        """The other versions and groups under which the same objects are served."""
+        return ()
+
+    async def converted(self, document: Document, to: ResourceType) -> MutableDocument:
+        """An object in another of its forms; a new document. Raises StatusErrors."""
+        raise NotImplementedError
+
+    def completed(self, document: Document) -> MutableDocument:
+        """A changed object as it would have been read: typed, and with its defaults. Raises `DecodingError`."""
+        completed = self.read(document)[0]
+        self.strategy.default(completed)
+        return completed
 
     # -- reads -------------------------------------------------------------------------------------------------------
 
@@ -165,7 +198,7 @@ class Registry:
         stored = self.cache.get(key)
         if stored is None:
             raise not_found(self.resource, key.name)
-        return self.shown(stored)
+        return await self.present(stored)
 
     # -- create ------------------------------------------------------------------------------------------------------
 
@@ -182,9 +215,18 @@ class Registry:
         if not owned:
             self.owners.update(None, document, manager=options.field_manager, subresource="", now=self.clock.now())
         attributes = context.attributes(
-            "CREATE", self.type, Key(key.namespace, metadata.get("name") or ""), document, dry_run=options.dry_run
+            "CREATE",
+            self.type,
+            Key(key.namespace, metadata.get("name") or ""),
+            document,
+            options=options,
+            shapes=self,
         )
         await context.admission.mutate(attributes)
+        if attributes.object is not None and attributes.object is not document:
+            document = attributes.object
+            self._check_scope(document, key)
+            metadata = document["metadata"]
         generate = "" if metadata.get("name") else metadata.get("generateName") or ""
         for attempt in range(_GENERATE_TRIES):
             if generate:
@@ -215,7 +257,7 @@ class Registry:
                 raise invalid(self.strategy.group_kind, key.name, errors)
             context.warn(*self.strategy.warnings(document))
             await context.admission.validate(
-                context.attributes("CREATE", self.type, key, document, dry_run=options.dry_run)
+                context.attributes("CREATE", self.type, key, document, options=options, shapes=self)
             )
             return await self._insert(key, document, options)
         except BaseException:
@@ -230,11 +272,21 @@ class Registry:
                 raise self._exists(current)
             return Stored(key, 0, encode(document), document)
         try:
-            return self.shown(await self.objects.create(self.stored_as, key, self.stored_form(document)))
+            return await self.present(await self._store(key, document))
         except Superseded as race:
             if race.current is None:
                 raise conflict(self.resource, key.name, STALE) from None
             raise self._exists(race.current) from None
+
+    async def _store(self, key: Key, document: MutableDocument) -> Stored:
+        stored = await self.stored_form(document)
+        return await self.objects.create(self.stored_as, key, stored, lifetime=self.lifetime)
+
+    async def _store_over(self, current: Stored, document: MutableDocument) -> Stored:
+        """`document` is in its stored form."""
+        return await self.objects.replace(
+            self.stored_as, current.key, document, current.revision, lifetime=self.lifetime
+        )
 
     def _exists(self, current: Stored) -> AlreadyExists:
         error = already_exists(self.resource, current.key.name)
@@ -274,7 +326,7 @@ class Registry:
         for _ in range(_LOST_RACES):
             if current is None and not update.may_create:
                 raise not_found(self.resource, key.name)
-            document = await transform(self.shown(current).document if current is not None else None)
+            document = await transform((await self.present(current)).document if current is not None else None)
             if current is None:
                 if update.uid:
                     raise conflict(self.resource, key.name, self._uid_mismatch(update.uid, ""))
@@ -289,7 +341,7 @@ class Registry:
         raise conflict(self.resource, key.name, STALE)
 
     async def _replace(self, context: Context, current: Stored, document: MutableDocument, update: Update) -> Stored:
-        old, key, options = self.shown(current).document, current.key, update.options
+        old, key, options = (await self.present(current)).document, current.key, update.options
         self._check_scope(document, key)
         metadata, old_metadata = document["metadata"], old["metadata"]
         if update.uid and update.uid != old_metadata["uid"]:
@@ -306,9 +358,14 @@ class Registry:
                 now=self.clock.now(),
             )
         attributes = context.attributes(
-            "UPDATE", self.type, key, document, old, subresource=update.subresource, dry_run=options.dry_run
+            "UPDATE", self.type, key, document, old, subresource=update.subresource, options=options, shapes=self
         )
-        await context.admission.mutate(attributes)
+        admission = context.admission if update.admitted else _NOBODY
+        await admission.mutate(attributes)
+        if attributes.object is not None and attributes.object is not document:
+            document = attributes.object
+            self._check_scope(document, key)
+            self._keep_system_metadata(document["metadata"], old_metadata)
         context.warn(*drop_duplicate_owners(document))
         self._prepare(document, old, update.subresource)
         release = _nothing if update.subresource else self._allocate(document, old, options)
@@ -321,7 +378,7 @@ class Registry:
                 raise invalid(self.strategy.group_kind, key.name, errors)
             if not update.subresource:
                 context.warn(*self.strategy.warnings(document, old))
-            await context.admission.validate(attributes)
+            await admission.validate(attributes)
             return await self._write(current, document, options)
         except BaseException:
             release()
@@ -351,13 +408,13 @@ class Registry:
                 self._released(current.document)
                 return Stored(current.key, revision, encode(document), document)
             return Stored(current.key, current.revision, encode(document), document)
-        document = self.stored_form(document)
+        document = await self.stored_form(document)
         stale = self.objects.is_stale(self.stored_as, current.key)
         if unchanged(document, current.document) and not stale:
-            return self.shown(current)
+            return await self.present(current)
         if options.dry_run:
-            return self.shown(Stored(current.key, current.revision, encode(document), document))
-        return self.shown(await self.objects.replace(self.stored_as, current.key, document, current.revision))
+            return await self.present(Stored(current.key, current.revision, encode(document), document))
+        return await self.present(await self._store_over(current, document))
 
     def _check_revision(self, text: str, current: Stored) -> None:
         if not text or text == "0":
@@ -406,8 +463,8 @@ class Registry:
             if current is None:
                 raise not_found(self.resource, key.name)
             self._check_preconditions(current, options)
-            old = self.shown(current).document
-            attributes = context.attributes("DELETE", self.type, key, None, old, dry_run=options.dry_run)
+            old = (await self.present(current)).document
+            attributes = context.attributes("DELETE", self.type, key, None, old, options=options, shapes=self)
             await context.admission.mutate(attributes)
             await context.admission.validate(attributes)
             policy_given = options.propagation is not None or options.orphan_dependents is not None
@@ -423,14 +480,14 @@ class Registry:
         plan.document["metadata"].pop("resourceVersion", None)
         if options.dry_run or not (plan.remove or plan.changed):
             if not plan.changed:
-                return self.shown(current)
+                return await self.present(current)
             return Stored(current.key, current.revision, encode(plan.document), plan.document)
         if plan.remove:
             revision = await self.objects.delete(self.stored_as, current.key, current.revision)
             self._released(current.document)
             return Stored(current.key, revision, encode(plan.document), plan.document)
-        document = self.stored_form(plan.document)
-        return self.shown(await self.objects.replace(self.stored_as, current.key, document, current.revision))
+        document = await self.stored_form(plan.document)
+        return await self.present(await self._store_over(current, document))
 
     def _check_preconditions(self, current: Stored, options: DeleteOptions) -> None:
         uid = current.metadata["uid"]
@@ -465,6 +522,17 @@ class Registry:
 
     def refuse(self, name: str, why: str) -> Forbidden:
         return Forbidden(f'{self.resource} "{name}" is forbidden: {why}', details={"name": name})
+
+
+class _Nobody:
+    """The admission of what was admitted before."""
+
+    async def mutate(self, attributes: Attributes) -> None: ...
+
+    async def validate(self, attributes: Attributes) -> None: ...
+
+
+_NOBODY = _Nobody()
 
 
 def _nothing() -> None:

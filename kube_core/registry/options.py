@@ -132,6 +132,7 @@ def write_options(request: Request, kind: Literal["CreateOptions", "UpdateOption
         field_manager=manager or _default_manager(request),
         field_validation=validation or "Warn",  # type: ignore[arg-type]
         force=flag(_first(query, "force")) if "force" in query else None,
+        sent=_sent(query),
     )
 
 
@@ -165,6 +166,7 @@ def delete_options(request: Request, body: Any) -> DeleteOptions:
         uid=preconditions.get("uid"),
         resource_version=preconditions.get("resourceVersion"),
         dry_run=dry_run,
+        sent={name: value for name, value in source.items() if name not in ("kind", "apiVersion")},
     )
 
 
@@ -292,6 +294,15 @@ def _number(query: Mapping[str, list[str]], name: str) -> int | None:
 def _first(query: Mapping[str, list[str]], name: str) -> str:
     values = query.get(name)
     return values[0] if values else ""
+
+
+def _sent(query: Mapping[str, list[str]]) -> Mapping[str, Any]:
+    """Write options as a document; `force` is of patches alone, which admission never sees as such."""
+    sent: dict[str, Any] = {"dryRun": query["dryRun"]} if query.get("dryRun") else {}
+    for name in ("fieldManager", "fieldValidation"):
+        if value := _first(query, name):
+            sent[name] = value
+    return sent
 
 
 def _grouped(query: Sequence[tuple[str, str]]) -> dict[str, list[str]]:

@@ -31,6 +31,7 @@ from kube_core.registry.catalogue import Catalogue
 from kube_core.registry.context import Context, DeleteOptions, WriteOptions
 from kube_core.registry.generic import Registry, Update
 from kube_core.registry.kinds.definitions.conditions import CLEANUP, set_condition
+from kube_core.registry.webhooks import WebhookCaller
 from kube_core.storage.objects import ObjectStore
 
 if TYPE_CHECKING:
@@ -49,12 +50,22 @@ _STATUS = Update(WriteOptions(field_manager="kube-apiserver", field_validation="
 class Definitions:
     """The loop of one server."""
 
-    def __init__(self, catalogue: Catalogue, objects: ObjectStore, bus: Bus, *, clock: Clock, random: Random) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        objects: ObjectStore,
+        bus: Bus,
+        *,
+        clock: Clock,
+        random: Random,
+        webhooks: WebhookCaller | None = None,
+    ) -> None:
         self._catalogue = catalogue
         self._objects = objects
         self._bus = bus
         self._clock = clock
         self._random = random
+        self._webhooks = webhooks
         #: What is served, by the definition's name.
         self._served: dict[str, list[Served]] = {}
         self._finalizing: dict[str, asyncio.Task[None]] = {}
@@ -127,7 +138,6 @@ class Definitions:
     def _serve(self, definition: Document) -> None:
         # A server without definitions, as most are that start for a test, need not wait for these imports.
         from kube_core.registry.custom.descriptors import served_versions
-        from kube_core.registry.custom.registry import CustomRegistry
 
         name, wanted = name_of(definition), served_versions(definition)
         present = self._served.get(name, [])
@@ -137,13 +147,18 @@ class Definitions:
         for served in present:
             if served.descriptor.type not in kept:
                 self._catalogue.remove(served.descriptor.type)
-        self._catalogue.serve(
-            [CustomRegistry(each, self._objects, self._bus, clock=self._clock, random=self._random) for each in wanted]
-        )
+        self._catalogue.serve([self._registry(each) for each in wanted])
         self._served[name] = wanted
         if present and [served.version for served in present] != [served.version for served in wanted]:
             # Watches go on by the schema with which they began: end them, so that their clients begin anew.
             self._bus.forget(present[0].descriptor.type.group_resource)
+
+    def _registry(self, served: Served) -> Registry:
+        from kube_core.registry.custom.registry import CustomRegistry
+
+        return CustomRegistry(
+            served, self._objects, self._bus, clock=self._clock, random=self._random, webhooks=self._webhooks
+        )
 
     def _withdraw(self, name: str) -> None:
         present = self._served.pop(name, [])
@@ -172,7 +187,9 @@ class Definitions:
                 if len(self._objects.cache.resource(served[0].descriptor.type.group_resource)):
                     await self._say(name, "True", "InstanceDeletionInProgress",
                                     "CustomResource deletion is in progress")  # fmt: skip
-                await self._delete_objects(served[0])
+                # In the version in which they are stored nothing has to be converted, by a webhook that may be gone.
+                stored = (each for each in served if each.version.api_version == each.storage_api_version)
+                await self._delete_objects(next(stored, served[0]))
 
             def let_go(document: MutableDocument) -> None:
                 set_condition(document, "Terminating", "False", "InstanceDeletionCompleted", "removed all instances",

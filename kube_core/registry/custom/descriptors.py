@@ -66,10 +66,12 @@ class Served:
     selectable: tuple[str, ...] = ()
     #: The text of the warning that every request gets; "" where the version is not deprecated.
     deprecation: str = ""
+    #: The other versions that are served, by their names.
+    siblings: tuple[str, ...] = ()
     #: The definition is going away: nothing new may be made.
     terminating: bool = False
-    #: Conversion by a webhook rather than by a changed apiVersion.
-    webhook: bool = False
+    #: The `spec.conversion.webhook` that converts; None where a changed apiVersion is all there is to it.
+    webhook: Document | None = attrs.field(default=None, hash=False)
 
     @property
     def storage_api_version(self) -> str:
@@ -84,6 +86,7 @@ def storage_version(definition: Document) -> str:
 def served_versions(definition: Document) -> list[Served]:
     """What an established definition serves."""
     spec = definition["spec"]
+    conversion = spec.get("conversion") or {}
     group, names = spec["group"], (definition.get("status") or {}).get("acceptedNames") or spec["names"]
     versions = {
         f"{group}/{each['name']}": Version(f"{group}/{each['name']}", _schema(each)) for each in spec["versions"]
@@ -96,8 +99,9 @@ def served_versions(definition: Document) -> list[Served]:
             _scale(each),
             tuple(field["jsonPath"] for field in each.get("selectableFields") or ()),
             _deprecation(spec, names, each),
+            tuple(other["name"] for other in spec["versions"] if other.get("served") and other is not each),
             "deletionTimestamp" in definition["metadata"],
-            (spec.get("conversion") or {}).get("strategy") == "Webhook",
+            conversion.get("webhook") if conversion.get("strategy") == "Webhook" else None,
         )
         for each in spec["versions"]
         if each.get("served")

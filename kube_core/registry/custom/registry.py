@@ -2,8 +2,8 @@
 
 The generic registry, with three things of its own: what clients send is pruned by the version's schema; what is stored
 in another version, or was stored before the schema was changed, is shown in this one; and what is written is stored in
-the storage version. Conversion changes the apiVersion and nothing else (strategy `None`); where a webhook is to
-convert, an object of another version is refused with a clear error.
+the storage version. Conversion changes the apiVersion and nothing else (strategy `None`), or is done by a webhook
+(`conversion`): once for each revision of an object, and in one request for all objects of a list.
 
 Defaults of reading are those of the version that an object was stored in, as upstream documents under "Defaulting".
 """
@@ -14,21 +14,26 @@ import functools
 from collections.abc import Sequence
 from typing import Final
 
+import attrs
+
 from kube_core._kit.clock import Clock
 from kube_core._kit.random import Random
 from kube_core.api.schemas import Schema
+from kube_core.api.types import ResourceType
 from kube_core.bus.bus import Bus
 from kube_core.bus.changes import Stored, encode
 from kube_core.meta.documents import Document, Key, MutableDocument, name_of, thaw
-from kube_core.meta.status import InternalError, forbidden
+from kube_core.meta.status import forbidden
 from kube_core.registry.apply import FieldManager
 from kube_core.registry.context import Context, WriteOptions
 from kube_core.registry.custom import defaulting, embedded
+from kube_core.registry.custom.conversion import ConversionWebhook
 from kube_core.registry.custom.descriptors import Served, Version
 from kube_core.registry.custom.pruning import prune
 from kube_core.registry.custom.strategy import CustomStrategy
 from kube_core.registry.decoding import DecodingError, FieldValidation
 from kube_core.registry.generic import Registry
+from kube_core.registry.webhooks import WebhookCaller
 from kube_core.storage.objects import ObjectStore
 
 __all__ = ["CustomRegistry"]
@@ -39,7 +44,16 @@ _TERMINATING: Final = "create not allowed while custom resource definition is te
 class CustomRegistry(Registry):
     """One version. Made anew whenever its definition changes."""
 
-    def __init__(self, served: Served, objects: ObjectStore, bus: Bus, *, clock: Clock, random: Random) -> None:
+    def __init__(
+        self,
+        served: Served,
+        objects: ObjectStore,
+        bus: Bus,
+        *,
+        clock: Clock,
+        random: Random,
+        webhooks: WebhookCaller | None = None,
+    ) -> None:
         self.served = served
         descriptor = served.descriptor
 
@@ -55,6 +69,10 @@ class CustomRegistry(Registry):
         self._since = objects.cache.revision
         self._one_form = len(served.versions) == 1
         self._shown: dict[Key, tuple[Stored, Stored]] = {}
+        self._webhook: ConversionWebhook | None = None
+        if served.webhook is not None and webhooks is not None:
+            self._webhook = ConversionWebhook(served.webhook, descriptor.type.kind, webhooks, random)
+            self.asks = True
 
     async def create(
         self, context: Context, key: Key, document: MutableDocument, options: WriteOptions, *, owned: bool = False
@@ -81,38 +99,76 @@ class CustomRegistry(Registry):
         return pruned, () if mode == "Ignore" else unknown
 
     def shown(self, stored: Stored) -> Stored:
+        """What needs a webhook is shown by `present` alone: here it is as it is stored."""
         if self._one_form and stored.revision > self._since:
             return stored
         known = self._shown.get(stored.key)
         if known is not None and known[0] is stored:
             return known[1]
-        shown = self._converted(stored)
+        if self._asks(stored):
+            return stored
+        return self._remember(stored, self._converted(stored))
+
+    async def present(self, stored: Stored) -> Stored:
+        return (await self.present_all([stored]))[0] if self._webhook is not None else self.shown(stored)
+
+    async def present_all(self, items: Sequence[Stored]) -> Sequence[Stored]:
+        if self._webhook is None:
+            return [self.shown(stored) for stored in items]
+        shown = [self.shown(stored) for stored in items]
+        waiting = [at for at, each in enumerate(shown) if each is items[at] and self._asks(each)]
+        # An object may have been written in any version: all of one are converted together.
+        for written in {items[at].document["apiVersion"]: None for at in waiting}:
+            places = [at for at in waiting if items[at].document["apiVersion"] == written]
+            before = [self._as_stored(items[at], written) for at in places]
+            after = await self._webhook.convert(before, self.type.api_version)
+            for at, document in zip(places, after, strict=True):
+                shown[at] = self._remember(items[at], _made(items[at], prune(document, self.served.version.tree, [])))
+        return shown
+
+    async def stored_form(self, document: MutableDocument) -> MutableDocument:
+        return await self._in_version(document, self.served.storage_api_version)
+
+    # -- other versions ----------------------------------------------------------------------------------------------
+
+    def equivalents(self) -> Sequence[ResourceType]:
+        return [attrs.evolve(self.type, version=each) for each in self.served.siblings]
+
+    async def converted(self, document: Document, to: ResourceType) -> MutableDocument:
+        return await self._in_version({**document}, to.api_version)
+
+    async def _in_version(self, document: MutableDocument, wanted: str) -> MutableDocument:
+        if document["apiVersion"] == wanted:
+            return document
+        if self._webhook is None:
+            return {**document, "apiVersion": wanted}
+        converted = (await self._webhook.convert([document], wanted))[0]
+        pruned: MutableDocument = prune(converted, self.served.versions[wanted].tree, [])
+        return pruned
+
+    def _asks(self, stored: Stored) -> bool:
+        """Whether only a webhook can make of an object what this version shows."""
+        return self._webhook is not None and stored.document["apiVersion"] != self.type.api_version
+
+    def _remember(self, stored: Stored, shown: Stored) -> Stored:
         if len(self._shown) > 2 * len(self.cache) + 100:
             self._shown.clear()
         self._shown[stored.key] = stored, shown
         return shown
 
-    def stored_form(self, document: MutableDocument) -> MutableDocument:
-        wanted = self.served.storage_api_version
-        if document["apiVersion"] != wanted:
-            self._check_conversion(document["apiVersion"], wanted)
-            document = {**document, "apiVersion": wanted}
-        return document
-
     def _converted(self, stored: Stored) -> Stored:
-        document: MutableDocument = thaw(stored.document)
-        written = document["apiVersion"]
-        wanted = self.type.api_version
-        version = self.served.versions.get(written)
-        if version is not None:
-            document = self._completed(document, version)
-        if written != wanted:
-            self._check_conversion(written, wanted)
-            document["apiVersion"] = wanted
+        written = stored.document["apiVersion"]
+        document = self._as_stored(stored, written)
+        if written != self.type.api_version:
+            document["apiVersion"] = self.type.api_version
             document = prune(document, self.served.version.tree, [])
-        if document == stored.document:
-            return stored
-        return Stored(stored.key, stored.revision, encode(document), document)
+        return _made(stored, document)
+
+    def _as_stored(self, stored: Stored, written: str) -> MutableDocument:
+        """An object in the version that it was written in, completed by that version's schema."""
+        document: MutableDocument = thaw(stored.document)
+        version = self.served.versions.get(written)
+        return document if version is None else self._completed(document, version)
 
     @staticmethod
     def _completed(document: MutableDocument, version: Version) -> MutableDocument:
@@ -121,12 +177,12 @@ class CustomRegistry(Registry):
         defaulting.drop_nulls(pruned, version.tree)
         return pruned
 
-    def _check_conversion(self, written: str, wanted: str) -> None:
-        if self.served.webhook:
-            raise InternalError(
-                f"conversion webhook for {self.served.storage_api_version}, Kind={self.type.kind} failed: this server "
-                f"does not call conversion webhooks yet, so {written} cannot become {wanted}"
-            )
+
+def _made(stored: Stored, document: MutableDocument) -> Stored:
+    """An object in another form, at the same revision; the same one where it has this form."""
+    if document == stored.document:
+        return stored
+    return Stored(stored.key, stored.revision, encode(document), document)
 
 
 class _Owners:

@@ -26,6 +26,8 @@ from kube_plugins.admission.runtime_class import RuntimeClass
 from kube_plugins.admission.service_account import ServiceAccount
 from kube_plugins.admission.storage_protection import StorageObjectInUseProtection
 from kube_plugins.admission.taint_nodes import TaintNodesByCondition
+from kube_plugins.admission.webhooks.mutating import MutatingAdmissionWebhook
+from kube_plugins.admission.webhooks.validating import ValidatingAdmissionWebhook
 
 __all__ = ["kube_core_admission"]
 
@@ -47,6 +49,8 @@ _PLUGINS = (
     ClusterTrustBundleAttest,
     CertificateSubjectRestriction,
     DefaultIngressClass,
+    MutatingAdmissionWebhook,
+    ValidatingAdmissionWebhook,
     ResourceQuota,
 )
 

@@ -1,0 +1,86 @@
+"""The `AdmissionRequest`: a write as webhooks are told of it, and as the expressions of policies see it.
+
+Upstream's fields (documented under "Webhook request and response"). `kind`, `resource` and `subResource` are those by
+which a rule matched, `request…` those of the request itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from kube_core.abc.transport import User
+from kube_core.api.types import ResourceType
+from kube_core.meta.documents import Document, thaw
+from kube_core.meta.gvk import GroupVersionKind, GroupVersionResource
+from kube_core.registry.context import Attributes
+
+__all__ = ["admission_request"]
+
+_OPTIONS: Final = {"CREATE": "CreateOptions", "UPDATE": "UpdateOptions", "DELETE": "DeleteOptions"}
+
+
+def admission_request(
+    attributes: Attributes,
+    shown_as: ResourceType,
+    *,
+    uid: str,
+    document: Document | None,
+    old: Document | None,
+) -> dict[str, Any]:
+    """`document` and `old` are the objects in the form of `shown_as`, the resource by which a rule matched."""
+    request: dict[str, Any] = {"uid": uid}
+    request["kind"] = _kind(_kind_of(attributes, shown_as))
+    request["resource"] = _resource(shown_as.gvr)
+    if attributes.subresource:
+        request["subResource"] = attributes.subresource
+    request["requestKind"] = _kind(_kind_of(attributes, attributes.resource))
+    request["requestResource"] = _resource(attributes.resource.gvr)
+    if attributes.subresource:
+        request["requestSubResource"] = attributes.subresource
+    if attributes.key.name:
+        request["name"] = attributes.key.name
+    if attributes.namespace:
+        request["namespace"] = attributes.namespace
+    request["operation"] = attributes.operation
+    request["userInfo"] = _user(attributes.user)
+    request["object"] = thaw(document) if document is not None else None
+    request["oldObject"] = thaw(old) if old is not None else None
+    request["dryRun"] = attributes.dry_run
+    kind = _OPTIONS.get(attributes.operation)
+    request["options"] = (
+        {"kind": kind, "apiVersion": "meta.k8s.io/v1", **thaw(attributes.options)} if kind is not None else None
+    )
+    return request
+
+
+def _kind_of(attributes: Attributes, resource: ResourceType) -> GroupVersionKind:
+    """The kind that is sent: a subresource may speak another than its resource."""
+    if attributes.shapes is not None and attributes.subresource:
+        kind = attributes.shapes.kind_of(attributes.subresource)
+        # The whole object is written through `status`: in the version that is shown.
+        return resource.gvk if kind == attributes.resource.gvk else kind
+    document = attributes.object
+    if attributes.operation == "CONNECT" and document is not None:
+        return GroupVersionKind("", str(document.get("apiVersion")), str(document.get("kind")))
+    return resource.gvk
+
+
+def _kind(kind: GroupVersionKind) -> dict[str, str]:
+    return {"group": kind.group, "version": kind.version, "kind": kind.kind}
+
+
+def _resource(resource: GroupVersionResource) -> dict[str, str]:
+    return {"group": resource.group, "version": resource.version, "resource": resource.resource}
+
+
+def _user(user: User) -> dict[str, Any]:
+    info: dict[str, Any] = {}
+    if user.name:
+        info["username"] = user.name
+    if user.uid:
+        info["uid"] = user.uid
+    if user.groups:
+        info["groups"] = list(user.groups)
+    if user.extra:
+        info["extra"] = {name: list(values) for name, values in user.extra.items()}
+    return info
