@@ -228,17 +228,38 @@ async def test_a_write_hands_its_document_over_instead_of_having_it_decoded(stor
 
 
 async def test_others_have_their_turns_while_the_cache_takes_up_very_many_changes(
-    storage: Any, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    class Hasty(MemoryStore):
+        """Tells of a hundred changes without giving way between them."""
+
+        def watch(self, *args: Any, **options: Any) -> Any:
+            batches = super().watch(*args, **options)
+
+            async def hasty() -> Any:
+                held = [await anext(batches) for _ in range(100)]
+                for batch in held:
+                    yield batch
+                await asyncio.Event().wait()
+
+            return hasty()
+
     monkeypatch.setattr(caches, "AT_ONCE", 10)
-    cache = storage.cache
+    store = Hasty(clock=FakeClock())
+    await store.open()
+    cache = WatchCache(store, Bus())
+    await cache.start()
     applied: list[int] = []
     cache.resource(PODS).followers.append(lambda change: applied.append(change.revision))
-    await asyncio.gather(*(put(storage, Key("a", f"p{number}")) for number in range(100)))
+    names = [Key("a", f"p{number}") for number in range(100)]
+    operations = [Put(keys.store_key(PODS, key), encode(document(key))) for key in names]
+    for operation in operations:
+        await store.transact(Transaction([], [operation]))
     most, before = 0, len(applied)
     while len(applied) < 100:
         await asyncio.sleep(0)
         most = max(most, len(applied) - before)
         before = len(applied)
     assert most <= 10
-    await cache.caught_up()
+    await cache.stop()
+    await store.close()
