@@ -572,6 +572,7 @@ _SPECIAL: Mapping[str, _Special] = {
             "io.k8s.api.authentication.v1.ExtraValue",
             "io.k8s.api.authorization.v1.ExtraValue",
             "io.k8s.api.certificates.v1.ExtraValue",
+            _META + "Verbs",
         )
     },
     **dict(

@@ -149,7 +149,15 @@ class Discovery:
     def _answer(self, request: Request, name: str, make: Callable[[], Json], *, only_get: bool = True) -> Response:
         if only_get and request.method != "GET":
             raise MethodNotSupported("the server does not allow this method on the requested resource", details={})
-        form = negotiation.accept(request.headers.get("accept", ""))
+        try:
+            form = negotiation.form_of(request)
+        except NotAcceptable:
+            # Which version this is, upstream tells in JSON whatever is asked for.
+            if name != "version":
+                raise
+            form = Form()
+        if name == "version" and form.media_type == negotiation.PROTOBUF:
+            form = Form()
         if form.view:
             raise _not_acceptable()
         return Response(content_type=form.media_type, body=self._body(name, form, make))
@@ -173,7 +181,7 @@ class Discovery:
         found = self._bodies.get((name, form))
         if found is None:
             found = negotiation.encode(make(), form)
-            if form.media_type == negotiation.JSON:
+            if form.media_type == negotiation.JSON and not form.pretty:
                 found += b"\n"
             if len(self._bodies) < 1000:  # a Host header is part of a name: clients could fill the memory
                 self._bodies[name, form] = found

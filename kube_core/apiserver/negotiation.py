@@ -1,10 +1,11 @@
 """Media types: what the client accepts, and what it sent.
 
-Served are JSON and YAML, and of each the forms `Table` and `PartialObjectMetadata(List)` of `meta.k8s.io/v1`.
-Protobuf is read, but not written yet (406): clients that ask for it fall back to JSON where they list it too.
+Served are JSON, YAML and, for built-in kinds, protobuf; of each the form `PartialObjectMetadata(List)` of
+`meta.k8s.io/v1`, and of the first two `Table`. CBOR, which upstream does not serve by default, is not.
 
-The order of preference is the header's, as upstream's; parameters that ask for a form that is not there make a clause
-unacceptable, and the next one is tried.
+The order of preference is the header's, after its weights (`q`); parameters that ask for a form that is not there make
+a clause unacceptable, and the next one is tried, as upstream does. JSON is indented for who asks for it, and for
+people, who are known by what their browsers and tools call themselves.
 """
 
 from __future__ import annotations
@@ -16,10 +17,23 @@ from typing import Any, Literal
 import attrs
 import orjson
 
+from kube_core.abc.transport import Request
 from kube_core.api.duplicates import duplicate_fields
 from kube_core.meta.status import BadRequest, NotAcceptable, UnsupportedMediaType
 
-__all__ = ["JSON", "YAML", "Form", "ReadAhead", "accept", "decode_body", "encode", "is_slow", "repeated_keys"]
+__all__ = [
+    "JSON",
+    "PROTOBUF",
+    "YAML",
+    "Form",
+    "ReadAhead",
+    "accept",
+    "decode_body",
+    "encode",
+    "form_of",
+    "is_slow",
+    "repeated_keys",
+]
 
 JSON = "application/json"
 YAML = "application/yaml"
@@ -29,6 +43,9 @@ _STREAM_TYPES = "application/json, application/yaml, application/json;stream=wat
 #: Bytes of YAML beyond which it is read apart; a thousand take some 8 ms.
 _LONG_YAML = 1024
 _AS_FORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
+#: How tools begin their User-Agent that show people what they get.
+_PEOPLE = ("curl", "Wget", "Mozilla/5.0")
+_META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 
 
 @attrs.frozen
@@ -40,21 +57,33 @@ class Form:
     pretty: bool = False
 
 
+def form_of(request: Request, *, binary: bool = True) -> Form:
+    """The best form for a request; without `binary` protobuf is not there. Raises `NotAcceptable`."""
+    headers = request.headers
+    form = accept(headers.get("accept", ""), binary)
+    if form.media_type == JSON and not form.pretty and (request.query or headers):
+        wanted = request.parameter("pretty", "-") if request.query else "-"
+        people = headers.get("user-agent", "").startswith(_PEOPLE)
+        if people if wanted == "-" else wanted.lower() not in ("false", "0"):
+            return _PRETTY[form.view]
+    return form
+
+
 @functools.lru_cache(maxsize=256)
-def accept(header: str) -> Form:
+def accept(header: str, binary: bool = True) -> Form:
     """The best form for an Accept header ("" takes anything). Raises `NotAcceptable`."""
     if not header:
         return Form()
     refused_view = False
-    for clause in header.split(","):
-        media_type, *parameters = (part.strip() for part in clause.split(";"))
-        given = dict(parameter.partition("=")[::2] for parameter in parameters)
-        if media_type in ("*/*", "application/*"):
-            media_type = JSON
-        if media_type not in (JSON, YAML):
+    for wanted, given in _clauses(header):
+        media_type = JSON if wanted in ("*/*", "application/*") else wanted
+        if media_type not in (JSON, YAML) and not (binary and media_type == PROTOBUF):
             continue
         view = given.get("as", "")
         if view:
+            if view == "Table" and media_type == PROTOBUF:
+                refused_view = True
+                continue
             if view in _AS_FORMS and given.get("g") == "meta.k8s.io" and given.get("v") == "v1":
                 return Form(media_type, view)  # type: ignore[arg-type]
             refused_view = True
@@ -63,6 +92,20 @@ def accept(header: str) -> Form:
     if refused_view:
         raise NotAcceptable(f"only the following media types are accepted: {_OBJECT_TYPES}", details={})
     raise NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {_STREAM_TYPES}", details={})
+
+
+def _clauses(header: str) -> list[tuple[str, dict[str, str]]]:
+    """Media types and their parameters, the most wanted first."""
+    weighed = []
+    for clause in header.split(","):
+        media_type, *parameters = (part.strip() for part in clause.split(";"))
+        given = dict(parameter.partition("=")[::2] for parameter in parameters)
+        try:
+            weight = float(given.get("q", "1"))
+        except ValueError:
+            weight = 1.0
+        weighed.append((weight, media_type, given))
+    return [(media_type, given) for _, media_type, given in sorted(weighed, key=lambda each: -each[0])]
 
 
 def decode_body(body: bytes, content_type: str) -> Any:
@@ -147,12 +190,28 @@ def repeated_keys(body: bytes, content_type: str, decoded: Any) -> list[str]:
     return body.found[1] if isinstance(body, ReadAhead) else _load_yaml(body)[1]
 
 
+_PRETTY: Mapping[str, Form] = {view: Form(JSON, view, pretty=True) for view in ("", *_AS_FORMS)}  # type: ignore[arg-type]
+
+
+def _schema_of(api_version: str, kind: str) -> str:
+    from kube_core.api.schemas import builtin_name
+
+    return builtin_name(api_version, kind) or _META + kind
+
+
 def encode(document: Mapping[str, Any], form: Form) -> bytes:
     """A document in the media type of `form`."""
     if form.media_type == YAML:
         from kube_core.api.yaml import dump
 
         return dump(document)
+    if form.media_type == PROTOBUF:
+        from kube_core.api import protobuf
+
+        try:
+            return protobuf.encode(document, _schema_of(document.get("apiVersion", "v1"), document.get("kind", "")))
+        except protobuf.ProtobufError as error:
+            raise NotAcceptable(f"object cannot be encoded in protobuf: {error}", details={}) from None
     if form.pretty:
         return orjson.dumps(document, option=orjson.OPT_INDENT_2)
     return orjson.dumps(document)

@@ -6,7 +6,8 @@ set) gets frozen documents instead, and nothing is encoded at all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kube_core.abc.transport import Request, Response
@@ -21,14 +22,14 @@ from kube_core.registry.generic import Registry
 if TYPE_CHECKING:
     from kube_core.registry.tables import IncludeObject
 
-__all__ = ["failure", "listing", "partial_metadata", "scale", "single", "success", "table"]
+__all__ = ["binary", "failure", "listing", "partial_metadata", "scale", "single", "success", "table"]
 
 _INCLUDES = ("", "Metadata", "Object", "None")
 
 
 def single(request: Request, registry: Registry, stored: Stored, *, status: int = 200, now: float) -> Response:
     """One object in the form that the client accepts."""
-    form = negotiation.accept(request.headers.get("accept", ""))
+    form = negotiation.form_of(request, binary=not registry.is_custom)
     if request.user is not None and not form.view:
         return Response(status, document=stored.document if stored.revision else _unversioned(stored))
     if form.view == "PartialObjectMetadataList":
@@ -41,6 +42,8 @@ def single(request: Request, registry: Registry, stored: Stored, *, status: int 
         return _view(request, partial_metadata(stored.document), form, status)
     if form.media_type == negotiation.JSON and not form.pretty and stored.revision:
         return Response(status, body=stored.wire + b"\n")
+    if form.media_type == negotiation.PROTOBUF and stored.revision:
+        return Response(status, content_type=form.media_type, body=binary(registry, stored))
     return encoded(stored.document if stored.revision else _unversioned(stored), form, status)
 
 
@@ -58,7 +61,7 @@ def listing(request: Request, registry: Registry, listed: Listed, *, now: float)
             metadata["remainingItemCount"] = listed.remaining
     resource = registry.type
     kind = registry.descriptor.list_kind or f"{resource.kind}List"
-    form = negotiation.accept(request.headers.get("accept", ""))
+    form = negotiation.form_of(request, binary=not registry.is_custom)
     if request.user is not None and not form.view:
         documents = [stored.document for stored in items]
         return Response(
@@ -87,6 +90,12 @@ def listing(request: Request, registry: Registry, listed: Listed, *, now: float)
         typed = registry.is_custom
         body = head[:-1] + b',"items":[' + b",".join(stored.list_item(typed=typed) for stored in items) + b"]}\n"
         return Response(body=body)
+    if form.media_type == negotiation.PROTOBUF:
+        from kube_core.api import protobuf
+
+        messages = [_message(registry, stored) for stored in items]
+        packed = protobuf.message_list(resource.api_version, kind, metadata, messages)
+        return Response(content_type=form.media_type, body=packed)
     documents = [_item(stored.document, typed=registry.is_custom) for stored in items]
     return encoded({"kind": kind, "apiVersion": resource.api_version, "metadata": metadata, "items": documents}, form)
 
@@ -131,6 +140,26 @@ def _include(request: Request) -> IncludeObject:
     return include or "Metadata"  # type: ignore[return-value]  # one of _INCLUDES, as checked above
 
 
+def binary(registry: Registry, stored: Stored) -> bytes:
+    """An object in protobuf, in its envelope."""
+    from kube_core.api import protobuf  # its tables take a while to load
+
+    return protobuf.envelope(registry.type.api_version, registry.type.kind, _message(registry, stored))
+
+
+def _message(registry: Registry, stored: Stored) -> bytes:
+    return stored.packed(_packer(registry.type.api_version, registry.type.kind))
+
+
+@functools.cache
+def _packer(api_version: str, kind: str) -> Callable[[Document], bytes]:
+    from kube_core.api import protobuf
+    from kube_core.api.schemas import builtin_name
+
+    schema = builtin_name(api_version, kind)
+    return lambda document: protobuf.content(document, schema)
+
+
 def partial_metadata(document: Document) -> dict[str, Any]:
     return {
         "kind": "PartialObjectMetadata",
@@ -145,7 +174,7 @@ def _view(request: Request, document: Document, form: Form, status: int = 200) -
 
 
 def success(request: Request, document: Document, status: int = 200) -> Response:
-    """A document that is not a stored object (a Status, a review), in JSON or YAML."""
+    """A document that is not a stored object (a Status, a review) in the form that the client accepts."""
     if request.user is not None:
         return Response(status, document=document)
     return encoded(document, _plain_form(request), status)
@@ -164,17 +193,17 @@ def failure(request: Request, error: StatusError) -> Response:
 
 def encoded(document: Document, form: Form, status: int = 200) -> Response:
     body = negotiation.encode(document, form)
-    if form.media_type == negotiation.JSON:
+    if form.media_type == negotiation.JSON and not form.pretty:
         body += b"\n"
     return Response(status, content_type=form.media_type, body=body)
 
 
 def _plain_form(request: Request) -> Form:
     try:
-        form = negotiation.accept(request.headers.get("accept", ""))
+        form = negotiation.form_of(request)
     except NotAcceptable:
         return Form()
-    return Form(form.media_type, "", form.pretty)
+    return Form(form.media_type, "", form.pretty) if form.view else form
 
 
 def _unversioned(stored: Stored) -> Document:

@@ -16,6 +16,7 @@ from kube_core._kit.random import Random
 from kube_core.abc.transport import Request, Response
 from kube_core.api.schemas import builtin, builtin_name
 from kube_core.apiserver import listing, negotiation, responses, watching
+from kube_core.apiserver.frames import Frames
 from kube_core.apiserver.requests import RequestInfo
 from kube_core.apiserver.selecting import select
 from kube_core.bus.changes import Stored
@@ -71,15 +72,15 @@ class Verbs:
     async def watch(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
         options = request_options.list_options(request)
         selection = select(registry, info.namespace, options.label_selector, options.field_selector, only=info.watched)
-        form = negotiation.accept(request.headers.get("accept", ""))
+        frames = Frames(request, registry, self.clock)
         try:
             start = await watching.begin(registry, selection, options)
         except (Expired, Timeout) as error:
             # The stream has begun as far as clients are concerned: upstream answers 200 with one ERROR event.
-            return Response(stream=_one(watching._error(error)))
+            return Response(content_type=frames.content_type, stream=_one(frames.error(error)))
         timeout = options.timeout or self.random.uniform(watching.MINIMUM_TIMEOUT, 2 * watching.MINIMUM_TIMEOUT)
-        stream = watching.JsonLines(request, registry, start, options, form, self.clock, timeout)
-        return Response(content_type="application/json", stream=stream)
+        stream = watching.Events(registry, start, options, frames, self.clock, timeout)
+        return Response(content_type=frames.content_type, stream=stream)
 
     # -- writes ------------------------------------------------------------------------------------------------------
 

@@ -4,32 +4,29 @@ One generator serves HTTP watches, one the local transport; both read a subscrip
 resource version begins with the present state as ADDED events; with one it begins with what came after it; with
 `sendInitialEvents` the state is followed by a bookmark that says so.
 
-A change is encoded once for all plain JSON watchers. Whatever has piled up is sent in few chunks, each of whole events
-and none much longer than `CHUNK`, so that a slow reader of many large objects holds little.
+A change is encoded once for all plain watchers of a form (`frames`). Whatever has piled up is sent in few chunks, each
+of whole events and none much longer than `CHUNK`, so that a slow reader of many large objects holds little.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 
 import attrs
-import orjson
 
 from kube_core._kit.clock import Clock
-from kube_core.abc.transport import EventStream, Request, WatchEvent
-from kube_core.apiserver import responses
+from kube_core.abc.transport import EventStream, WatchEvent
+from kube_core.apiserver.frames import Frames
 from kube_core.apiserver.listing import too_large
-from kube_core.apiserver.negotiation import Form
 from kube_core.apiserver.selecting import Selection
 from kube_core.bus.bus import Overrun, Subscription
 from kube_core.bus.changes import Change, Stored, encode
 from kube_core.meta.documents import Key
-from kube_core.meta.status import Expired, StatusError
+from kube_core.meta.status import Expired
 from kube_core.registry.generic import Registry
 from kube_core.registry.options import ListOptions, parse_revision
 
-__all__ = ["JsonLines", "Start", "begin", "document_events"]
+__all__ = ["Events", "Start", "begin", "document_events"]
 
 #: Seconds between bookmarks, and the shortest a watch without timeoutSeconds lasts (upstream's defaults).
 BOOKMARK_PERIOD = 60.0
@@ -80,25 +77,24 @@ async def begin(registry: Registry, selection: Selection, options: ListOptions, 
     return Start(subscription, initial, cache.revision, marks_end, after if ahead else 0)
 
 
-class JsonLines(EventStream):
-    """The body of an HTTP watch: a JSON event a line.
+class Events(EventStream):
+    """The body of an HTTP watch: one event after another.
 
     More than its generator, because a generator that was never begun (the client went away first) ends nothing.
     """
 
     def __init__(
         self,
-        request: Request,
         registry: Registry,
         start: Start,
         options: ListOptions,
-        form: Form,
+        frames: Frames,
         clock: Clock,
         timeout: float,
     ) -> None:
         self._subscription = start.subscription
         self._subscription.on_overrun = self._cut_off
-        self._lines = _json_lines(request, registry, start, options, form, clock, timeout)
+        self._lines = _events(registry, start, options, frames, clock, timeout)
 
     def end(self) -> None:
         self._subscription.close()
@@ -115,11 +111,10 @@ class JsonLines(EventStream):
         self._subscription.close()
 
 
-async def _json_lines(
-    request: Request, registry: Registry, start: Start, options: ListOptions, form: Form, clock: Clock, timeout: float
+async def _events(
+    registry: Registry, start: Start, options: ListOptions, frames: Frames, clock: Clock, timeout: float
 ) -> AsyncGenerator[bytes, None]:
     subscription = start.subscription
-    line = _encoder(request, registry, form, clock)
     timers = [clock.call_later(timeout, subscription.close)]
     bookmark_due = False
 
@@ -133,25 +128,23 @@ async def _json_lines(
     if options.allow_bookmarks:
         timers.append(clock.call_later(BOOKMARK_PERIOD, remind))
     try:
-        for chunk in _chunks(line("ADDED", registry.shown(stored)) for stored in start.initial):
+        for chunk in _chunks(frames.event("ADDED", registry.shown(stored)) for stored in start.initial):
             yield chunk
         if start.marks_end:
-            yield line("BOOKMARK", _bookmark(registry, start.revision, end=True))
+            yield frames.event("BOOKMARK", _bookmark(registry, start.revision, end=True))
         while True:
             await subscription.wait()
             over = subscription.closed
-            for chunk in _chunks(
-                _line(registry, line, kind, change, plain=not form.view) for kind, change in start.drain()
-            ):
+            for chunk in _chunks(frames.change(kind, change) for kind, change in start.drain()):
                 over = False
                 yield chunk
             if bookmark_due:
                 bookmark_due = False
-                yield line("BOOKMARK", _bookmark(registry, registry.objects.cache.revision))
+                yield frames.event("BOOKMARK", _bookmark(registry, registry.objects.cache.revision))
             if over:
                 return
     except Overrun as error:
-        yield _error(Expired(f"too old resource version: {error}"))
+        yield frames.error(Expired(f"too old resource version: {error}"))
     finally:
         for timer in timers:
             timer.cancel()
@@ -178,9 +171,6 @@ async def document_events(registry: Registry, start: Start) -> AsyncIterator[Wat
         subscription.close()
 
 
-Encoder = Callable[[str, Stored], bytes]
-
-
 def _chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
     """The lines, several at once; made as they are asked for."""
     held: list[bytes] = []
@@ -195,37 +185,6 @@ def _chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
         yield b"".join(held)
 
 
-def _line(registry: Registry, encode: Encoder, kind: str, change: Change, *, plain: bool) -> bytes:
-    if plain and not registry.converts:
-        return change.event(kind)
-    stored = change.shown(kind)
-    shown = registry.shown(stored)
-    # What is shown as it is stored is encoded once for all watchers.
-    return change.event(kind) if plain and shown is stored else encode(kind, shown)
-
-
-def _encoder(request: Request, registry: Registry, form: Form, clock: Clock) -> Encoder:
-    if form.view == "Table":
-        headed = False
-
-        def as_table(kind: str, stored: Stored) -> bytes:
-            nonlocal headed
-            table = responses.table(request, registry, [stored], {}, now=clock.now())
-            if headed:
-                table["columnDefinitions"] = None
-            headed = True
-            return _event(kind, table)
-
-        return as_table
-    if form.view:
-        return lambda kind, stored: _event(kind, responses.partial_metadata(stored.document))
-    return lambda kind, stored: b'{"type":"%b","object":%b}\n' % (kind.encode(), stored.wire)
-
-
-def _event(kind: str, document: Any) -> bytes:
-    return orjson.dumps({"type": kind, "object": document}) + b"\n"
-
-
 def _bookmark(registry: Registry, revision: int, *, end: bool = False) -> Stored:
     """An object of the kind of which nothing is known but the revision."""
     metadata = {"annotations": {_INITIAL_EVENTS_END: "true"}} if end else {}
@@ -233,7 +192,3 @@ def _bookmark(registry: Registry, revision: int, *, end: bool = False) -> Stored
     nothing = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
     document = registry.read(nothing)[0]
     return Stored(Key("", ""), revision, encode(document), document)
-
-
-def _error(error: StatusError) -> bytes:
-    return _event("ERROR", error.to_document())

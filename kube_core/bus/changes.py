@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -58,7 +58,7 @@ class Recent:
 class Stored:
     """An object as it stands in the store at `revision`. `data` is what `encode` made."""
 
-    __slots__ = ("_document", "_elsewhere", "_raw", "_recent", "_split", "data", "key", "revision")
+    __slots__ = ("_document", "_elsewhere", "_packed", "_raw", "_recent", "_split", "data", "key", "revision")
 
     def __init__(
         self,
@@ -79,6 +79,7 @@ class Stored:
         self._recent = recent
         self._document: FrozenDict | None = None
         self._elsewhere: weakref.ref[FrozenDict] | None = None
+        self._packed: bytes | None = None
         self._split = 0
         if raw is not None and recent is not None:
             recent.keep(self)
@@ -104,7 +105,14 @@ class Stored:
         """Keep what is decoded only as long as somebody else does."""
         if self._document is not None:
             self._elsewhere = weakref.ref(self._document)
-        self._document = self._raw = None
+        self._document = self._raw = self._packed = None
+
+    def packed(self, pack: Callable[[Document], bytes]) -> bytes:
+        """What `pack` makes of the document: kept as long as that is. It must be the same function each time."""
+        packed = self._packed
+        if packed is None:
+            packed = self._packed = pack(self.document)
+        return packed
 
     def _decoded(self) -> dict[str, Any]:
         raw = self._raw
@@ -154,7 +162,7 @@ class Stored:
 class Change:
     """What one revision did to one object: created (`before` is None), changed, or deleted (`after` is None)."""
 
-    __slots__ = ("_events", "after", "before", "key", "revision")
+    __slots__ = ("_events", "_frames", "after", "before", "key", "revision")
 
     def __init__(self, key: Key, revision: int, before: Stored | None, after: Stored | None) -> None:
         self.key = key
@@ -162,6 +170,7 @@ class Change:
         self.before = before
         self.after = after
         self._events: dict[str, bytes] = {}
+        self._frames: dict[str, bytes] = {}
 
     @property
     def latest(self) -> Stored:
@@ -188,6 +197,13 @@ class Change:
         if line is None:
             line = self._events[kind] = b'{"type":"%b","object":%b}\n' % (kind.encode(), self.shown(kind).wire)
         return line
+
+    def framed(self, kind: str, frame: Callable[[str, Stored], bytes]) -> bytes:
+        """The same in another form, which `frame` makes: always the same function."""
+        made = self._frames.get(kind)
+        if made is None:
+            made = self._frames[kind] = frame(kind, self.shown(kind))
+        return made
 
     def __repr__(self) -> str:
         verb = "deleted" if self.after is None else "created" if self.before is None else "changed"

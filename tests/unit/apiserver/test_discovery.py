@@ -9,6 +9,8 @@ import pytest
 
 from fakes.catalogues import FakeCatalogue, custom
 from kube_core.abc.transport import Request, Response
+from kube_core.api import protobuf
+from kube_core.api.schemas import builtin_name
 from kube_core.apiserver.discovery import Discovery
 from kube_core.meta.status import MethodNotSupported, NotAcceptable, NotFound
 
@@ -156,12 +158,23 @@ def test_aggregated_groups_are_all_but_the_core(discovery: Discovery) -> None:
         (f"{AGGREGATED},application/json", "APIGroupDiscoveryList"),
         (f"application/json,{AGGREGATED}", "APIGroupList"),
         ("application/json;g=apidiscovery.k8s.io;v=v9;as=APIGroupDiscoveryList,application/json", "APIGroupList"),
-        ("application/vnd.kubernetes.protobuf,application/json", "APIGroupList"),
+        ("application/cbor,application/json", "APIGroupList"),
         ("*/*", "APIGroupList"),
     ],
 )
 def test_first_form_that_there_is_wins(discovery: Discovery, accept: str, kind: str) -> None:
     assert get(discovery, "/apis", accept=accept)["kind"] == kind
+
+
+def test_groups_and_resources_are_told_in_protobuf(discovery: Discovery) -> None:
+    for path in ("/apis", "/apis/apps/v1"):
+        answer = ask(discovery, path, accept="application/vnd.kubernetes.protobuf")
+        assert answer.content_type == "application/vnd.kubernetes.protobuf"
+        assert protobuf.decode(answer.encoded(), builtin_name)["kind"] == get(discovery, path)["kind"]
+
+
+def test_the_version_is_told_in_json_only(discovery: Discovery) -> None:
+    assert "gitVersion" in get(discovery, "/version", accept="application/vnd.kubernetes.protobuf")
 
 
 @pytest.mark.parametrize(

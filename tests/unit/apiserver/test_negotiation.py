@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kube_core.abc.transport import Request
 from kube_core.apiserver import negotiation
 from kube_core.apiserver.negotiation import JSON, YAML, Form
 from kube_core.meta.status import BadRequest, NotAcceptable, UnsupportedMediaType
@@ -25,7 +26,10 @@ PROTOBUF = "application/vnd.kubernetes.protobuf"
         ("text/html,application/xhtml+xml,*/*", Form()),
         ("application/yaml", Form(YAML)),
         ("application/yaml,application/json", Form(YAML)),
-        (f"{PROTOBUF},application/json", Form()),
+        (f"{PROTOBUF},application/json", Form(PROTOBUF)),
+        (f"application/json;q=0.5,{PROTOBUF};q=0.9", Form(PROTOBUF)),
+        (f"{PROTOBUF};as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1;g=meta.k8s.io", Form(view="Table")),
+        ("application/cbor,application/json;q=0.9", Form()),
         ("application/json;pretty=1", Form(pretty=True)),
         ("application/json; pretty=true", Form(pretty=True)),
         ("application/json;pretty=0", Form()),
@@ -35,7 +39,7 @@ PROTOBUF = "application/vnd.kubernetes.protobuf"
         (
             f"{PROTOBUF};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,"
             "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
-            Form(view="PartialObjectMetadataList"),
+            Form(PROTOBUF, "PartialObjectMetadataList"),
         ),
         ("application/yaml;as=Table;v=v1;g=meta.k8s.io", Form(YAML, "Table")),
         ("application/json;as=Fantasy;v=v1;g=meta.k8s.io,*/*", Form()),
@@ -45,7 +49,28 @@ def test_the_first_form_that_is_there_is_given(header: str, wanted: Form) -> Non
     assert negotiation.accept(header) == wanted
 
 
-@pytest.mark.parametrize("header", ["text/html", PROTOBUF, "application/xml, text/plain"])
+def test_custom_resources_have_no_protobuf() -> None:
+    assert negotiation.accept(f"{PROTOBUF},application/json", False) == Form()
+    with pytest.raises(NotAcceptable):
+        negotiation.accept(PROTOBUF, False)
+
+
+@pytest.mark.parametrize(
+    ("query", "agent", "pretty"),
+    [
+        ((("pretty", "true"),), "", True),
+        ((("pretty", "false"),), "curl/8", False),
+        ((), "curl/8.5.0", True),
+        ((), "kubectl/v1.37.2", False),
+    ],
+)
+def test_json_is_indented_for_who_asks_and_for_people(
+    query: tuple[tuple[str, str], ...], agent: str, pretty: bool
+) -> None:
+    assert negotiation.form_of(Request("GET", "/", query, {"user-agent": agent})).pretty is pretty
+
+
+@pytest.mark.parametrize("header", ["text/html", "application/cbor", "application/xml, text/plain"])
 def test_a_media_type_that_is_not_there_is_not_acceptable(header: str) -> None:
     with pytest.raises(NotAcceptable, match="406: Not Acceptable\n\nAvailable representations: application/json"):
         negotiation.accept(header)
