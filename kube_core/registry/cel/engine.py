@@ -10,9 +10,10 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from kube_core.registry.cel.libraries import MISSING, kubernetes_library
+from kube_core.registry.cel import syntax
+from kube_core.registry.cel.libraries import INSERTIONS, MISSING, is_ours, kubernetes_library
 
 __all__ = ["CelError", "Program", "Unsupported", "check_expression", "compile_expression"]
 
@@ -22,6 +23,16 @@ _MIXED_NUMBERS = re.compile(
     r"no matching overload for '_[<>]=?_' applied to '\((?:int|uint|double), (?:int|uint|double)\)'"
 )
 _BAD_INDEX = re.compile(r"Index error: index=(-?\d+) size=\d+")
+_STRINGS = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
+_OPTIONAL = re.compile(r"\boptional\b|\?\s*[.\w\[]|\boptMap\b|\boptFlatMap\b|\bfirst\b|\blast\b")
+_UNDECLARED = re.compile(
+    r"ERROR: <input>:(?P<line>\d+):(?P<column>\d+): undeclared reference to '(?P<name>[\w.]+)' \(in container ''\)"
+    r"(?:\n \| [^\n]*\n \| \.*\^)?"
+)
+_CHAIN_END = re.compile(r"[A-Za-z_]\w*(?:\s*\.\s*\w+)*\s*\Z", re.ASCII)
+_INSERTION: Final = b"cel.@mapInsert"
+#: The extensions that the engine has, and gives only to those who ask in its own configuration.
+_NAMED_EXTENSIONS = "name: kubernetes\nextensions:\n  - name: two-var-comprehensions\n  - name: sets\n"
 
 
 class CelError(ValueError):
@@ -35,9 +46,11 @@ class Unsupported(CelError):
 class Program:
     """A compiled expression. `returns` is the name of its type: `BOOL`, `STRING`, …, `DYN` where only a value tells."""
 
-    def __init__(self, expression: Any) -> None:
+    def __init__(self, expression: Any, *, checked: bool = True) -> None:
         self._expression = expression
         self.returns: str = expression.return_type().name()
+        #: Whether the engine's checker has seen it; where it has not, `returns` says nothing.
+        self.checked = checked
 
     def evaluate(self, variables: Mapping[str, Any]) -> Any:
         """The value, as plain JSON. Raises `CelError`."""
@@ -50,13 +63,19 @@ class Program:
 @functools.lru_cache(maxsize=2048)
 def compile_expression(text: str, variables: tuple[str, ...]) -> Program:
     """`variables`: the names that it may use. Raises `CelError`."""
+    environment, optional = _environment(variables), _OPTIONAL.search(_STRINGS.sub("''", text)) is not None
     try:
-        return Program(_environment(variables).compile(text))
+        compiled = _complete(environment, environment.compile(text))
+        if optional:
+            _keep_optionals_apart(compiled)
+        return Program(compiled)
+    except CelError:
+        raise
     except (RuntimeError, ValueError) as error:
-        said = _without_code(str(error))
-    if _MIXED_NUMBERS.search(said) and said.count("ERROR:") == 1:
+        said = _rooted(_without_code(str(error)), text)
+    if _MIXED_NUMBERS.search(said) and said.count("ERROR:") == 1 and not optional:
         # Upstream compares numbers of different types; this engine does so too, but only when it does not check first.
-        return Program(_environment(variables).compile(text, disable_check=True))
+        return Program(environment.compile(text, disable_check=True), checked=False)
     if any(f"undeclared reference to '{name}'" in said for name in MISSING):
         raise Unsupported(said)
     raise CelError(said)
@@ -69,7 +88,7 @@ def check_expression(text: str, types: Mapping[str, str]) -> None:
     try:
         _make({name: getattr(cel.Type, kind) for name, kind in types.items()}).compile(text)
     except (RuntimeError, ValueError) as error:
-        said = _without_code(str(error))
+        said = _rooted(_without_code(str(error)), text)
         if not (_MIXED_NUMBERS.search(said) and said.count("ERROR:") == 1):
             raise CelError(said) from None
 
@@ -92,7 +111,54 @@ def _make(variables: Mapping[str, Any]) -> Any:
         ext_bindings.ExtBindings(),
         kubernetes_library(),
     ]
-    return cel.NewEnv(variables=variables, extensions=extensions)
+    return cel.NewEnv(config=cel.NewEnvConfigFromYaml(_NAMED_EXTENSIONS), variables=variables, extensions=extensions)
+
+
+def _complete(environment: Any, compiled: Any) -> Any:
+    """Put functions of ours in the place of those that the engine declares, and has not."""
+    serialized = compiled.serialize()
+    if _INSERTION not in serialized:
+        return compiled
+    for theirs, ours in INSERTIONS.items():  # of the same lengths, or more than the names would have to be written anew
+        serialized = serialized.replace(theirs, ours)
+    return environment.deserialize(serialized)
+
+
+def _keep_optionals_apart(compiled: Any) -> None:
+    """Raises CelError where an optional value would be handed to a function of ours, or out of the engine.
+
+    The engine cannot turn optional values into Python's, and takes the whole process down when it has to.
+    """
+    checked = syntax.read(compiled.serialize())
+    if "optional" in checked.types.get(checked.root.number, ""):
+        raise CelError("ERROR: <input>:1:1: an optional value is no result: use orValue() or value()")
+    for node in syntax.walk(checked.root):
+        kept = "optional" in checked.types.get(node.number, "")
+        hides = node.kind in ("list", "map") or node.name in ("dyn", "type") or is_ours(checked.overloads(node))
+        hides = hides or (node.name == "_?_:_" and not kept)
+        for below in node.below if hides else ():
+            if below.number not in node.optional and "optional" in checked.types.get(below.number, ""):
+                raise CelError(f"ERROR: <input>:1:1: an optional value cannot be given to '{node.name or node.kind}'")
+
+
+def _rooted(said: str, text: str) -> str:
+    """Errors about undeclared names, told of the variable itself, as upstream does, and not of the last of its fields."""
+
+    def tell(found: re.Match[str]) -> str:
+        lines = text.split("\n")
+        line, column = int(found["line"]), int(found["column"])
+        if line > len(lines) or "." not in found["name"]:
+            return found[0]
+        before = _CHAIN_END.search(lines[line - 1][: column - 1])
+        if before is None:
+            return found[0]
+        root = found["name"].partition(".")[0]
+        return (
+            f"ERROR: <input>:{line}:{before.start() + 1}: undeclared reference to '{root}' (in container '')\n"
+            f" | {lines[line - 1]}\n | {'.' * before.start()}^"
+        )
+
+    return _UNDECLARED.sub(tell, said)
 
 
 def _without_code(text: str) -> str:

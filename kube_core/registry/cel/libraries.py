@@ -21,11 +21,18 @@ from typing import Any, Final
 from kube_core.meta import quantities
 from kube_core.registry.custom.patterns import compile_pattern
 
-__all__ = ["MISSING", "kubernetes_library"]
+__all__ = ["INSERTIONS", "MISSING", "is_ours", "kubernetes_library"]
 
 #: Names that upstream has and this does not: expressions with them cannot be judged.
 MISSING: Final = frozenset({"format"})
 
+_OURS: Final = "kubernetes_"
+#: What the engine expands `transformMap` and `transformMapEntry` to, declares and has not; and what is here instead.
+INSERTIONS: Final = {
+    b"cel.@mapInsert": b"kube.mapInsert",
+    b"@mapInsert_map_key_value": b"kmapInsert_map_key_value",
+    b"@mapInsert_map_map": b"kmapInsert_map_map",
+}
 _URL, _QUANTITY, _IP, _CIDR, _SEMVER = "url", "quantity", "ip", "cidr", "semver"
 _SEMVER_FORM = re.compile(
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?", re.ASCII
@@ -40,7 +47,7 @@ def kubernetes_library() -> Any:
     declared: dict[str, list[Any]] = {}
 
     def add(name: str, returns: Any, parameters: Sequence[Any], do: Callable[..., Any], *, member: bool = True) -> None:
-        identity = f"kubernetes_{name}_{member}_{'_'.join(each.name() for each in parameters)}"
+        identity = f"{_OURS}{name}_{member}_{'_'.join(each.name() for each in parameters)}"
         overload = cel.Overload(
             id=identity, return_type=returns, parameters=list(parameters), is_member=member, impl=do
         )
@@ -80,8 +87,22 @@ def kubernetes_library() -> Any:
     add("containsCIDR", truth, [some, some], _contains)
     add("prefixLength", number, [some], lambda net: _network(net).prefixlen)
     add("masked", some, [some], lambda net: {_CIDR: str(_network(net))})
+    for identity, parameters in (("key_value", [kind.MAP, some, some]), ("map", [kind.MAP, kind.MAP])):
+        overload = cel.Overload(
+            id=f"kmapInsert_map_{identity}",
+            return_type=kind.MAP,
+            parameters=parameters,
+            is_member=False,
+            impl=_inserted,
+        )
+        declared.setdefault("kube.mapInsert", []).append(overload)
     functions = [cel.FunctionDecl(name, overloads) for name, overloads in declared.items()]
     return cel.CelExtension("kubernetes", functions)
+
+
+def is_ours(overloads: Sequence[str]) -> bool:
+    """Whether a call, by the overloads that it may be, comes here."""
+    return any(each.startswith((_OURS, "kmapInsert_")) for each in overloads)
 
 
 def _is(make: Callable[[str], Any], value: str) -> bool:
@@ -112,6 +133,14 @@ def _extreme(name: str, choose: Callable[[list[Any]], Any], items: list[Any]) ->
 
 def _last_index(items: list[Any], item: Any) -> int:
     return max((index for index, each in enumerate(items) if each == item), default=-1)
+
+
+def _inserted(entries: dict[Any, Any], *added: Any) -> dict[Any, Any]:
+    more = added[0] if len(added) == 1 else {added[0]: added[1]}
+    for key in more:
+        if key in entries:
+            raise ValueError(f"insert failed: key {key} already exists")
+    return {**entries, **more}
 
 
 def _find(text: str, pattern: str) -> str:
