@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kube_core.meta.documents import Document, MutableDocument
 from kube_core.meta.fields import Path
 from kube_core.registry.kinds import checks
@@ -11,10 +13,19 @@ from kube_core.registry.kinds.checks import Errors
 __all__ = ["LeaseStrategy", "ServiceAccountStrategy"]
 
 SPEC = Path("spec")
+_ENFORCED = "kubernetes.io/enforce-mountable-secrets"
+_ENFORCED_DEPRECATED = "deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"
 
 
 class ServiceAccountStrategy(BuiltinStrategy):
     returns_deleted = True
+
+    def warnings(self, document: Document, old: Document | None = None) -> Sequence[str]:
+        if _ENFORCED not in (document["metadata"].get("annotations") or {}):
+            return ()
+        if old is not None and _ENFORCED in (old["metadata"].get("annotations") or {}):
+            return ()
+        return (f"metadata.annotations[{_ENFORCED}]: {_ENFORCED_DEPRECATED}",)
 
 
 class LeaseStrategy(BuiltinStrategy):

@@ -30,6 +30,7 @@ _REQUIRED_KEYS: Mapping[str, Sequence[str]] = {
     "kubernetes.io/tls": ("tls.crt", "tls.key"),
 }
 _TOKEN = "kubernetes.io/service-account-token"
+_SSH = "kubernetes.io/ssh-auth"
 _BASIC = "kubernetes.io/basic-auth"
 _ACCOUNT = "kubernetes.io/service-account.name"
 
@@ -92,7 +93,7 @@ def _typed(document: Document, data: Mapping[str, str]) -> Errors:
         yield fields.required(Path("data").key("username"))
         yield fields.required(Path("data").key("password"))
     for key in _REQUIRED_KEYS.get(kind, ()):
-        if key not in data:
+        if key not in data or (kind == _SSH and not data[key]):
             yield fields.required(Path("data").key(key))
         elif key.startswith(".docker") and (problem := _json_problem(data[key])):
             yield fields.invalid(Path("data").key(key), _REDACTED, problem)

@@ -54,10 +54,13 @@ class NamespaceStrategy(BuiltinStrategy):
             document["status"] = thaw(old["status"])
 
     def validate(self, document: Document) -> Errors:
-        return _finalizers(document)
+        return _finalizers(document, indexed=False)
+
+    def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
+        return ()
 
     def validate_subresource_update(self, subresource: str, document: Document, old: Document) -> Iterable[FieldError]:
-        return _finalizers(document)
+        return _finalizers(document, indexed=True)
 
     def validate_status_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         phase = (document.get("status") or {}).get("phase")
@@ -82,10 +85,11 @@ class NamespaceStrategy(BuiltinStrategy):
         return {"status.phase": (document.get("status") or {}).get("phase") or ""}
 
 
-def _finalizers(document: Document) -> Errors:
+def _finalizers(document: Document, *, indexed: bool) -> Errors:
+    """Upstream names the item when a namespace is finalized, and only the list when one is made."""
     path = Path("spec").child("finalizers")
     for position, finalizer in enumerate((document.get("spec") or {}).get("finalizers") or ()):
-        here = path.index(position)
+        here = path.index(position) if indexed else path
         yield from checks.named(here, finalizer, names.qualified_name)
         if "/" not in finalizer and finalizer not in STANDARD_FINALIZERS:
             detail = "name is neither a standard finalizer name nor is it fully qualified"

@@ -11,11 +11,18 @@ from typing import Any
 from kube_core.meta import fields, names, quantities
 from kube_core.meta.documents import Document, MutableDocument
 from kube_core.meta.fields import FieldError, Path
+from kube_core.meta.quantities import Quantity
 from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.checks import Errors
 from kube_core.registry.kinds.pods.defaults import round_resources
-from kube_core.registry.kinds.pods.resources import is_hugepages, quantity_value, resource_name
+from kube_core.registry.kinds.pods.resources import (
+    container_resource_name,
+    is_hugepages,
+    overcommits,
+    quantity_value,
+    resource_name,
+)
 
 __all__ = ["LimitRangeStrategy", "ResourceQuotaStrategy"]
 
@@ -48,9 +55,19 @@ _QUOTA_RESOURCES = _COMPUTE | {
 }
 _EXISTING_SCOPES = ("BestEffort", "NotBestEffort", "Terminating", "NotTerminating", "CrossNamespacePodAffinity")
 _ONLY_EXISTS = (
-    "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, "
+    "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, "
     "ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity"
 )
+#: What must not be greater than what: the field to blame, whose value is shown, and both with their names in messages.
+_ORDER = (
+    ("min", "min", "min", "min", "max", "max"),
+    ("defaultRequest", "defaultRequest", "min", "min", "defaultRequest", "default request"),
+    ("defaultRequest", "defaultRequest", "defaultRequest", "default request", "max", "max"),
+    ("defaultRequest", "defaultRequest", "defaultRequest", "default request", "default", "default limit"),
+    ("default", "min", "min", "min", "default", "default"),
+    ("default", "max", "default", "default", "max", "max"),
+)
+_LIMIT_TYPES = ("Container", "PersistentVolumeClaim", "Pod")
 _LIMITS = ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio")
 
 
@@ -72,8 +89,8 @@ class ResourceQuotaStrategy(BuiltinStrategy):
             if one in scopes and other in scopes:
                 yield fields.invalid(SPEC.child("scopes"), list(scopes), "conflicting scopes")
         yield from _scoped_resources(scopes, spec.get("hard") or {})
-        for expression in (spec.get("scopeSelector") or {}).get("matchExpressions") or ():
-            yield from _scope(SPEC.child("scopeSelector").child("matchExpressions"), expression)
+        if spec.get("scopeSelector") is not None:
+            yield from _scope_selector(spec)
 
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         yield from self.validate(document)
@@ -108,10 +125,11 @@ class LimitRangeStrategy(BuiltinStrategy):
         for position, limit in enumerate((document.get("spec") or {}).get("limits") or ()):
             here = SPEC.child("limits").index(position)
             kind = limit.get("type") or ""
-            if not kind:
-                yield fields.required(here.child("type"))
-            else:
-                yield from checks.named(here.child("type"), kind, names.qualified_name)
+            errors = list(checks.named(here.child("type"), kind, names.qualified_name))
+            yield from errors
+            if not errors and "/" not in kind and kind not in _LIMIT_TYPES:
+                detail = "must be a standard limit type or fully qualified"
+                yield fields.invalid(here.child("type"), kind, detail)
             if kind in seen:
                 yield fields.duplicate(here.child("type"), kind)
             seen.add(kind)
@@ -139,37 +157,38 @@ def _limit(path: Path, limit: Part, kind: str) -> Errors:
         if have == (None, None):
             detail = "either minimum or maximum storage value is required, but neither was provided"
             yield fields.required(path.child("limits"), detail)
+    judged = [name for name in _LIMITS if not (kind == "Pod" and name.startswith("default"))]
     parsed = {
         name: {resource: quantities.parse(amount) for resource, amount in (limit.get(name) or {}).items()}
-        for name in _LIMITS
+        for name in judged
     }
-    for name in _LIMITS:
+    rule = container_resource_name if kind in ("Container", "Pod") else resource_name
+    for name in judged:
         for resource in parsed[name]:
-            yield from resource_name(path.child(name).key(resource), resource)
-    for resource in sorted({resource for name in _LIMITS for resource in parsed[name]}):
-        least, most = parsed["min"].get(resource), parsed["max"].get(resource)
-        default, request = parsed["default"].get(resource), parsed["defaultRequest"].get(resource)
+            yield from rule(path.child(name).key(resource), resource)
+    for resource in sorted({resource for name in judged for resource in parsed[name]}):
+        yield from _consistent(path, resource, {name: parsed[name].get(resource) for name in judged})
 
-        def beyond(name: str, value: Any, what: str, other: Any, resource: str = resource) -> FieldError:
-            detail = f"{what} value {value} is greater than {other[0]} value {other[1]}"
-            return fields.invalid(path.child(name).key(resource), str(value), detail)
 
-        if least is not None and most is not None and least > most:
-            yield beyond("min", least, "min", ("max", most))
-        if request is not None and least is not None and least > request:
-            yield beyond("defaultRequest", request, "min", ("default request", request))
-        if request is not None and most is not None and request > most:
-            yield beyond("defaultRequest", request, "default request", ("max", most))
-        if request is not None and default is not None and request > default:
-            yield beyond("defaultRequest", request, "default request", ("default limit", default))
-        if default is not None and least is not None and least > default:
-            yield beyond("default", default, "min", ("default", default))
-        if default is not None and most is not None and default > most:
-            yield beyond("default", default, "default", ("max", most))
-        ratio = parsed["maxLimitRequestRatio"].get(resource)
-        if ratio is not None and ratio < quantities.parse("1"):
-            here = path.child("maxLimitRequestRatio").key(resource)
-            yield fields.invalid(here, str(ratio), f"ratio {ratio} is less than 1")
+def _consistent(path: Path, resource: str, amounts: Mapping[str, Quantity | None]) -> Errors:
+    """Least, default request, default limit and most come in this order; each is said where upstream says it."""
+    for name, shown, lower, lower_name, higher, higher_name in _ORDER:
+        small, large = amounts.get(lower), amounts.get(higher)
+        if small is not None and large is not None and small > large:
+            detail = f"{lower_name} value {small} is greater than {higher_name} value {large}"
+            yield fields.invalid(path.child(name).key(resource), str(amounts[shown]), detail)
+    least, most, ratio = (amounts.get(name) for name in ("min", "max", "maxLimitRequestRatio"))
+    here = path.child("maxLimitRequestRatio").key(resource)
+    if ratio is not None and ratio < Quantity(10**9):
+        yield fields.invalid(here, str(ratio), f"ratio {ratio} is less than 1")
+    if ratio is not None and least is not None and most is not None and least.nano > 0:
+        highest = most.nano / least.nano
+        if ratio.nano / 10**9 > highest:
+            yield fields.invalid(here, str(ratio), f"ratio {ratio} is greater than max/min = {highest:f}")
+    default, request = amounts.get("default"), amounts.get("defaultRequest")
+    if not overcommits(resource) and default is not None and request is not None and default != request:
+        detail = f"default value {default} must equal to defaultRequest value {request} in {resource}"
+        yield fields.invalid(path.child("defaultRequest").key(resource), str(request), detail)
 
 
 def _amounts(path: Path, amounts: Mapping[str, str]) -> Errors:
@@ -195,9 +214,34 @@ def _quota_name(path: Path, name: str) -> Errors:
 def _scoped_resources(scopes: Sequence[str], hard: Mapping[str, str]) -> Errors:
     """A scope is about pods: a quota with one counts pods and what they compute with, and nothing else."""
     for scope in scopes:
-        allowed = {"pods", "count/pods"} if scope == "BestEffort" else {"pods", "count/pods", *_COMPUTE}
-        if scope in SCOPES and scope != "VolumeAttributesClass" and any(name not in allowed for name in hard):
+        for _ in _beyond_scope(scope, hard):
             yield fields.invalid(SPEC.child("scopes"), list(scopes), "unsupported scope applied to resource")
+
+
+def _scope_selector(spec: Part) -> Errors:
+    path = SPEC.child("scopeSelector").child("matchExpressions")
+    expressions: Sequence[Part] = spec["scopeSelector"].get("matchExpressions") or ()
+    named = [expression.get("scopeName") or "" for expression in expressions]
+    for name, expression in zip(named, expressions, strict=True):
+        yield from _scope(path, expression)
+        for _ in _beyond_scope(name, spec.get("hard") or {}):
+            yield fields.invalid(path, dict(spec["scopeSelector"]), "unsupported scope applied to resource")
+    for one, other in (("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")):
+        if one in named and other in named:
+            yield fields.invalid(SPEC.child("scopes"), spec.get("scopes"), "conflicting scopes")
+
+
+def _beyond_scope(scope: str, hard: Mapping[str, str]) -> Iterable[str]:
+    """The resources of a quota that a scope has nothing to do with."""
+    if scope == "VolumeAttributesClass":
+        allowed = {"persistentvolumeclaims", "requests.storage"}
+    elif scope == "BestEffort":
+        allowed = {"pods"}
+    elif scope in SCOPES:
+        allowed = {"pods", *_COMPUTE}
+    else:
+        return ()
+    return [name for name in sorted(hard) if name in _QUOTA_RESOURCES and name not in allowed]
 
 
 def _scope(path: Path, expression: Part) -> Errors:

@@ -19,6 +19,7 @@ from kube_core.registry.kinds.checks import Errors
 from kube_core.registry.kinds.metadata import template_metadata
 from kube_core.registry.kinds.pods.defaults import default_template
 from kube_core.registry.kinds.pods.warnings import template_warnings
+from kube_core.registry.kinds.warnings import pod_names
 
 __all__ = ["CronJobStrategy", "schedule_problem"]
 
@@ -104,7 +105,8 @@ class CronJobStrategy(BuiltinStrategy):
             return found
 
         before = template_of(old) if old is not None else None
-        return template_warnings("spec.jobTemplate.spec.template", template_of(document), before)
+        found = template_warnings("spec.jobTemplate.spec.template", template_of(document), before)
+        return [*pod_names(document, old), *found]
 
 
 def schedule_problem(text: str) -> str:

@@ -19,6 +19,7 @@ from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.checks import Errors
 from kube_core.registry.kinds.pods.defaults import default_template
 from kube_core.registry.kinds.pods.warnings import template_warnings
+from kube_core.registry.kinds.warnings import pod_names
 from kube_core.registry.kinds.workloads import templates
 
 __all__ = ["COMPLETION_MODES", "JobStrategy", "job_spec"]
@@ -36,7 +37,7 @@ _ORPHANS = (
     "propagationPolicy=Orphan to suppress this warning"
 )
 _TOO_MANY_INDEXES = (
-    "spec.completions: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than "
+    "spec: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than "
     "10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail"
 )
 #: What of a suspended, not yet started Job's template may still change.
@@ -91,11 +92,11 @@ class JobStrategy(BuiltinStrategy):
     def warnings(self, document: Document, old: Document | None = None) -> Sequence[str]:
         spec = document["spec"]
         before = old["spec"].get("template") if old is not None else None
-        found = list(template_warnings("spec.template", spec.get("template") or {}, before))
+        found = list(pod_names(document, old))
         completions, parallelism = spec.get("completions") or 0, spec.get("parallelism") or 0
         if spec.get("completionMode") == "Indexed" and completions > _INDEXED_LIMIT and parallelism > 10_000:
             found.append(_TOO_MANY_INDEXES)
-        return found
+        return [*found, *template_warnings("spec.template", spec.get("template") or {}, before)]
 
     def deletion_warnings(self, *, policy_given: bool) -> Sequence[str]:
         return () if policy_given else (_ORPHANS,)

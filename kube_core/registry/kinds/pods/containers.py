@@ -29,12 +29,14 @@ _EPHEMERAL_LACKS = ("ports", "livenessProbe", "readinessProbe", "startupProbe", 
 
 @attrs.frozen
 class Surroundings:
-    """What a container's rules depend on: its pod's volumes and claims by name, grace period and user namespace."""
+    """What a container's rules depend on: its pod's volumes and claims by name, grace period, user namespace and
+    restart policy."""
 
     volumes: Mapping[str, Part]
     claims: Collection[str]
     grace: int | None
     host_users: bool
+    restarts: str
 
 
 def containers(path: Path, spec: Part, surroundings: Surroundings) -> Errors:
@@ -118,7 +120,8 @@ def _common(path: Path, container: Part, surroundings: Surroundings) -> Errors:
     yield from mounts.devices(path.child("volumeDevices"), container, surroundings.volumes)
     yield from one_of(path.child("imagePullPolicy"), container.get("imagePullPolicy") or "", PULL_POLICIES)
     yield from resources.requirements(path.child("resources"), container.get("resources") or {}, surroundings.claims)
-    yield from resources.resize_policy(path.child("resizePolicy"), container.get("resizePolicy") or ())
+    policies = container.get("resizePolicy") or ()
+    yield from resources.resize_policy(path.child("resizePolicy"), policies, surroundings.restarts)
     yield from security.container_security(
         path.child("securityContext"), container.get("securityContext"), host_users=surroundings.host_users
     )

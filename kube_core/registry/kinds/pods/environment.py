@@ -45,6 +45,8 @@ _DIVISORS: Mapping[str, Collection[str]] = {
     "cpu": ("1m", "1"),
     "memory": ("1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"),
 }
+#: How upstream calls the resources that have divisors.
+_DIVIDED = {"cpu": "cpu", "memory": "memory", "ephemeral-storage": "local ephemeral storage"}
 _SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
 _ONE_SOURCE = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
 _TOO_MANY_SOURCES = "may not have more than one field specified at a time"
@@ -101,9 +103,10 @@ def field_reference(path: Path, reference: Mapping[str, Any], allowed: Collectio
             yield fields.not_supported(here, text, sorted(allowed))
     elif field in ("metadata.annotations", "metadata.labels"):
         key = subscript[2].lower() if field == "metadata.annotations" else subscript[2]
-        yield from named(here, key, names.qualified_name)
+        # Upstream names the reference here, not its field.
+        yield from named(path, key, names.qualified_name)
     else:
-        yield fields.invalid(here, text, "does not support subscript")
+        yield fields.invalid(path, field, "does not support subscript")
 
 
 def resource_reference(path: Path, reference: Mapping[str, Any], *, in_volume: bool) -> Errors:
@@ -119,11 +122,12 @@ def resource_reference(path: Path, reference: Mapping[str, Any], *, in_volume: b
             yield fields.not_supported(path.child("resource"), name, _RESOURCES)
     divisor = reference.get("divisor") or "0"
     resource = name.partition(".")[2]
+    what = "hugepages" if resource.startswith("hugepages-") else _DIVIDED.get(resource)
     supported = _DIVISORS["cpu" if resource == "cpu" else "memory"]
-    if quantities.parse(divisor).nano and divisor not in supported:
+    if what is not None and quantities.parse(divisor).nano and divisor not in supported:
         listed = "1m and 1" if resource == "cpu" else ", ".join(supported)
-        detail = f"only divisor's values {listed} are supported with the {resource} resource"
-        yield fields.invalid(path.child("divisor"), divisor, detail)
+        detail = f"only divisor's values {listed} are supported with the {what} resource"
+        yield fields.invalid(path.child("divisor"), name, detail)
 
 
 def _value_from(path: Path, variable: Mapping[str, Any]) -> Errors:

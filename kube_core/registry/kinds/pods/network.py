@@ -12,12 +12,13 @@ from kube_core.meta import fields, names
 from kube_core.meta.fields import Path
 from kube_core.registry.kinds.checks import Errors, ip, named, one_of
 
-__all__ = ["dns_config", "dns_policy", "host_aliases"]
+__all__ = ["dns_config", "dns_policy", "host_aliases", "hostname_override"]
 
 DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 _NAMESERVERS = 3
 _SEARCH_PATHS = 32
 _SEARCH_LENGTH = 2048
+_HOSTNAME = 64
 
 
 def dns_policy(path: Path, policy: str) -> Errors:
@@ -67,9 +68,23 @@ def host_aliases(path: Path, aliases: Sequence[Mapping[str, Any]]) -> Errors:
             yield from named(here.child("hostnames").index(index), hostname, names.dns1123_subdomain)
 
 
+def hostname_override(path: Path, name: str, spec: Mapping[str, Any]) -> Errors:
+    """A host name that replaces all that the pod would have: of the length that Linux allows, and the pod's own."""
+    here = path.child("hostnameOverride")
+    if not name:
+        yield fields.invalid(here, name, "must not be empty")
+    elif len(name) > _HOSTNAME:
+        yield fields.too_long(here, _HOSTNAME)
+    elif name:
+        yield from named(here, name, names.dns1123_subdomain)
+    if spec.get("hostNetwork"):
+        yield fields.forbidden(here, "may not be specified when hostNetwork is true")
+    if spec.get("setHostnameAsFQDN"):
+        yield fields.forbidden(here, "may not be specified when setHostnameAsFQDN is true")
+
+
 def _search(path: Path, search: str) -> Errors:
     """A domain; an underscore may begin a label, since services in the DNS have such names."""
     plain = search.removesuffix(".").replace("_", "a")
-    if messages := names.dns1123_subdomain(plain):
-        for message in messages:
-            yield fields.invalid(path, search.removesuffix("."), message)
+    for message in names.dns1123_subdomain(plain):
+        yield fields.invalid(path, search.removesuffix("."), message)

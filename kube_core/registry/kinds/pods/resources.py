@@ -5,7 +5,7 @@ The rules are documented under "Resource Management for Pods and Containers" and
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from kube_core.meta import fields, names, quantities
@@ -15,8 +15,10 @@ from kube_core.registry.kinds.checks import NOT_NEGATIVE, Errors, named
 
 __all__ = [
     "claim_names",
+    "container_resource_name",
     "is_extended",
     "is_hugepages",
+    "overcommits",
     "overhead",
     "pod_resources",
     "quantity_value",
@@ -24,6 +26,8 @@ __all__ = [
     "resize_policy",
     "resource_name",
 ]
+
+NameRule = Callable[[Path, str], Errors]
 
 HUGEPAGES = "hugepages-"
 _CONTAINER = frozenset({"cpu", "memory", "ephemeral-storage"})
@@ -61,6 +65,11 @@ def is_extended(name: str) -> bool:
     return not is_native(name) and not name.startswith("requests.") and not names.qualified_name(f"requests.{name}")
 
 
+def overcommits(name: str) -> bool:
+    """Whether more of it may be allowed than asked for."""
+    return is_native(name) and not is_hugepages(name)
+
+
 def resource_name(path: Path, name: str) -> Errors:
     """A resource that may be counted anywhere (quotas, nodes)."""
     messages = names.qualified_name(name)
@@ -89,18 +98,22 @@ def quantity_value(path: Path, name: str, text: str) -> Errors:
 
 def requirements(path: Path, resources: Mapping[str, Any], claims: Collection[str]) -> Errors:
     """The resources of a container. `claims`: the names of the pod's resource claims."""
+    yield from _requirements(path, resources, claims, container_resource_name)
+
+
+def _requirements(path: Path, resources: Mapping[str, Any], claims: Collection[str], name_rule: NameRule) -> Errors:
     limits: Mapping[str, str] = resources.get("limits") or {}
     requests: Mapping[str, str] = resources.get("requests") or {}
     if not limits and not requests and not resources.get("claims"):
         return
     for name in sorted(limits):
         here = path.child("limits").key(name)
-        yield from container_resource_name(here, name)
+        yield from name_rule(here, name)
         yield from quantity_value(here, name, limits[name])
         yield from _whole_pages(here, name, limits[name])
     for name in sorted(requests):
         here = path.child("requests").key(name)
-        yield from container_resource_name(here, name)
+        yield from name_rule(here, name)
         yield from quantity_value(here, name, requests[name])
         yield from _within_limit(path, name, requests[name], limits.get(name))
         yield from _whole_pages(here, name, requests[name])
@@ -115,24 +128,21 @@ def pod_resources(path: Path, spec: Mapping[str, Any], claims: Collection[str]) 
     resources = spec.get("resources")
     if not resources:
         return
-    for kind in ("limits", "requests"):
-        for name in sorted(resources.get(kind) or {}):
-            if name not in ("cpu", "memory") and not is_hugepages(name):
-                supported = ["cpu", HUGEPAGES, "memory"]
-                yield fields.not_supported(path.child(kind).key(name), name, supported)
-    yield from requirements(path, resources, claims)
-    requests = resources.get("requests") or {}
-    for name, text in sorted(requests.items()):
-        asked = quantities.total(
-            [
-                quantities.parse(amounts[name])
-                for container in spec.get("containers") or ()
-                if name in (amounts := (container.get("resources") or {}).get("requests") or {})
-            ]
-        )
+    if resources.get("claims"):
+        yield fields.forbidden(path.child("claims"), "claims cannot be set for Resources at pod-level")
+    yield from _requirements(path, resources, claims, _pod_resource_name)
+    requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
+    for name, asked in sorted(_asked_together(spec).items()):
+        text = requests.get(name, "0")
         if quantities.parse(text) < asked:
             detail = f"must be greater than or equal to aggregate container requests of {asked}"
             yield fields.invalid(path.child("requests").key(name), text, detail)
+    for position, container in enumerate(spec.get("containers") or ()):
+        for name, text in sorted(((container.get("resources") or {}).get("limits") or {}).items()):
+            if name in limits and quantities.parse(text) > quantities.parse(limits[name]):
+                # Upstream's place for it: under the pod's resources, the limit last.
+                here = path.child("containers").index(position).key(name).child("limits")
+                yield fields.invalid(here, text, f"must be less than or equal to pod limits of {limits[name]}")
 
 
 def overhead(path: Path, amounts: Mapping[str, str] | None) -> Errors:
@@ -146,20 +156,27 @@ def claim_names(path: Path, listed: Collection[Mapping[str, Any]], claims: Colle
         here = path.index(position)
         name, request = claim.get("name") or "", claim.get("request") or ""
         if not name:
-            yield fields.required(here.child("name"))
+            yield fields.required(here)
             continue
-        if request:
-            yield from named(here.child("request"), request, names.dns1123_label)
-        if (name, request) in seen:
-            yield fields.duplicate(here, f"{name}/{request}" if request else name)
-        seen.add((name, request))
+        if (name, "") in seen:
+            # All requests of the claim are there already.
+            yield fields.duplicate(here, name)
+        else:
+            if request:
+                yield from named(here.child("request"), request, names.dns1123_label)
+            if (name, request) in seen:
+                yield fields.duplicate(here, f"{name}/{request}")
+            elif not request and any(each == name for each, _ in seen):
+                yield fields.duplicate(here, name)
+            seen.add((name, request))
         if name not in claims:
-            which = "" if claims else " which is empty"
+            which = f": {', '.join(sorted(claims))}" if claims else " which is empty"
             body = f'Not found: "{name}": must be one of the names in pod.spec.resourceClaims{which}'
             yield FieldError(str(here), "FieldValueNotFound", body)
 
 
-def resize_policy(path: Path, policies: Collection[Mapping[str, Any]]) -> Errors:
+def resize_policy(path: Path, policies: Collection[Mapping[str, Any]], pod_restarts: str) -> Errors:
+    """Upstream names the list, not the item, but for what is there twice. `pod_restarts`: the pod's restart policy."""
     seen = set()
     for position, policy in enumerate(policies):
         here = path.index(position)
@@ -168,20 +185,21 @@ def resize_policy(path: Path, policies: Collection[Mapping[str, Any]]) -> Errors
             yield fields.duplicate(here, name)
         seen.add(name)
         if name not in ("cpu", "memory"):
-            yield fields.not_supported(here, name, ["cpu", "memory"]) if name else fields.required(here)
+            yield fields.not_supported(path, name, ["cpu", "memory"]) if name else fields.required(path)
         if restart not in ("NotRequired", "RestartContainer"):
             supported = ["NotRequired", "RestartContainer"]
-            yield fields.not_supported(here, restart, supported) if restart else fields.required(here)
+            yield fields.not_supported(path, restart, supported) if restart else fields.required(path)
+        if pod_restarts == "Never" and restart != "NotRequired":
+            yield fields.invalid(path, restart, "must be 'NotRequired' when `restartPolicy` is 'Never'")
 
 
 def _within_limit(path: Path, name: str, request: str, limit: str | None) -> Errors:
-    overcommits = is_native(name) and not is_hugepages(name)
     if limit is None:
-        if not overcommits:
+        if not overcommits(name):
             yield fields.required(path.child("limits"), "Limit must be set for non overcommitable resources")
         return
     asked, allowed = quantities.parse(request), quantities.parse(limit)
-    if asked != allowed and not overcommits:
+    if asked != allowed and not overcommits(name):
         yield fields.invalid(path.child("requests"), request, f"must be equal to {name} limit of {limit}")
     elif asked > allowed:
         yield fields.invalid(path.child("requests"), request, f"must be less than or equal to {name} limit of {limit}")
@@ -191,9 +209,45 @@ def _whole_pages(path: Path, name: str, text: str) -> Errors:
     if not is_hugepages(name):
         return
     try:
-        page: Quantity = quantities.parse(name.removeprefix(HUGEPAGES))
+        page = quantities.parse(name.removeprefix(HUGEPAGES)).nano
     except quantities.QuantityError:
-        yield fields.invalid(path, text, "could not parse the page size")
-        return
-    if page.nano > 0 and quantities.parse(text).nano % page.nano:
-        yield fields.invalid(path, text, "must be a multiple of page size")
+        page = 0
+    if page <= 0 or quantities.parse(text).nano % page:
+        yield fields.invalid(path, text, f"{text} is not positive integer multiple of {name}")
+
+
+def _pod_resource_name(path: Path, name: str) -> Errors:
+    errors = list(resource_name(path, name))
+    yield from errors
+    if not errors and not _has_pod_level(name):
+        yield fields.not_supported(path, name, ["cpu", HUGEPAGES, "memory"])
+
+
+def _has_pod_level(name: str) -> bool:
+    return name in ("cpu", "memory") or is_hugepages(name)
+
+
+def _asked_together(spec: Mapping[str, Any]) -> dict[str, Quantity]:
+    """What all containers together ask for, of the resources that a pod can ask for: init containers run first, one
+    after the other, beside the sidecars before them."""
+    running: dict[str, Quantity] = {}
+    peak: dict[str, Quantity] = {}
+    for container in spec.get("initContainers") or ():
+        stays = container.get("restartPolicy") == "Always"
+        for name, amount in _pod_level_requests(container).items():
+            together = running.get(name, Quantity(0)) + amount
+            peak[name] = max(peak.get(name, together), together)
+            if stays:
+                running[name] = together
+    for container in spec.get("containers") or ():
+        for name, amount in _pod_level_requests(container).items():
+            running[name] = running.get(name, Quantity(0)) + amount
+    return {
+        name: max(each for each in (running.get(name), peak.get(name)) if each is not None)
+        for name in running.keys() | peak.keys()
+    }
+
+
+def _pod_level_requests(container: Mapping[str, Any]) -> dict[str, Quantity]:
+    requests: Mapping[str, str] = (container.get("resources") or {}).get("requests") or {}
+    return {name: quantities.parse(text) for name, text in requests.items() if _has_pod_level(name)}

@@ -14,6 +14,7 @@ from kube_core.registry.kinds.checks import Errors, label_selector, named, one_o
 
 __all__ = [
     "affinity",
+    "apply_label_keys",
     "gates",
     "node_selector",
     "preferred_node_terms",
@@ -28,6 +29,24 @@ Part = Mapping[str, Any]
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_NO_SELECTOR = "must not be specified when labelSelector is not set"
+_IN_SELECTOR = "exists in both matchLabelKeys and labelSelector"
+
+
+def apply_label_keys(spec: dict[str, Any], labels: Mapping[str, str]) -> None:
+    """Put what a new pod's own labels have under `matchLabelKeys` and `mismatchLabelKeys` into the selectors, in place.
+
+    Whoever schedules then looks at selectors only. Where there is no selector, nothing matches, and nothing is added.
+    """
+    affinity_part = spec.get("affinity") or {}
+    for name in ("podAffinity", "podAntiAffinity"):
+        pods = affinity_part.get(name) or {}
+        for weighted in pods.get(_PREFERRED) or ():
+            _extend_selector(weighted.get("podAffinityTerm") or {}, labels)
+        for term in pods.get(_REQUIRED) or ():
+            _extend_selector(term, labels)
+    for constraint in spec.get("topologySpreadConstraints") or ():
+        _extend_selector(constraint, labels)
 
 
 def affinity(path: Path, part: Part | None) -> Errors:
@@ -58,10 +77,11 @@ def node_selector(path: Path, selector: Part) -> Errors:
 
 
 def preferred_node_terms(path: Path, listed: Sequence[Part]) -> Errors:
+    """A preference may name a value that no label has: it only never counts."""
     for position, weighted in enumerate(listed):
         here = path.index(position)
         yield from _weight(here.child("weight"), weighted.get("weight") or 0)
-        yield from _node_term(here.child("preference"), weighted.get("preference") or {})
+        yield from _node_term(here.child("preference"), weighted.get("preference") or {}, values_checked=False)
 
 
 def tolerations(path: Path, listed: Sequence[Part]) -> Errors:
@@ -83,7 +103,7 @@ def tolerations(path: Path, listed: Sequence[Part]) -> Errors:
         elif operator == "Exists":
             if value:
                 detail = "value must be empty when `operator` is 'Exists'"
-                yield fields.invalid(here.child("operator"), dict(toleration), detail)
+                yield fields.invalid(here.child("operator"), value, detail)
         else:
             yield fields.not_supported(here.child("operator"), operator, ["Equal", "Exists"])
         if effect:
@@ -95,32 +115,29 @@ def taint_effect(path: Path, effect: str) -> Errors:
 
 
 def topology_spread(path: Path, listed: Sequence[Part]) -> Errors:
-    seen: set[tuple[str, str]] = set()
+    pairs = [(each.get("topologyKey") or "", each.get("whenUnsatisfiable") or "") for each in listed]
     for position, constraint in enumerate(listed):
         here = path.index(position)
         skew, domains = constraint.get("maxSkew") or 0, constraint.get("minDomains")
-        key, action = constraint.get("topologyKey") or "", constraint.get("whenUnsatisfiable") or ""
+        key, action = pairs[position]
         if skew <= 0:
             yield fields.invalid(here.child("maxSkew"), skew, "must be greater than zero")
         if not key:
             yield fields.required(here.child("topologyKey"), "can not be empty")
-        else:
-            yield from named(here.child("topologyKey"), key, names.qualified_name)
         yield from one_of(here.child("whenUnsatisfiable"), action, ("DoNotSchedule", "ScheduleAnyway"))
-        if (key, action) in seen:
+        if pairs[position] in pairs[position + 1 :]:
             yield fields.duplicate(here.child("{topologyKey, whenUnsatisfiable}"), f"{{{key}, {action}}}")
-        seen.add((key, action))
         if domains is not None:
             if domains <= 0:
-                yield fields.invalid(here.child("minDomains"), domains, "must be greater than 0")
+                yield fields.invalid(here.child("minDomains"), domains, "must be greater than zero")
             if action != "DoNotSchedule":
                 detail = f"can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}"
                 yield fields.invalid(here.child("minDomains"), domains, detail)
         for name in ("nodeAffinityPolicy", "nodeTaintsPolicy"):
             if constraint.get(name) is not None:
                 yield from one_of(here.child(name), constraint[name], ("Honor", "Ignore"))
-        yield from _label_keys(here.child("matchLabelKeys"), constraint)
-        yield from label_selector(here.child("labelSelector"), constraint.get("labelSelector"), values_checked=False)
+        yield from _own_keys(here, constraint)
+        yield from label_selector(here.child("labelSelector"), constraint.get("labelSelector"))
 
 
 def readiness_gates(path: Path, listed: Sequence[Part]) -> Errors:
@@ -139,19 +156,31 @@ def gates(path: Path, listed: Sequence[Part]) -> Errors:
         seen.add(name)
 
 
+def _extend_selector(part: Part, labels: Mapping[str, str]) -> None:
+    selector = part.get("labelSelector")
+    if selector is None:
+        return
+    for name, operator in (("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")):
+        for key in part.get(name) or ():
+            if key in labels:
+                expressions = selector.setdefault("matchExpressions", [])
+                expressions.append({"key": key, "operator": operator, "values": [labels[key]]})
+
+
 def _weight(path: Path, weight: int) -> Errors:
     if not 1 <= weight <= 100:
         yield fields.invalid(path, weight, "must be in the range 1-100")
 
 
-def _node_term(path: Path, term: Part) -> Errors:
+def _node_term(path: Path, term: Part, *, values_checked: bool = True) -> Errors:
     for position, expression in enumerate(term.get("matchExpressions") or ()):
-        yield from _node_expression(path.child("matchExpressions").index(position), expression)
+        here = path.child("matchExpressions").index(position)
+        yield from _node_expression(here, expression, values_checked=values_checked)
     for position, expression in enumerate(term.get("matchFields") or ()):
         yield from _node_field(path.child("matchFields").index(position), expression)
 
 
-def _node_expression(path: Path, expression: Part) -> Errors:
+def _node_expression(path: Path, expression: Part, *, values_checked: bool) -> Errors:
     operator, values = expression.get("operator") or "", expression.get("values") or ()
     where = path.child("values")
     match operator:
@@ -167,7 +196,7 @@ def _node_expression(path: Path, expression: Part) -> Errors:
         case _:
             yield fields.invalid(path.child("operator"), operator, "not a valid selector operator")
     yield from named(path.child("key"), expression.get("key") or "", names.qualified_name)
-    for position, value in enumerate(values):
+    for position, value in enumerate(values if values_checked else ()):
         yield from named(where.index(position), value, names.label_value)
 
 
@@ -191,21 +220,38 @@ def _node_field(path: Path, expression: Part) -> Errors:
 
 
 def _pod_term(path: Path, term: Part) -> Errors:
-    yield from label_selector(path.child("labelSelector"), term.get("labelSelector"), values_checked=False)
-    yield from label_selector(path.child("namespaceSelector"), term.get("namespaceSelector"), values_checked=False)
+    yield from label_selector(path.child("labelSelector"), term.get("labelSelector"))
+    yield from label_selector(path.child("namespaceSelector"), term.get("namespaceSelector"))
     for namespace in term.get("namespaces") or ():
         # Upstream names the singular here.
         yield from named(path.child("namespace"), namespace, names.dns1123_label)
-    yield from _label_keys(path.child("matchLabelKeys"), term)
-    if not term.get("topologyKey"):
+    yield from _own_keys(path, term)
+    key = term.get("topologyKey") or ""
+    if not key:
         yield fields.required(path.child("topologyKey"), "can not be empty")
-    else:
-        yield from named(path.child("topologyKey"), term["topologyKey"], names.qualified_name)
+    yield from named(path.child("topologyKey"), key, names.qualified_name)
 
 
-def _label_keys(path: Path, part: Part) -> Errors:
-    keys = part.get("matchLabelKeys") or ()
-    if keys and part.get("labelSelector") is None:
-        yield fields.forbidden(path, "must not be specified when labelSelector is not set")
-    for position, key in enumerate(keys):
-        yield from named(path.index(position), key, names.qualified_name)
+def _own_keys(path: Path, term: Part) -> Errors:
+    """`matchLabelKeys` and `mismatchLabelKeys`, after creation has put them into the selector as expressions."""
+    matched: Sequence[str] = term.get("matchLabelKeys") or ()
+    mismatched: Sequence[str] = term.get("mismatchLabelKeys") or ()
+    selector = term.get("labelSelector")
+    for name, keys in (("matchLabelKeys", matched), ("mismatchLabelKeys", mismatched)):
+        if keys and selector is None:
+            yield fields.forbidden(path.child(name), _NO_SELECTOR)
+        elif keys:
+            for position, key in enumerate(keys):
+                yield from named(path.child(name).index(position), key, names.qualified_name)
+    if selector is not None:
+        present = set(selector.get("matchLabels") or ())
+        for expression in selector.get("matchExpressions") or ():
+            key = expression.get("key") or ""
+            if key in matched and key in present:
+                # Upstream leaves out the name of the list.
+                yield fields.invalid(path.index(matched.index(key)), key, _IN_SELECTOR)
+            present.add(key)
+    for position, key in enumerate(matched):
+        if key in mismatched:
+            detail = "exists in both matchLabelKeys and mismatchLabelKeys"
+            yield fields.invalid(path.child("matchLabelKeys").index(position), key, detail)

@@ -14,7 +14,9 @@ from kube_core.registry.kinds.pods.paths import local_descending
 __all__ = ["container_security", "pod_security"]
 
 _LIMIT = 2**31 - 1
+_PROFILE_LIMIT = 4095
 _SYSCTL = re.compile(r"([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?", re.ASCII)
+_SYSCTL_FORM = f"must have at most 253 characters and match regex ^{_SYSCTL.pattern}$"
 _HOST_IPC_SYSCTLS = ("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")
 
 
@@ -101,6 +103,8 @@ def _app_armor(path: Path, profile: Mapping[str, Any] | None) -> Errors:
             yield fields.required(here, "must be set when AppArmor type is Localhost")
         elif local.strip() != local:
             yield fields.invalid(here, local, "must not be padded with whitespace")
+        if local and len(local) > _PROFILE_LIMIT:
+            yield fields.too_long(here, _PROFILE_LIMIT)
     elif local is not None:
         yield fields.invalid(here, local, "can only be set when AppArmor type is Localhost")
 
@@ -112,11 +116,10 @@ def _sysctls(path: Path, sysctls: list[Mapping[str, Any]], spec: Mapping[str, An
         if not name:
             yield fields.required(here)
         elif len(name) > 253 or not _SYSCTL.fullmatch(name):
-            detail = f"must have at most 253 characters and match regex {_SYSCTL.pattern}"
-            yield fields.invalid(here, name, detail)
+            yield fields.invalid(here, name, _SYSCTL_FORM)
         elif name in seen:
             yield fields.duplicate(here, name)
-        elif spec.get("hostNetwork") and name.startswith("net."):
+        if spec.get("hostNetwork") and name.startswith("net."):
             yield fields.invalid(here, name, "may not be specified when 'hostNetwork' is true")
         elif spec.get("hostIPC") and name.startswith(_HOST_IPC_SYSCTLS):
             yield fields.invalid(here, name, "may not be specified when 'hostIPC' is true")

@@ -40,14 +40,21 @@ def validate_status(document: Document, old: Document, context: ValidationContex
         if condition.get("type") not in _SYSTEM_CONDITIONS:
             here = STATUS.child("conditions").index(position).child("Type")
             yield from named(here, condition.get("type") or "", names.qualified_name)
-    node = status.get("nominatedNodeName")
-    if node:
-        yield from named(STATUS.child("nominatedNodeName"), node, names.dns1123_subdomain)
+    node, where = status.get("nominatedNodeName"), STATUS.child("nominatedNodeName")
+    if node and node != before.get("nominatedNodeName"):
+        yield from named(where, node, names.dns1123_subdomain)
+        if old["spec"].get("nodeName"):
+            yield fields.forbidden(where, "may not be set on pods that are already bound to a node")
     if (document["spec"].get("nodeName") or "") != (old["spec"].get("nodeName") or ""):
         yield fields.forbidden(STATUS.child("nodeName"), "may not be changed directly")
     yield from _container_states(status, before, old["spec"])
+    yield from _claim_statuses(status.get("resourceClaimStatuses") or (), document["spec"])
     yield from _addresses("podIPs", status.get("podIPs") or ())
-    yield from _addresses("hostIPs", status.get("hostIPs") or ())
+    hosts = status.get("hostIPs") or ()
+    if hosts and (status.get("hostIP") or "") != (hosts[0].get("ip") or ""):
+        here = STATUS.child("hostIPs").index(0).child("ip")
+        yield fields.invalid(here, hosts[0].get("ip") or "", "must be equal to `hostIP`")
+    yield from _addresses("hostIPs", hosts)
     if before.get("qosClass") and status.get("qosClass") != before["qosClass"]:
         yield fields.invalid(STATUS.child("qosClass"), status.get("qosClass") or "", IMMUTABLE)
     yield from non_negative(STATUS.child("observedGeneration"), status.get("observedGeneration"))
@@ -72,6 +79,20 @@ def _container_states(status: Part, before: Part, spec: Part) -> Errors:
                 continue
             here = STATUS.child(name).index(position).child("state")
             yield fields.forbidden(here, "may not be transitioned to non-terminated state")
+
+
+def _claim_statuses(listed: Sequence[Part], spec: Part) -> Errors:
+    known = [claim.get("name") for claim in spec.get("resourceClaims") or ()]
+    seen: set[str] = set()
+    for position, each in enumerate(listed):
+        here, name = STATUS.child("resourceClaimStatuses").index(position).child("name"), each.get("name") or ""
+        if name not in known:
+            yield fields.invalid(here, name, "must match the name of an entry in `spec.resourceClaims`")
+        if name in seen:
+            yield fields.duplicate(here, name)
+        seen.add(name)
+        if each.get("resourceClaimName") is not None:
+            yield from named(here, each["resourceClaimName"], names.dns1123_subdomain)
 
 
 def _addresses(name: str, listed: Sequence[Part]) -> Errors:

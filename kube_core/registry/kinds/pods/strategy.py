@@ -13,7 +13,7 @@ from typing import Any
 from kube_core.meta.documents import Document, MutableDocument, thaw
 from kube_core.meta.fields import FieldError
 from kube_core.registry.kinds.builtin import BuiltinStrategy
-from kube_core.registry.kinds.pods import status, updates, validation, warnings
+from kube_core.registry.kinds.pods import scheduling, status, updates, validation, warnings
 from kube_core.registry.kinds.pods.defaults import default_pod
 from kube_core.registry.kinds.pods.qos import qos_class
 
@@ -43,6 +43,7 @@ class PodStrategy(BuiltinStrategy):
 
     def prepare_for_create(self, document: MutableDocument) -> None:
         super().prepare_for_create(document)
+        scheduling.apply_label_keys(document["spec"], document["metadata"].get("labels") or {})
         state: dict[str, Any] = {"phase": "Pending"}
         if document["spec"].get("schedulingGates"):
             state["conditions"] = [_gated()]

@@ -14,9 +14,10 @@ from typing import Any
 import orjson
 
 from kube_core.meta import fields, names
-from kube_core.meta.documents import Document, MutableDocument, thaw
+from kube_core.meta.documents import Document, MutableDocument, annotations_of, thaw
 from kube_core.meta.fields import Path
 from kube_core.registry.kinds.checks import Errors
+from kube_core.registry.kinds.pods import annotated
 from kube_core.registry.kinds.pods.qos import qos_class
 from kube_core.registry.kinds.pods.validation import validate_images, validate_spec
 from kube_core.registry.kinds.rules import ValidationContext
@@ -25,6 +26,7 @@ __all__ = ["keep_all_but", "validate_subresource", "validate_update"]
 
 Part = Mapping[str, Any]
 
+ANNOTATIONS = Path("metadata").child("annotations")
 SPEC = Path("spec")
 _INT32 = 2**31 - 1
 _RESIZABLE = ("cpu", "memory")
@@ -57,9 +59,13 @@ def keep_all_but(subresource: str, document: MutableDocument, old: Document) -> 
 
 def validate_update(document: Document, old: Document, context: ValidationContext) -> Errors:
     spec, before = document["spec"], old["spec"]
+    new_annotations = annotations_of(document)
+    if new_annotations != annotations_of(old):
+        yield from annotated.pod_annotations(ANNOTATIONS, new_annotations, spec)
+        yield from annotated.changed_annotations(ANNOTATIONS, new_annotations, annotations_of(old))
     if spec == before:
         return
-    yield from validate_spec(SPEC, spec, context)
+    yield from validate_spec(SPEC, spec, context, is_pod=True)
     yield from validate_images(spec)
     stop = False
     for name in ("containers", "initContainers"):
@@ -80,7 +86,8 @@ def validate_update(document: Document, old: Document, context: ValidationContex
 
 def validate_subresource(subresource: str, document: Document, old: Document, context: ValidationContext) -> Errors:
     """A change through `ephemeralcontainers` or `resize`."""
-    yield from validate_spec(SPEC, document["spec"], context)
+    yield from validate_spec(SPEC, document["spec"], context, is_pod=True)
+    yield from validate_images(document["spec"])
     if subresource == "ephemeralcontainers":
         yield from _ephemeral(document["spec"], old["spec"])
     elif subresource == "resize":

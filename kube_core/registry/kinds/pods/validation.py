@@ -14,7 +14,7 @@ from kube_core.meta.documents import Document, annotations_of, name_of
 from kube_core.meta.fields import Path
 from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.checks import Errors, named, one_of
-from kube_core.registry.kinds.pods import network, resources, scheduling, security
+from kube_core.registry.kinds.pods import annotated, network, resources, scheduling, security, systems
 from kube_core.registry.kinds.pods.containers import Surroundings, containers
 from kube_core.registry.kinds.pods.volumes import volumes
 from kube_core.registry.kinds.rules import ValidationContext
@@ -23,9 +23,8 @@ __all__ = ["validate_images", "validate_pod", "validate_spec"]
 
 Part = Mapping[str, Any]
 
+METADATA = Path("metadata")
 SPEC = Path("spec")
-#: A pod that a node shows of one that it runs by itself.
-MIRROR = "kubernetes.io/config.mirror"
 RESTART_POLICIES = ("Always", "OnFailure", "Never")
 _INT32 = 2**31 - 1
 _CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
@@ -34,17 +33,15 @@ _CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
 def validate_pod(document: Document, context: ValidationContext) -> Errors:
     """What is wrong with a new Pod, beyond its metadata."""
     spec: Part = document["spec"]
-    mirrored = annotations_of(document).get(MIRROR)
-    if mirrored is not None and not spec.get("nodeName"):
-        detail = "must set spec.nodeName if mirror pod annotation is set"
-        yield fields.invalid(Path("metadata").child("annotations").key(MIRROR), mirrored, detail)
-    yield from validate_spec(SPEC, spec, context, pod_name=name_of(document))
+    yield from annotated.pod_annotations(METADATA.child("annotations"), annotations_of(document), spec)
+    yield from validate_spec(SPEC, spec, context, pod_name=name_of(document), is_pod=True)
     yield from validate_images(spec)
     if spec.get("ephemeralContainers"):
         yield fields.forbidden(SPEC.child("ephemeralContainers"), "cannot be set on create")
     if spec.get("schedulingGates") and spec.get("nodeName"):
         detail = "cannot be set until all schedulingGates have been cleared"
         yield fields.forbidden(SPEC.child("nodeName"), detail)
+    yield from annotated.profiles(SPEC, annotations_of(document), spec)
     if not spec.get("serviceAccountName"):
         for position, volume in enumerate(spec.get("volumes") or ()):
             for index, source in enumerate((volume.get("projected") or {}).get("sources") or ()):
@@ -64,8 +61,10 @@ def validate_images(spec: Part) -> Errors:
                 yield fields.invalid(here, image, "must not have leading or trailing whitespace")
 
 
-def validate_spec(path: Path, spec: Part, context: ValidationContext, *, pod_name: str = "") -> Errors:
-    """What is wrong with the spec of a pod or a template."""
+def validate_spec(
+    path: Path, spec: Part, context: ValidationContext, *, pod_name: str = "", is_pod: bool = False
+) -> Errors:
+    """What is wrong with the spec of a pod or a template. `pod_name`: "" where it is not known yet."""
     listed: Sequence[Part] = spec.get("volumes") or ()
     yield from volumes(path.child("volumes"), listed, pod_name)
     claims = [claim.get("name") or "" for claim in spec.get("resourceClaims") or ()]
@@ -75,6 +74,7 @@ def validate_spec(path: Path, spec: Part, context: ValidationContext, *, pod_nam
         claims=claims,
         grace=spec.get("terminationGracePeriodSeconds"),
         host_users=spec.get("hostUsers") is not False,
+        restarts=spec.get("restartPolicy") or "",
     )
     yield from containers(path, spec, surroundings)
     yield from resources.pod_resources(path.child("resources"), spec, claims)
@@ -83,10 +83,7 @@ def validate_spec(path: Path, spec: Part, context: ValidationContext, *, pod_nam
     yield from network.dns_policy(path.child("dnsPolicy"), policy)
     yield from checks.labels(path.child("nodeSelector"), spec.get("nodeSelector"))
     yield from security.pod_security(path.child("securityContext"), spec.get("securityContext"), spec)
-    yield from _host_network(path, spec)
-    for position, secret in enumerate(spec.get("imagePullSecrets") or ()):
-        if not secret.get("name"):
-            yield fields.required(path.child("imagePullSecrets").index(position).child("name"))
+    yield from _host_network(path, spec, is_pod=is_pod)
     yield from scheduling.affinity(path.child("affinity"), spec.get("affinity"))
     yield from network.dns_config(path.child("dnsConfig"), spec.get("dnsConfig"), policy)
     yield from scheduling.readiness_gates(path.child("readinessGates"), spec.get("readinessGates") or ())
@@ -94,6 +91,7 @@ def validate_spec(path: Path, spec: Part, context: ValidationContext, *, pod_nam
     yield from scheduling.topology_spread(
         path.child("topologySpreadConstraints"), spec.get("topologySpreadConstraints") or ()
     )
+    yield from systems.host_processes(path, spec)
     yield from _host_users(path, spec)
     yield from _names(path, spec)
     seconds = spec.get("activeDeadlineSeconds")
@@ -107,12 +105,8 @@ def validate_spec(path: Path, spec: Part, context: ValidationContext, *, pod_nam
         yield from one_of(path.child("preemptionPolicy"), preemption, ("PreemptLowerPriority", "Never"), ordered=True)
     if spec.get("overhead"):
         yield from resources.overhead(path.child("overhead"), spec["overhead"])
-    system = (spec.get("os") or {}).get("name")
     if spec.get("os") is not None:
-        if not system:
-            yield fields.required(path.child("os").child("name"))
-        else:
-            yield from one_of(path.child("os").child("name"), system, ("linux", "windows"))
+        yield from systems.system(path, spec)
 
 
 def _names(path: Path, spec: Part) -> Errors:
@@ -126,21 +120,24 @@ def _names(path: Path, spec: Part) -> Errors:
     for name, rule in rules:
         if spec.get(name):
             yield from named(path.child(name), spec[name], rule)
+    override = spec.get("hostnameOverride")
+    if override is not None:
+        yield from network.hostname_override(path, override, spec)
     if spec.get("runtimeClassName") is not None:
         yield from named(path.child("runtimeClassName"), spec["runtimeClassName"], names.dns1123_subdomain)
 
 
-def _host_network(path: Path, spec: Part) -> Errors:
-    """On the host's network, a container's port is the host's port."""
+def _host_network(path: Path, spec: Part, *, is_pod: bool) -> Errors:
+    """On the host's network, a container's port is the host's port; a template may leave that to its pods' defaults."""
     if not spec.get("hostNetwork"):
         return
-    for name in _CONTAINER_LISTS[:2]:
-        for position, container in enumerate(spec.get(name) or ()):
-            for index, port in enumerate(container.get("ports") or ()):
-                if port.get("hostPort") and port["hostPort"] != port.get("containerPort"):
-                    here = path.child(name).index(position).child("ports").index(index).child("containerPort")
-                    detail = "must match `hostPort` when `hostNetwork` is true"
-                    yield fields.invalid(here, port.get("containerPort") or 0, detail)
+    for position, container in enumerate(spec.get("containers") or ()):
+        for index, port in enumerate(container.get("ports") or ()):
+            number = port.get("hostPort") or 0
+            if (is_pod or number) and number != (port.get("containerPort") or 0):
+                here = path.child("containers").index(position).child("ports").index(index).child("hostPort")
+                detail = "must match `containerPort` when `hostNetwork` is true"
+                yield fields.invalid(here, number, detail)
 
 
 def _host_users(path: Path, spec: Part) -> Errors:
@@ -162,10 +159,10 @@ def _claims(path: Path, listed: Sequence[Part], pod_name: str) -> Errors:
         here, name = path.index(position), claim.get("name") or ""
         if not name:
             yield fields.required(here.child("name"))
+        elif name in seen:
+            yield fields.duplicate(here.child("name"), name)
         else:
             yield from named(here.child("name"), name, names.dns1123_label)
-        if name in seen:
-            yield fields.duplicate(here.child("name"), name)
         seen.add(name)
         given = [each for each in ("resourceClaimName", "resourceClaimTemplateName") if claim.get(each) is not None]
         both = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"

@@ -91,10 +91,10 @@ def _addresses(spec: Spec, families: Sequence[str]) -> Errors:
     path = SPEC.child("clusterIPs")
     wrong = False
     for position, address in enumerate(addresses):
-        if address == HEADLESS:
-            if position or len(addresses) > 1:
+        if address == HEADLESS and not position:
+            if len(addresses) > 1:
                 wrong = True
-                yield fields.invalid(path.index(position), addresses, "'None' must be the first and only value")
+                yield fields.invalid(path, addresses, "'None' must be the first and only value")
             continue
         for message in names.ip_address(address):
             wrong = True

@@ -11,10 +11,11 @@ from typing import Any
 
 from kube_core.meta import names
 from kube_core.meta.documents import Document, MutableDocument
-from kube_core.meta.fields import FieldError
+from kube_core.meta.fields import FieldError, Path
 from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.services import carrying, validation
 from kube_core.registry.kinds.services.shape import is_externally_accessible, is_headless
+from kube_core.registry.kinds.warnings import unusual_address
 
 __all__ = ["ServiceStrategy"]
 
@@ -83,6 +84,11 @@ def _warnings(spec: Mapping[str, Any]) -> Iterable[str]:
     kind = spec.get("type")
     if spec.get("externalIPs"):
         yield "spec.externalIPs is deprecated and may no longer be implemented in some clusters"
+    for name in ("clusterIPs", "externalIPs"):
+        for position, address in enumerate(spec.get(name) or ()):
+            yield from unusual_address(Path("spec").child(name).index(position), address)
+    if spec.get("loadBalancerIP"):
+        yield from unusual_address(Path("spec").child("loadBalancerIP"), spec["loadBalancerIP"])
     if kind != "ExternalName" and spec.get("externalName"):
         yield 'spec.externalName is ignored when spec.type is not "ExternalName"'
     if is_headless(spec):

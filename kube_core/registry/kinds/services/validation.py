@@ -25,6 +25,7 @@ from kube_core.registry.kinds.services.shape import (
 
 __all__ = ["load_balancer_status", "validate_service", "validate_status", "validate_update"]
 
+ANNOTATIONS = Path("metadata").child("annotations")
 SPEC = Path("spec")
 TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 PROTOCOLS = ("SCTP", "TCP", "UDP")
@@ -32,11 +33,19 @@ _KUBELET_PORT = 10250
 _AFFINITY_LIMIT = 86400
 _ONLY_LOAD_BALANCER = "may only be used when `type` is 'LoadBalancer'"
 _ONCE = "may not change once set"
+_SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
+_TOPOLOGY_MODE = "service.kubernetes.io/topology-mode"
+_TOPOLOGY_HINTS = "service.kubernetes.io/topology-aware-hints"
 
 
 def validate_service(document: Document, context: ValidationContext) -> Errors:
     spec: Spec = document["spec"]
     kind = spec.get("type") or ""
+    annotations: Mapping[str, str] = document["metadata"].get("annotations") or {}
+    mode, hints = annotations.get(_TOPOLOGY_MODE), annotations.get(_TOPOLOGY_HINTS)
+    if mode is not None and hints is not None and mode != hints:
+        detail = f"must match annotations[{_TOPOLOGY_HINTS}] when both are specified"
+        yield fields.invalid(ANNOTATIONS.key(_TOPOLOGY_MODE), mode, detail)
     if not ports(spec) and not is_headless(spec) and kind != "ExternalName":
         yield fields.required(SPEC.child("ports"))
     yield from _type(spec)
@@ -57,7 +66,7 @@ def validate_service(document: Document, context: ValidationContext) -> Errors:
     else:
         yield from one_of(SPEC.child("type"), kind, TYPES)
     yield from _node_ports(spec)
-    yield from _load_balancer(spec)
+    yield from _load_balancer(spec, annotations)
     yield from _traffic(spec)
 
 
@@ -70,6 +79,9 @@ def validate_update(document: Document, old: Document, context: ValidationContex
         new = spec.get("loadBalancerClass")
         if new != before.get("loadBalancerClass"):
             yield fields.invalid(SPEC.child("loadBalancerClass"), new, _ONCE)
+    fixed = "healthCheckNodePort"
+    if needs_health_check_port(spec) and needs_health_check_port(before) and spec.get(fixed) != before.get(fixed):
+        yield fields.forbidden(SPEC.child(fixed), checks.IMMUTABLE)
     yield from validate_service(document, context)
 
 
@@ -82,7 +94,7 @@ def load_balancer_status(path: Path, status: Mapping[str, Any], spec: Spec | Non
     """Where a load balancer or ingress answers. `spec`: of the Service whose it is."""
     ingress: Sequence[Mapping[str, Any]] = status.get("ingress") or ()
     if spec is not None and spec.get("type") != "LoadBalancer" and ingress:
-        detail = "may only be used when `spec.type` is LoadBalancer"
+        detail = "may only be used when `spec.type` is 'LoadBalancer'"
         yield fields.forbidden(path.child("ingress"), detail)
         return
     for position, entry in enumerate(ingress):
@@ -185,13 +197,15 @@ def _node_ports(spec: Spec) -> Errors:
         taken.add((port.get("protocol"), number))
 
 
-def _load_balancer(spec: Spec) -> Errors:
+def _load_balancer(spec: Spec, annotations: Mapping[str, str]) -> Errors:
     is_one = spec.get("type") == "LoadBalancer"
     ranges, path = spec.get("loadBalancerSourceRanges") or (), SPEC.child("LoadBalancerSourceRanges")
     if ranges and not is_one:
         yield fields.forbidden(path, _ONLY_LOAD_BALANCER)
     for position, each in enumerate(ranges):
         yield from named(path.index(position), each.strip(), names.cidr)
+    if not ranges and _SOURCE_RANGES in annotations:
+        yield from _annotated_ranges(annotations[_SOURCE_RANGES], is_one=is_one)
     allocates = spec.get("allocateLoadBalancerNodePorts")
     if allocates is not None and not is_one:
         yield fields.forbidden(SPEC.child("allocateLoadBalancerNodePorts"), _ONLY_LOAD_BALANCER)
@@ -203,6 +217,15 @@ def _load_balancer(spec: Spec) -> Errors:
             yield fields.forbidden(SPEC.child("loadBalancerClass"), _ONLY_LOAD_BALANCER)
         else:
             yield from named(SPEC.child("loadBalancerClass"), name, names.qualified_name)
+
+
+def _annotated_ranges(text: str, *, is_one: bool) -> Errors:
+    """The older form of `loadBalancerSourceRanges`."""
+    path = ANNOTATIONS.key(_SOURCE_RANGES)
+    if not is_one:
+        yield fields.forbidden(path, _ONLY_LOAD_BALANCER)
+    for each in text.split(",") if text.strip() else ():
+        yield from named(path, each.strip(), names.cidr)
 
 
 def _traffic(spec: Spec) -> Errors:
@@ -251,8 +274,8 @@ def _cluster_ip_changes(spec: Spec, before: Spec) -> Errors:
 
 def _family_changes(spec: Spec, before: Spec) -> Errors:
     new, old, path = list(spec.get("ipFamilies") or ()), list(before.get("ipFamilies") or ()), SPEC.child("ipFamilies")
-    # A headless service without selector may have its families in any order at any time.
-    if is_headless(spec) and is_headless(before) and not before.get("selector"):
+    # A headless service has no addresses that its families would have to fit.
+    if is_headless(spec) or is_headless(before):
         return
     if old and not new:
         yield fields.invalid(path.index(0), new, "primary ipFamily can not be unset")
@@ -260,7 +283,7 @@ def _family_changes(spec: Spec, before: Spec) -> Errors:
     if old and new[0] != old[0]:
         yield fields.invalid(path.index(0), new, _ONCE)
     if len(old) == 2 and len(new) == 2 and new[1] != old[1]:
-        yield fields.invalid(path.index(1), new, _ONCE)
+        yield fields.invalid(path.index(0), new, _ONCE)
     if len(old) > len(new) and spec.get("ipFamilyPolicy") != "SingleStack":
         detail = "must be set to 'SingleStack' when releasing the secondary ipFamily"
         yield fields.invalid(SPEC.child("ipFamilyPolicy"), spec.get("ipFamilyPolicy"), detail)

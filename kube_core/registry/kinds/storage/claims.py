@@ -20,6 +20,14 @@ Part = Mapping[str, Any]
 SPEC = Path("spec")
 ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 VOLUME_MODES = ("Block", "Filesystem")
+_BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
+_RESIZES = (
+    "ControllerResizeInProgress",
+    "ControllerResizeInfeasible",
+    "NodeResizeInProgress",
+    "NodeResizeInfeasible",
+    "NodeResizePending",
+)
 _FIXED = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
 
 
@@ -54,6 +62,8 @@ class ClaimStrategy(BuiltinStrategy):
         if _without_allowed(new, before, old) != thaw(before):
             yield fields.forbidden(SPEC, _FIXED)
         yield from _grown(new, before, old)
+        yield from checks.immutable(Path("volumeMode"), new.get("volumeMode"), before.get("volumeMode"))
+        yield from _attributes_class(new, before)
 
     def validate_status_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         status = document.get("status") or {}
@@ -63,9 +73,13 @@ class ClaimStrategy(BuiltinStrategy):
             if quantities.parse(amount).nano < 0:
                 here = Path("status").child("capacity").key(name)
                 yield fields.invalid(here, amount, "must be a valid resource quantity")
+        yield from _allocated(status)
 
     def warnings(self, document: Document, old: Document | None = None) -> Sequence[str]:
-        return list(_warnings(document["spec"]))
+        annotated = _BETA_CLASS in (document["metadata"].get("annotations") or {})
+        message = 'deprecated since v1.8; use "storageClassName" attribute instead'
+        found = [f"metadata.annotations[{_BETA_CLASS}]: {message}"] if annotated else []
+        return [*found, *_warnings(document["spec"])]
 
 
 def claim_spec(path: Path, spec: Part) -> Errors:
@@ -89,6 +103,8 @@ def claim_spec(path: Path, spec: Part) -> Errors:
     for name, part in (("dataSource", source), ("dataSourceRef", reference)):
         if part is not None:
             yield from _source(path.child(name), part)
+    if reference is not None and reference.get("namespace"):
+        yield from named(path.child("dataSourceRef").child("namespace"), reference["namespace"], names.dns1123_label)
     if source is not None and reference is not None:
         if reference.get("namespace"):
             detail = "may not be specified when dataSourceRef.namespace is specified"
@@ -144,18 +160,28 @@ def _without_allowed(new: Part, before: Part, old: Document) -> Part:
         del spec["volumeName"]
     if before.get("storageClassName") is None and spec.get("storageClassName") is not None:
         del spec["storageClassName"]
-    names_to_restore = ["volumeAttributesClassName"]
     if bound:
         resources, earlier = spec.get("resources") or {}, thaw(before.get("resources") or {})
         if "requests" in earlier:
             resources["requests"] = earlier["requests"]
         spec["resources"] = resources
-    for name in names_to_restore:
-        if name in before:
-            spec[name] = before[name]
-        else:
-            spec.pop(name, None)
+        # What its class may become is judged by itself.
+        if "volumeAttributesClassName" in spec:
+            spec["volumeAttributesClassName"] = before.get("volumeAttributesClassName")
+            if spec["volumeAttributesClassName"] is None:
+                del spec["volumeAttributesClassName"]
     return spec
+
+
+def _attributes_class(new: Part, before: Part) -> Errors:
+    name, was = new.get("volumeAttributesClassName"), before.get("volumeAttributesClassName")
+    where = SPEC.child("volumeAttributesClassName")
+    if was is None or name == was:
+        return
+    if name is None:
+        yield fields.forbidden(where, "update from non-nil value to nil is forbidden")
+    elif not name:
+        yield fields.forbidden(where, "update from non-nil value to an empty string is forbidden")
 
 
 def _grown(new: Part, before: Part, old: Document) -> Errors:
@@ -169,6 +195,28 @@ def _grown(new: Part, before: Part, old: Document) -> Errors:
     path = SPEC.child("resources").child("requests").child("storage")
     if has is None or quantities.parse(wanted) <= quantities.parse(has):
         yield fields.forbidden(path, "field can not be less than status.capacity")
+
+
+def _allocated(status: Part) -> Errors:
+    """What expansion says of itself: about storage, or about resources of a domain of their own."""
+    path = Path("status").child("allocatedResourceStatus")
+    for name, state in (status.get("allocatedResourceStatuses") or {}).items():
+        yield from _expandable(path, name)
+        if state not in _RESIZES:
+            yield fields.not_supported(path, name, sorted(_RESIZES))
+    path = Path("status").child("allocatedResources")
+    for name, amount in (status.get("allocatedResources") or {}).items():
+        errors = list(_expandable(path, name))
+        yield from errors
+        if not errors and quantities.parse(amount).nano < 0:
+            yield fields.invalid(path.key(name), amount, "must be a valid resource quantity")
+
+
+def _expandable(path: Path, name: str) -> Errors:
+    errors = list(named(path, name, names.qualified_name))
+    yield from errors
+    if not errors and ("/" not in name or "kubernetes.io/" in name) and name != "storage":
+        yield fields.not_supported(path, name, ["storage"])
 
 
 def _warnings(spec: Part) -> Iterable[str]:

@@ -14,7 +14,7 @@ from kube_core.meta.fields import FieldError, Path
 from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.checks import NOT_NEGATIVE, Errors
-from kube_core.registry.kinds.storage.volumes import volume_spec
+from kube_core.registry.kinds.storage.volumes import inline_volume_spec
 
 __all__ = ["AttachmentStrategy", "CapacityStrategy", "DriverStrategy", "NodeStrategy"]
 
@@ -188,7 +188,7 @@ class AttachmentStrategy(BuiltinStrategy):
             else:
                 yield from checks.named(path.child("persistentVolumeName"), name, names.dns1123_subdomain)
         else:
-            yield from volume_spec(path.child("inlineVolumeSpec"), inline or {})
+            yield from inline_volume_spec(path.child("inlineVolumeSpec"), inline or {})
 
 
 def _driver_name(path: Path, name: str) -> Errors:

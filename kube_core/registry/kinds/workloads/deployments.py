@@ -12,6 +12,7 @@ from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.checks import Errors
 from kube_core.registry.kinds.pods.defaults import default_template
 from kube_core.registry.kinds.pods.warnings import template_warnings
+from kube_core.registry.kinds.warnings import pod_names
 from kube_core.registry.kinds.workloads import templates
 from kube_core.registry.kinds.workloads.replicas import replica_counts
 
@@ -66,7 +67,8 @@ class DeploymentStrategy(BuiltinStrategy):
 
     def warnings(self, document: Document, old: Document | None = None) -> Sequence[str]:
         before = old["spec"].get("template") if old is not None else None
-        return template_warnings("spec.template", document["spec"].get("template") or {}, before)
+        found = template_warnings("spec.template", document["spec"].get("template") or {}, before)
+        return [*pod_names(document, old), *found]
 
 
 def _strategy(document: Document) -> Errors:

@@ -10,6 +10,7 @@ from kube_core.meta.fields import Path
 from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.checks import Errors
 from kube_core.registry.kinds.metadata import template_metadata
+from kube_core.registry.kinds.pods import annotated
 from kube_core.registry.kinds.pods.validation import validate_spec
 from kube_core.registry.kinds.rules import ValidationContext
 
@@ -24,12 +25,16 @@ BEYOND_ALL = "must not be greater than 100%"
 def template(path: Path, part: Part | None, context: ValidationContext) -> Errors:
     """A PodTemplateSpec."""
     part = part or {}
-    yield from template_metadata(path.child("metadata"), part.get("metadata") or {})
-    spec = part.get("spec") or {}
+    metadata, spec = part.get("metadata") or {}, part.get("spec") or {}
+    # Upstream leaves out the metadata of a template, here.
+    yield from template_metadata(path, metadata)
+    notes = metadata.get("annotations") or {}
+    yield from annotated.pod_annotations(path.child("annotations"), notes, spec)
     if spec.get("ephemeralContainers"):
         detail = "ephemeral containers not allowed in pod template"
         yield fields.forbidden(path.child("spec").child("ephemeralContainers"), detail)
     yield from validate_spec(path.child("spec"), spec, context)
+    yield from annotated.profiles(path.child("spec"), notes, spec)
 
 
 def required_selector(path: Path, selector: Part | None, kind: str) -> Errors:

@@ -128,7 +128,7 @@ REFUSED: list[Any] = [
         {"type": "kubernetes.io/dockerconfigjson", "data": {".dockerconfigjson": "bm8="}},
         ["data[.dockerconfigjson]"],
     ),
-    ("v1", "Namespace", {"spec": {"finalizers": ["plain"]}}, ["spec.finalizers[0]"]),
+    ("v1", "Namespace", {"spec": {"finalizers": ["plain"]}}, ["spec.finalizers"]),
     ("v1", "Node", {"spec": {"taints": [{"key": "a", "effect": "Often"}]}}, ["metadata.taints[0].effect"]),
     ("v1", "Event", {"involvedObject": {"namespace": "other"}}, ["involvedObject.namespace"]),
     ("v1", "Endpoints", {"subsets": [{}]}, ["subsets[0]"]),

@@ -190,10 +190,7 @@ REFUSED: list[Any] = [
     (pod({"dnsPolicy": "None"}), ["spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None"]),
     (
         pod({"tolerations": [{"operator": "Exists", "value": "x"}]}),
-        [
-            'spec.tolerations[0].operator: Invalid value: {"operator":"Exists","value":"x"}: '
-            "value must be empty when `operator` is 'Exists'"
-        ],
+        ["spec.tolerations[0].operator: Invalid value: \"x\": value must be empty when `operator` is 'Exists'"],
     ),
     (
         pod({"initContainers": [{"name": "c", "image": "i", "readinessProbe": {"tcpSocket": {"port": 1}}}]}),
