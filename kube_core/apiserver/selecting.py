@@ -23,7 +23,7 @@ class Selection:
     namespace: str
     labels: LabelSelector | None
     fields: FieldSelector | None
-    #: Requirements of equality on the kind's own fields, by which the bus may index.
+    #: Requirements of equality on the kind's own fields.
     equal: Mapping[str, str]
     registry: Registry
 
@@ -43,10 +43,12 @@ class Selection:
         return self.fields is None or self.fields.matches(self._fields(stored))
 
     def interest(self) -> Interest:
+        # The bus knows the values of index fields only; the predicate asks for all others.
+        indexed = {name: self.equal[name] for name in self.registry.strategy.index_fields() if name in self.equal}
         return Interest(
             namespace=self.namespace,
             name=self.name,
-            fields=self.equal,
+            fields=indexed,
             predicate=None if self.everything else self.matches,
         )
 
