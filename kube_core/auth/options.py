@@ -20,6 +20,11 @@ def _path(value: str | Path | None) -> Path | None:
     return Path(value).absolute() if value else None
 
 
+def _output(value: str | Path) -> str:
+    """A file, or `-` for standard output."""
+    return str(value) if str(value) in ("", "-") else str(Path(value).absolute())
+
+
 def _texts(value: str | Sequence[str]) -> tuple[str, ...]:
     parts = value.split(",") if isinstance(value, str) else value
     return tuple(part.strip() for part in parts if part.strip())
@@ -100,7 +105,9 @@ class SecurityOptions:
     audit_policy_file: Path | None = attrs.field(
         default=None, converter=_path, metadata=_says("Audit Policy; without one nothing is noted.")
     )
-    audit_log_path: str = attrs.field(default="", metadata=_says("File of the audit log; - for standard output."))
+    audit_log_path: str = attrs.field(
+        default="", converter=_output, metadata=_says("File of the audit log; - for standard output.")
+    )
     audit_log_maxsize: int = attrs.field(default=100, metadata=_says("Megabytes after which a new file is begun."))
     audit_log_maxbackup: int = attrs.field(default=0, metadata=_says("Full files that are kept; 0 for all."))
     audit_log_maxage: int = attrs.field(default=0, metadata=_says("Days for which they are kept; 0 for ever."))

@@ -51,7 +51,7 @@ async def allow(api: Caller, name: str, verbs: list[str], resource: str, *names:
 
 
 CONDITION = {"type": "Approved", "status": "True", "reason": "Known"}
-MERGE = {"content_type": "application/merge-patch+json", "token": "alice-token"}
+MERGE: dict[str, Any] = {"content_type": "application/merge-patch+json", "token": "alice-token"}
 
 
 @pytest.mark.parametrize("named", [SIGNER, "example.org/*"])

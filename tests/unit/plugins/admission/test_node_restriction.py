@@ -39,7 +39,7 @@ async def refused(api: Caller, method: str, path: str, body: Any = None, **optio
     return str(answer.decoded()["message"])
 
 
-MERGE = {"content_type": "application/merge-patch+json"}
+MERGE: dict[str, Any] = {"content_type": "application/merge-patch+json"}
 
 
 async def test_a_node_changes_itself_and_no_other(api: Caller) -> None:
