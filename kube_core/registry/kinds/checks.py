@@ -18,6 +18,7 @@ __all__ = [
     "IMMUTABLE",
     "Errors",
     "duplicates",
+    "fixed",
     "immutable",
     "int_or_percent",
     "ip",
@@ -84,6 +85,12 @@ def immutable(path: Path, new: Any, old: Any) -> Errors:
     """Nothing and an empty value are the same."""
     if (new or None) != (old or None) if not isinstance(new, bool | int) else new != old:
         yield fields.invalid(path, new, IMMUTABLE)
+
+
+def fixed(path: Path, new: Any, old: Any) -> Errors:
+    """As `immutable`, by upstream's generated checks: those do not show the value."""
+    for error in immutable(path, new, old):
+        yield fields.invalid(Path(error.field), None, IMMUTABLE)
 
 
 def duplicates(path: Path, values: Iterable[Any]) -> Errors:

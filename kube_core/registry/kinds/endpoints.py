@@ -105,7 +105,7 @@ class EndpointSliceStrategy(BuiltinStrategy):
 
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         yield from self.validate(document)
-        yield from checks.immutable(Path("addressType"), document.get("addressType"), old.get("addressType"))
+        yield from checks.fixed(Path("addressType"), document.get("addressType"), old.get("addressType"))
 
     def warnings(self, document: Document, old: Document | None = None) -> Sequence[str]:
         if document.get("addressType") == "FQDN":

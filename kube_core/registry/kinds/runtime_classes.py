@@ -45,4 +45,4 @@ class RuntimeClassStrategy(BuiltinStrategy):
 
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         yield from self.validate(document)
-        yield from checks.immutable(Path("handler"), document.get("handler"), old.get("handler"))
+        yield from checks.fixed(Path("handler"), document.get("handler"), old.get("handler"))

@@ -196,7 +196,7 @@ def _generated_selector(document: Document) -> Errors:
     where = SPEC.child("template").child("metadata").child("labels")
     for label, value in ((_OLD_UID_LABEL, uid), (_OLD_NAME_LABEL, name_of(document)), (_UID_LABEL, uid)):
         if labels.get(label) != value:
-            yield fields.invalid(where, dict(labels), f"must be '{value}'")
+            yield fields.invalid(where, dict(sorted(labels.items())), f"must be '{value}'")
     if selector.get("matchExpressions") or dict(selector.get("matchLabels") or {}) != {_UID_LABEL: uid}:
         yield fields.invalid(SPEC.child("selector"), dict(selector), "`selector` not auto-generated")
 

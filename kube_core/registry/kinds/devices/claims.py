@@ -44,7 +44,7 @@ class ClaimStrategy(BuiltinStrategy):
 
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         if (document.get("spec") or {}) != (old.get("spec") or {}):
-            yield fields.invalid(SPEC, dict(document.get("spec") or {}), checks.IMMUTABLE)
+            yield fields.invalid(SPEC, None, checks.IMMUTABLE)
 
     def validate_status_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         status, before = document.get("status") or {}, old.get("status") or {}

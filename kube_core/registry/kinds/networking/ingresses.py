@@ -29,18 +29,21 @@ class IngressStrategy(BuiltinStrategy):
 
     def validate(self, document: Document) -> Errors:
         spec = document["spec"]
-        annotation = (document["metadata"].get("annotations") or {}).get(CLASS_ANNOTATION)
-        if annotation and spec.get("ingressClassName") is not None:
-            where = Path("annotations").child(CLASS_ANNOTATION)
-            yield fields.invalid(where, annotation, "can not be set when the class field is also set")
         yield from _spec(spec)
+        annotation = (document["metadata"].get("annotations") or {}).get(CLASS_ANNOTATION)
+        if annotation is not None and spec.get("ingressClassName") not in (None, annotation):
+            where = Path("annotations").child(CLASS_ANNOTATION)
+            yield fields.invalid(where, annotation, "must match `ingressClassName` when both are specified")
+
+    def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
+        return _spec(document["spec"])
 
     def validate_status_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         status = (document.get("status") or {}).get("loadBalancer") or {}
         return load_balancer_status(Path("status").child("loadBalancer"), status)
 
     def warnings(self, document: Document, old: Document | None = None) -> Sequence[str]:
-        if (document["metadata"].get("annotations") or {}).get(CLASS_ANNOTATION):
+        if old is None and CLASS_ANNOTATION in (document["metadata"].get("annotations") or {}):
             return (f"annotation \"{CLASS_ANNOTATION}\" is deprecated, please use 'spec.ingressClassName' instead",)
         return ()
 
@@ -57,9 +60,12 @@ class IngressClassStrategy(BuiltinStrategy):
         spec = document.get("spec") or {}
         controller = spec.get("controller") or ""
         where = SPEC.child("controller")
-        if len(controller) > 250:
-            yield fields.too_long(where, 250)
-        yield from named(where, controller, names.domain_prefixed_path)
+        if not controller:
+            yield fields.required(where)
+        else:
+            if len(controller) > 250:
+                yield fields.too_long(where, 250)
+            yield from named(where, controller, names.domain_prefixed_path)
         if spec.get("parameters") is not None:
             yield from _parameters(SPEC.child("parameters"), spec["parameters"])
 
@@ -72,7 +78,7 @@ class IngressClassStrategy(BuiltinStrategy):
 def _spec(spec: Part) -> Errors:
     backend, rules = spec.get("defaultBackend"), spec.get("rules") or ()
     if not rules and backend is None:
-        yield fields.invalid(SPEC, dict(spec), "either `defaultBackend` or `rules` must be specified")
+        yield fields.invalid(SPEC, None, "either `defaultBackend` or `rules` must be specified")
     if backend is not None:
         yield from _backend(SPEC.child("defaultBackend"), backend)
     for position, rule in enumerate(rules):
@@ -94,7 +100,7 @@ def _rule(path: Path, rule: Part) -> Errors:
     if host:
         if not names.ip_address(host):
             yield fields.invalid(where, host, "must be a DNS name, not an IP address")
-        elif "*" in host:
+        if "*" in host:
             yield from named(where, host, names.wildcard_dns1123_subdomain)
         else:
             yield from named(where, host, names.dns1123_subdomain)
@@ -107,7 +113,6 @@ def _rule(path: Path, rule: Part) -> Errors:
     for position, each in enumerate(paths):
         here = path.child("http").child("paths").index(position)
         yield from _path(here, each)
-        yield from _backend(here.child("backend"), each.get("backend") or {})
 
 
 def _path(path: Path, part: Part) -> Errors:
@@ -115,7 +120,8 @@ def _path(path: Path, part: Part) -> Errors:
     where = path.child("path")
     if kind is None:
         yield fields.required(path.child("pathType"), "pathType must be specified")
-    elif kind in ("Exact", "Prefix"):
+        return
+    if kind in ("Exact", "Prefix"):
         if not text.startswith("/"):
             yield fields.invalid(where, text, "must be an absolute path")
         for sequence in _BAD_SEQUENCES:
@@ -129,6 +135,7 @@ def _path(path: Path, part: Part) -> Errors:
             yield fields.invalid(where, text, "must be an absolute path")
     else:
         yield fields.not_supported(path.child("pathType"), kind, PATH_TYPES)
+    yield from _backend(path.child("backend"), part.get("backend") or {})
 
 
 def _backend(path: Path, backend: Part) -> Errors:

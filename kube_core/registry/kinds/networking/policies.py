@@ -68,9 +68,9 @@ def _port(path: Path, part: Part) -> Errors:
         return
     if isinstance(port, str):
         yield fields.invalid(where, end, "may not be specified when `port` is non-numeric")
-    elif end < port:
-        yield fields.invalid(where, end, "must be greater than or equal to `port`")
     else:
+        if end < port:
+            yield fields.invalid(where, end, "must be greater than or equal to `port`")
         yield from checks.port_number(where, end)
 
 

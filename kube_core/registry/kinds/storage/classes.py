@@ -39,7 +39,7 @@ class StorageClassStrategy(BuiltinStrategy):
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         yield from self.validate(document)
         for name in ("provisioner", "parameters", "reclaimPolicy", "volumeBindingMode"):
-            yield from checks.immutable(Path(name), document.get(name), old.get(name))
+            yield from checks.fixed(Path(name), document.get(name), old.get(name))
 
 
 class VolumeAttributesClassStrategy(BuiltinStrategy):

@@ -170,7 +170,7 @@ class AttachmentStrategy(BuiltinStrategy):
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         yield from self.validate(document)
         if document["spec"] != old["spec"]:
-            yield fields.invalid(SPEC, dict(document["spec"]), checks.IMMUTABLE)
+            yield fields.invalid(SPEC, None, checks.IMMUTABLE)
 
     def validate_status_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         return _attachment_status(document.get("status") or {})

@@ -55,7 +55,7 @@ def matching(path: Path, selector: Part | None, part: Part | None) -> Errors:
         return
     labels = ((part or {}).get("metadata") or {}).get("labels") or {}
     if not matcher.is_everything and not matcher.matches(labels):
-        yield fields.invalid(path.child("metadata").child("labels"), labels or None, MISMATCH)
+        yield fields.invalid(path.child("metadata").child("labels"), dict(sorted(labels.items())) or None, MISMATCH)
 
 
 def always_restarting(path: Path, part: Part | None, kind: str) -> Errors:

@@ -1,0 +1,160 @@
+"""The expressions of admission: what they see, what they must give, and what is wrong with them.
+
+Match conditions of webhooks and policies, and the validations, mutations, variables and messages of policies, are CEL
+over `object`, `oldObject`, `request`, `namespaceObject`, and where it is said `params`, `variables` and `authorizer`
+(documented under "Validating Admission Policy"). `request` and `namespaceObject` have the types that upstream gives
+them; the rest is what it is when it is evaluated.
+
+`compiled` is for those who evaluate (`kube_core.admission.expressions`), `problems` for those who write.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from kube_core.meta import fields
+from kube_core.meta.fields import Path
+from kube_core.registry.cel.engine import CelError, Program, compile_expression
+from kube_core.registry.custom.rule_types import typed
+from kube_core.registry.custom.structural import Structural
+from kube_core.registry.kinds.checks import Errors
+
+__all__ = ["BOOL", "CONDITIONS", "MESSAGE", "TEXT_OR_NULL", "Scope", "compiled", "declare", "problems", "type_name"]
+
+BOOL: Final = ("BOOL",)
+MESSAGE: Final = ("STRING",)
+TEXT_OR_NULL: Final = ("STRING", "NULL")
+_STRINGS = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
+_VARIABLE = re.compile(r"(?<![\w.])variables\s*\.\s*([A-Za-z_]\w*)", re.ASCII)
+
+
+@attrs.frozen
+class Scope:
+    """What an expression may name besides what all may. `variables`: of the policy, so far, with their types."""
+
+    params: bool = False
+    authorizer: bool = True
+    variables: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        given = [("params", self.params), ("authorizer", self.authorizer), ("variables", bool(self.variables))]
+        return ("object", "oldObject", "request", "namespaceObject", *(name for name, there in given if there))
+
+
+#: Of match conditions of webhooks.
+CONDITIONS: Final = Scope()
+
+
+@attrs.frozen
+class Compiled:
+    """An expression that can be evaluated. `uses`: the policy's variables that it names. `returns`: its type."""
+
+    text: str
+    program: Program
+    returns: str
+    uses: tuple[str, ...]
+
+
+def compiled(text: str, scope: Scope) -> Compiled:
+    """Raises `CelError`."""
+    return _compiled(text, scope)
+
+
+def declare(variables: Sequence[Mapping[str, Any]], scope: Scope) -> Scope:
+    """A scope with the variables of a policy; each may name those before it. Those that do not compile have no type."""
+    for variable in variables:
+        try:
+            returns = compiled(variable.get("expression") or "", scope).returns
+        except CelError:
+            returns = "DYN"
+        scope = attrs.evolve(scope, variables=(*scope.variables, (variable.get("name") or "", returns)))
+    return scope
+
+
+def problems(path: Path, text: str, wanted: Sequence[str], scope: Scope) -> Errors:
+    """What is wrong with an expression, as upstream says it. `wanted`: the types that it may have; empty for any."""
+    try:
+        found = compiled(text, scope)
+    except CelError as error:
+        yield fields.invalid(path, text, f"compilation failed: {error}")
+        return
+    if wanted and found.program.checked and found.returns not in wanted:
+        names = [type_name(each) for each in wanted]
+        kinds = names[0] if len(names) == 1 else f"one of [{' '.join(names)}]"
+        yield fields.invalid(path, text, f"must evaluate to {kinds} but got {type_name(found.returns)}")
+
+
+def type_name(name: str) -> str:
+    """A type of the engine, as upstream writes it."""
+    if name in ("LIST", "MAP"):
+        return "list(dyn)" if name == "LIST" else "map(dyn, dyn)"
+    lower = re.sub("[A-Z_]{3,}", lambda found: found[0].lower(), name).replace("<", "(").replace(">", ")")
+    return "null_type" if lower == "null" else lower
+
+
+@functools.lru_cache(maxsize=2048)
+def _compiled(text: str, scope: Scope) -> Compiled:
+    program = compile_expression(text, scope.names)
+    returns = typed(text, _schemas(scope.variables), scope.names) or program.returns
+    uses = tuple(dict.fromkeys(_VARIABLE.findall(_STRINGS.sub("''", text)))) if scope.variables else ()
+    return Compiled(text, program, returns if program.checked else program.returns, uses)
+
+
+@functools.lru_cache(maxsize=256)
+def _schemas(variables: tuple[tuple[str, str], ...]) -> Mapping[str, Structural]:
+    schemas = dict(_fixed())
+    if variables:
+        schemas["variables"] = _object({name: _OF_TYPE.get(kind, {}) for name, kind in variables})
+    return schemas
+
+
+_OF_TYPE: Final[dict[str, dict[str, Any]]] = {
+    "STRING": {"type": "string"},
+    "INT": {"type": "integer"},
+    "DOUBLE": {"type": "number"},
+    "BOOL": {"type": "boolean"},
+}
+_TEXT: Final = {"type": "string"}
+_TEXTS: Final = {"type": "object", "additionalProperties": _TEXT}
+_ANY: Final = {"x-kubernetes-preserve-unknown-fields": True}
+
+
+def _texts(*names: str) -> dict[str, Any]:
+    return {"type": "object", "properties": dict.fromkeys(names, _TEXT)}
+
+
+def _object(properties: Mapping[str, Any]) -> Structural:
+    return Structural({"type": "object", "properties": properties})
+
+
+@functools.cache
+def _fixed() -> Mapping[str, Structural]:
+    kind, resource = _texts("group", "version", "kind"), _texts("group", "version", "resource")
+    user = _texts("username", "uid")
+    user["properties"] |= {
+        "groups": {"type": "array", "items": _TEXT},
+        "extra": {"type": "object", "additionalProperties": {"type": "array", "items": _TEXT}},
+    }
+    request = _texts("subResource", "requestSubResource", "name", "namespace", "operation")
+    request["properties"] |= {"kind": kind, "requestKind": kind, "resource": resource, "requestResource": resource,
+                              "userInfo": user, "dryRun": {"type": "boolean"}, "options": _ANY}  # fmt: skip
+    metadata = _texts("name", "generateName", "namespace", "uid", "creationTimestamp", "deletionTimestamp",
+                      "resourceVersion", "selfLink")  # fmt: skip
+    metadata["properties"] |= {
+        "labels": _TEXTS, "annotations": _TEXTS, "generation": {"type": "integer"},
+        "deletionGracePeriodSeconds": {"type": "integer"}, "finalizers": {"type": "array", "items": _TEXT},
+        "creationTimestamp": {"type": "string", "format": "date-time"},
+        "deletionTimestamp": {"type": "string", "format": "date-time"},
+    }  # fmt: skip
+    namespace = {
+        "metadata": metadata,
+        "spec": {"type": "object", "properties": {"finalizers": {"type": "array", "items": _TEXT}}},
+        "status": {"type": "object", "properties": {"phase": _TEXT}},
+    }
+    return {"request": Structural(request), "namespaceObject": _object(namespace)}
