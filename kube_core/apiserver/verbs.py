@@ -164,7 +164,6 @@ class Verbs:
             if wanted.get("metadata") is None:
                 wanted["metadata"] = {}
             self._check_kind(wanted, registry)
-            context.warn(*self._checked(wanted, registry, options, repeated))
             self._check_apply(wanted, info)
             if current is None and wanted["metadata"].get("uid"):
                 why = f"uid mismatch: the provided object specified uid {wanted['metadata']['uid']}"
@@ -177,6 +176,8 @@ class Verbs:
                 subresource=info.subresource,
                 now=self.clock.now(),
             )
+            # A field that the schema lacks has been refused by now, however strict the client wants the server to be.
+            context.warn(*self._checked(wanted, registry, options, repeated))
             # What was applied was checked above; the whole is typed like any object, which fills in what types say.
             return registry.read(merged)[0]
 
