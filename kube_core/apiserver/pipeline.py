@@ -144,9 +144,9 @@ class Pipeline:
             if noted is not None:
                 await noted.failed(str(error))
             response = responses.failure(request, InternalError(f"Internal error occurred: {type(error).__name__}"))
-        else:
-            if context.warnings:
-                response.warnings = _warning_headers(context.warnings)
+        if context.warnings:
+            # A request that failed is warned of what it said all the same.
+            response.warnings = _warning_headers(context.warnings)
         if flow is not None:
             response.headers.update(flow.headers)
         return response
