@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
+import orjson
 
 from kube_core._kit.clock import Clock
 from kube_core._kit.random import Random
@@ -67,6 +68,8 @@ class Verbs:
         options = request_options.list_options(request)
         selection = select(registry, info.namespace, options.label_selector, options.field_selector)
         found = await listing.find(registry, selection, options)
+        if registry.converts:
+            found = attrs.evolve(found, items=await registry.present_all(found.items))
         return responses.listing(request, registry, found, now=self.clock.now())
 
     async def watch(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
@@ -215,7 +218,8 @@ class Verbs:
             except StatusError as error:
                 if error.code != 404:
                     raise
-        return responses.listing(request, registry, attrs.evolve(found, items=deleted), now=self.clock.now())
+        shown = await registry.present_all(deleted)
+        return responses.listing(request, registry, attrs.evolve(found, items=shown), now=self.clock.now())
 
     # -- bodies ------------------------------------------------------------------------------------------------------
 
@@ -238,9 +242,15 @@ class Verbs:
     def _check_kind(document: Document, registry: Registry) -> None:
         kind, version = document.get("kind"), document.get("apiVersion")
         wanted = registry.type
-        if version and version != wanted.api_version:
+        if registry.is_custom and not kind:
+            # Nothing but the body says what a custom resource is.
             raise BadRequest(
-                f"the API version in the data ({version}) does not match the expected API version "
+                f"the object provided is unrecognized (must be of type {wanted.kind}): Object 'Kind' is missing in "
+                f"'{orjson.dumps(document).decode()[:256]}'"
+            )
+        if (version or registry.is_custom) and version != wanted.api_version:
+            raise BadRequest(
+                f"the API version in the data ({version or '/'}) does not match the expected API version "
                 f"({wanted.api_version})"
             )
         if kind and kind != wanted.kind:

@@ -9,7 +9,6 @@ import orjson
 import pytest
 
 from fakes.server import ADMIN, Caller
-from fakes.waiting import eventually
 from kube_core.abc.transport import Response, WatchRequest
 from kube_core.api import resources
 from kube_core.meta.status import Expired
@@ -88,31 +87,6 @@ async def test_objects_come_and_go_with_the_selector_of_a_watch(api: Caller) -> 
     left = found[1]["object"]["metadata"]
     assert left["labels"] == {"app": "web"}
     assert left["resourceVersion"] == lost["metadata"]["resourceVersion"]
-
-
-async def test_custom_resources_come_and_go_with_the_fields_of_their_definition(api: Caller) -> None:
-    schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": {"color": {"type": "string"}}}}}
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    version["selectableFields"] = [{"jsonPath": ".spec.color"}]
-    names = {"plural": "gadgets", "kind": "Gadget"}
-    spec = {"group": "example.org", "scope": "Namespaced", "names": names, "versions": [version]}
-    await api.post(
-        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
-        {"metadata": {"name": "gadgets.example.org"}, "spec": spec},
-    )
-    gadgets = "/apis/example.org/v1/namespaces/default/gadgets"
-
-    async def served() -> bool:
-        return (await api.ask("GET", gadgets)).status == 200
-
-    await eventually(served)
-    response = await api.ask("GET", f"{gadgets}?watch=1&fieldSelector=spec.color=red")
-    kind = {"kind": "Gadget", "apiVersion": "example.org/v1"}
-    for name, color in (("a", "red"), ("b", "blue")):
-        await api.post(gadgets, {**kind, "metadata": {"name": name}, "spec": {"color": color}})
-    await api.patch(f"{gadgets}/a", {"spec": {"color": "blue"}})
-    await api.patch(f"{gadgets}/b", {"spec": {"color": "red"}})
-    assert shown(await events(response, 3)) == [("ADDED", "a"), ("DELETED", "a"), ("ADDED", "b")]
 
 
 async def test_initial_events_end_with_a_bookmark_that_says_so(api: Caller) -> None:
