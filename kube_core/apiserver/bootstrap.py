@@ -53,12 +53,17 @@ class Address:
     port: int
 
 
-async def bootstrap(catalogue: Catalogue, admission: Admission, *, service_ip: str) -> None:
+async def bootstrap(catalogue: Catalogue, admission: Admission, *, service_ip: str, client_ca: bytes) -> None:
     """Make what is missing."""
     first = [ensure(catalogue, admission, _NAMESPACES, named(name)) for name in NAMESPACES]
     first += [ensure(catalogue, admission, _PRIORITIES, document) for document in _priority_classes()]
     await asyncio.gather(*first)
-    await ensure_service(catalogue, admission, service_ip)
+    # The authority is what pods are given to trust, so it is there from the start.
+    authentication = _authentication(client_ca, {})
+    await asyncio.gather(
+        ensure_service(catalogue, admission, service_ip),
+        ensure(catalogue, admission, _CONFIG_MAPS, authentication),
+    )
 
 
 async def ensure_service(catalogue: Catalogue, admission: Admission, service_ip: str) -> None:
@@ -70,9 +75,7 @@ async def write_authentication(
     catalogue: Catalogue, admission: Admission, client_ca: bytes, front_proxy: Mapping[str, str]
 ) -> None:
     """Say to other servers how requests are authenticated here, and how they may believe what this one passes on."""
-    document = named("extension-apiserver-authentication", "kube-system")
-    document["data"] = {"client-ca-file": client_ca.decode(), **front_proxy}
-    await _put(catalogue, admission, _CONFIG_MAPS, document, ("data",))
+    await _put(catalogue, admission, _CONFIG_MAPS, _authentication(client_ca, front_proxy), ("data",))
 
 
 async def publish_address(catalogue: Catalogue, admission: Admission, address: Address) -> None:
@@ -144,6 +147,12 @@ def named(name: str, namespace: str = "") -> MutableDocument:
     if namespace:
         metadata["namespace"] = namespace
     return {"metadata": metadata}
+
+
+def _authentication(client_ca: bytes, front_proxy: Mapping[str, str]) -> MutableDocument:
+    document = named("extension-apiserver-authentication", "kube-system")
+    document["data"] = {"client-ca-file": client_ca.decode(), **front_proxy}
+    return document
 
 
 def _kubernetes_service(service_ip: str) -> MutableDocument:

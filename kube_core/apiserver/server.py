@@ -224,7 +224,9 @@ class ApiServer:
         self.definitions.start()
         self._legacy_tokens.start()
         self.security.start()
-        await bootstrap.bootstrap(self.catalogue, Chain(), service_ip=self.config.kubernetes_ip)
+        await bootstrap.bootstrap(
+            self.catalogue, Chain(), service_ip=self.config.kubernetes_ip, client_ca=self.config.client_ca
+        )
         self._tasks.append(asyncio.create_task(self._compact(), name="compaction"))
         self._tasks.append(asyncio.create_task(self._keep_up(), name="upkeep"))
         if upkeep:

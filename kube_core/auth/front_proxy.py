@@ -36,6 +36,11 @@ class FrontProxy:
         self._clock = clock
         self._directory = directory
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether making or reading it takes the disk."""
+        return self._directory is not None
+
     @functools.cached_property
     def authority(self) -> Authority:
         """Raises OSError, and ValueError for files that are damaged."""

@@ -78,8 +78,10 @@ class Upkeep:
     async def _write_authentication(self) -> None:
         with self._clock.hold("keys are being made"):
             try:
-                # Keys are made, or read, where the loop does not wait for the disk.
-                configuration = await asyncio.to_thread(self._front_proxy.configuration)
+                if self._front_proxy.is_kept:
+                    # Where the loop does not wait for the disk; without one, everything comes in the same order.
+                    await asyncio.to_thread(self._front_proxy.configuration)
+                configuration = self._front_proxy.configuration()
             except (OSError, ValueError) as error:
                 _log.error("requests cannot be passed on in users' names", error=str(error))
                 configuration = {}

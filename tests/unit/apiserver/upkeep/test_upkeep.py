@@ -43,7 +43,12 @@ async def everything_is_there(api: Caller) -> None:
     await eventually(roles)
     await eventually(lambda: found(api, "/apis/apiregistration.k8s.io/v1/apiservices/v2.autoscaling"))
     await eventually(lambda: found(api, f"{FLOW}/flowschemas/catch-all"))
-    await eventually(lambda: found(api, "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"))
+    path = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
+
+    async def configuration() -> bool:
+        return "requestheader-allowed-names" in (await api.get(path))["data"]
+
+    await eventually(configuration)
     await api.server.clock.unheld()
 
 
@@ -137,7 +142,7 @@ async def test_flow_control_is_put_right_unless_somebody_took_it_over(kept: Call
 
 
 async def test_what_was_kept_once_and_is_no_more_is_deleted(kept: Caller) -> None:
-    spec = {"type": "Exempt"}
+    spec = {"type": "Limited", "limited": {"limitResponse": {"type": "Reject"}}}
     path = f"{FLOW}/prioritylevelconfigurations"
     await kept.post(path, {"metadata": {"name": "mine"}, "spec": spec})
     await kept.post(path, {"metadata": {"name": "old", "annotations": {AUTOUPDATE: "true"}}, "spec": spec})
