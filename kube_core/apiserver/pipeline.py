@@ -118,6 +118,7 @@ class Pipeline:
 
     async def _respond(self, request: Request, noted: _Noted | None) -> Response:
         flow: Flow | None = None
+        context: Context | None = None
         try:
             info = parse(request)
             asked = await self._identify(request, info, noted)
@@ -144,7 +145,7 @@ class Pipeline:
             if noted is not None:
                 await noted.failed(str(error))
             response = responses.failure(request, InternalError(f"Internal error occurred: {type(error).__name__}"))
-        if context.warnings:
+        if context is not None and context.warnings:
             # A request that failed is warned of what it said all the same.
             response.warnings = _warning_headers(context.warnings)
         if flow is not None:

@@ -113,9 +113,11 @@ class Rbac(AccessAuthorizer):
         by_name = False
         for bound in self._bound(asked.user, asked.namespace):
             for rule in self.rules(bound.binding):
-                if allows(rule, asked):
-                    return Decision(Verdict.ALLOW, _reason(bound)), by_name or bool(rule.get("resourceNames"))
+                if not _covers(rule, asked):
+                    continue
                 by_name = by_name or bool(rule.get("resourceNames"))
+                if _covers_name(rule, asked):
+                    return Decision(Verdict.ALLOW, _reason(bound)), by_name
         return NO_OPINION, by_name
 
     def _changed(self, change: Change) -> None:
@@ -162,16 +164,23 @@ class Rbac(AccessAuthorizer):
 
 def allows(rule: Rule, attributes: AccessAttributes) -> bool:
     """Whether one rule allows a request."""
+    return _covers(rule, attributes) and _covers_name(rule, attributes)
+
+
+def _covers(rule: Rule, attributes: AccessAttributes) -> bool:
+    """Whether a rule is of what is asked for, whatever the object's name."""
     if not _has(rule, "verbs", attributes.verb):
         return False
     if not attributes.resource:
         return any(_covers_path(pattern, attributes.path) for pattern in rule.get("nonResourceURLs") or ())
-    if not _has(rule, "apiGroups", attributes.group):
-        return False
-    names = rule.get("resourceNames")
-    return _covers_resource(rule.get("resources") or (), attributes.resource, attributes.subresource) and (
-        not names or attributes.name in names
+    return _has(rule, "apiGroups", attributes.group) and _covers_resource(
+        rule.get("resources") or (), attributes.resource, attributes.subresource
     )
+
+
+def _covers_name(rule: Rule, attributes: AccessAttributes) -> bool:
+    names = rule.get("resourceNames")
+    return not names or not attributes.resource or attributes.name in names
 
 
 def missing(held: Iterable[Rule], wanted: Iterable[Rule]) -> list[Rule]:
