@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
+import orjson
 from aiohttp import WSMsgType, web
 from multidict import CIMultiDict
 
@@ -163,7 +164,7 @@ class HttpServer:
         if not native.can_read_body:
             return request
         content = native.content
-        if content.is_eof():
+        if content.is_eof() and content.exception() is None:
             request.body = content.read_nowait(-1)
             return request if len(request.body) <= MAXIMUM_BODY else _too_large()
         if self._doorkeeper is not None and not await self._doorkeeper(request):
@@ -182,6 +183,10 @@ class HttpServer:
                     if size > MAXIMUM_BODY:
                         return _too_large()
                     chunks.append(chunk)
+        except web.RequestPayloadError as error:
+            return _refusal(
+                400, "BadRequest", f"the body of the request cannot be read: {' '.join(str(error).split())}"
+            )
         except TimeoutError:
             return _refusal(408, "Timeout", "the body of the request did not come within the allotted time")
         request.body = b"".join(chunks)
@@ -336,10 +341,8 @@ def _too_large() -> web.Response:
 
 def _refusal(code: int, reason: str, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
     """A Status for a request that never came to the handler; the connection ends with it."""
-    document = (
-        b'{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"%b","reason":"%b","code":%d}\n'
-        % (message.encode(), reason.encode(), code)
-    )
+    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
+    document = orjson.dumps({**status, "message": message, "reason": reason, "code": code}) + b"\n"
     return web.Response(
         status=code, body=document, content_type="application/json", headers={**(headers or {}), "Connection": "close"}
     )

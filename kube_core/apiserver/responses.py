@@ -7,8 +7,10 @@ set) gets frozen documents instead, and nothing is encoded at all.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from kube_core.abc.transport import Request, Response
 from kube_core.apiserver import negotiation
@@ -183,7 +185,11 @@ def success(request: Request, document: Document, status: int = 200) -> Response
 def failure(request: Request, error: StatusError) -> Response:
     """The Status of an error."""
     document = error.to_document()
-    response = success(request, document, error.code)
+    try:
+        response = success(request, document, error.code)
+    except orjson.JSONEncodeError:
+        # It repeats what a client sent in its head, where text need not be Unicode.
+        response = success(request, _readable(document), error.code)
     retry = (error.details or {}).get("retryAfterSeconds")
     if retry:
         response.headers["Retry-After"] = str(retry)
@@ -223,3 +229,12 @@ def _internal(registry: Registry) -> str:
     """How upstream names the type in this message."""
     group = registry.type.group.split(".", 1)[0] or "core"
     return f"*{group}.{registry.type.kind}"
+
+
+def _readable(value: Any) -> Any:
+    """The same with what is no text replaced."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {key: _readable(part) for key, part in value.items()}
+    return [_readable(part) for part in value] if isinstance(value, list | tuple) else value

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import abc
 import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -158,7 +157,7 @@ def _bearer_token(headers: Mapping[str, str]) -> str:
             encoded = encoded[len(_SOCKET_TOKEN) :]
             try:
                 return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
-            except (binascii.Error, UnicodeDecodeError):
+            except ValueError:
                 raise Unauthorized("Unauthorized") from None
     return ""
 
