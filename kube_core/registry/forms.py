@@ -17,6 +17,7 @@ from kube_core.bus.changes import Stored, encode
 from kube_core.meta.documents import Document, Key, MutableDocument, thaw
 from kube_core.registry.apply import FieldManager
 from kube_core.registry.generic import Registry
+from kube_core.registry.kinds import strategy_for
 from kube_core.registry.kinds.conversion import convert
 from kube_core.registry.strategy import Strategy
 from kube_core.storage.objects import ObjectStore
@@ -31,8 +32,16 @@ class Forms:
         self._descriptors = descriptors
 
     def convert(self, document: Document, api_version: str) -> Document | None:
+        """Defaults included: what a form always has is not lost when its applier does not repeat it."""
         descriptor = self._descriptors.get(api_version)
-        return None if descriptor is None else convert(document, descriptor)
+        if descriptor is None:
+            return None
+        converted = convert(document, descriptor)
+        if converted is document:
+            return document
+        defaulted: MutableDocument = thaw(converted)
+        strategy_for(descriptor).default(defaulted)
+        return defaulted
 
     def schema(self, api_version: str) -> Schema | None:
         descriptor = self._descriptors.get(api_version)
@@ -82,4 +91,5 @@ class FormRegistry(Registry):
         return [each.type for each in self._forms.values() if each.type != self.type]
 
     async def converted(self, document: Document, to: ResourceType) -> MutableDocument:
-        return thaw(convert(document, self._forms[to.api_version]))
+        converted: MutableDocument = thaw(convert(document, self._forms[to.api_version]))
+        return converted

@@ -85,3 +85,15 @@ async def test_an_autoscaler_is_converted_between_its_versions(cluster: Cluster)
     again = await cluster.client.get(OLD_SCALERS, "h", namespace="default")
     assert (again["spec"]["maxReplicas"], again["spec"]["targetCPUUtilizationPercentage"]) == (9, 60)
     assert "annotations" not in again["metadata"]
+
+
+async def test_an_applier_that_changes_version_keeps_what_the_new_one_always_has(cluster: Cluster) -> None:
+    client = cluster.client.with_field_manager("alpha")
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}
+    spec: dict[str, Any] = {"scaleTargetRef": target, "maxReplicas": 4}
+    named = {"name": "h", "namespace": "default"}
+    await client.apply(OLD_SCALERS, {"metadata": named, "spec": {**spec, "targetCPUUtilizationPercentage": 60}})
+    new = await client.apply(NEW_SCALERS, {"metadata": named, "spec": spec})
+    assert new["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == 60
+    [owner] = new["metadata"]["managedFields"]
+    assert (owner["apiVersion"], "f:metrics" in owner["fieldsV1"]["f:spec"]) == ("autoscaling/v2", False)
