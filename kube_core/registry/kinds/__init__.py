@@ -66,6 +66,7 @@ _STRATEGIES: dict[str, dict[str, str]] = {
     "certificates.k8s.io": {
         "certificatesigningrequests": "certificates:SigningRequestStrategy",
         "clustertrustbundles": "certificates:ClusterTrustBundleStrategy",
+        "podcertificaterequests": "pod_certificates:PodCertificateStrategy",
     },
     "coordination.k8s.io": {
         "leases": "accounts:LeaseStrategy",
@@ -108,6 +109,9 @@ _STRATEGIES: dict[str, dict[str, str]] = {
     },
     "scheduling.k8s.io": {
         "priorityclasses": "policy:PriorityClassStrategy",
+    },
+    "storagemigration.k8s.io": {
+        "storageversionmigrations": "storage_versions:MigrationStrategy",
     },
     "storage.k8s.io": {
         "csidrivers": "storage.drivers:DriverStrategy",

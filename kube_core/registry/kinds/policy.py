@@ -14,6 +14,7 @@ from kube_core.meta.fields import FieldError, Path
 from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.checks import Errors
+from kube_core.registry.kinds.conditions import conditions
 from kube_core.registry.kinds.workloads.templates import at_most_all
 
 __all__ = ["DisruptionBudgetStrategy", "PriorityClassStrategy"]
@@ -49,6 +50,7 @@ class DisruptionBudgetStrategy(BuiltinStrategy):
         status = document.get("status") or {}
         for name in ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"):
             yield from checks.non_negative(STATUS.child(name), status.get(name))
+        yield from conditions(STATUS.child("conditions"), status.get("conditions"))
 
 
 class PriorityClassStrategy(BuiltinStrategy):
