@@ -22,6 +22,7 @@ import attrs
 from typer.testing import CliRunner
 
 from kube_core import hookspecs
+from kube_core.auth.options import SecurityOptions
 from kube_core.cli.app import app
 from kube_core.config import ClusterConfig
 from kube_core.drivers import SEAMS, available_drivers, load_driver
@@ -86,6 +87,12 @@ def command_line() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _security_row(field: attrs.Attribute[Any]) -> str:
+    kind = str(field.type).replace(" | ", " or ")
+    default = getattr(SecurityOptions(), field.name)
+    return f"| `{field.name}` | `{kind}` | `{default!r}` | {field.metadata['help']} |"
+
+
 _AFTER: Mapping[str, tuple[str, ...]] = {
     "up": (
         "`--images` may be given several times. What is not said is as it was last time, for a cluster that has state:",
@@ -133,9 +140,23 @@ def configuration() -> str:
         kind = str(field.type).replace(" | ", " or ")
         factory = getattr(field.default, "factory", None)
         default = f"`{field.default!r}`" if factory is None else f"`{factory()!r}`"
+        if factory is SecurityOptions:
+            default = "[below](#security)"
         shown = f"`{option}`" if f"  {option} " in options else ""
         lines.append(f"| `{field.name}` | `{kind}` | {default} | {shown} | {meanings[field.name]} |")
     lines += [
+        "",
+        "## Security",
+        "",
+        "The fields of `SecurityOptions`, which is `ClusterConfig`'s field `security`; each is an option of `kube-core",
+        "up` too (`token_auth_file` is `--token-auth-file`), and the flag of that name of upstream's server. See",
+        "[who may do what](../explanation/access.md).",
+        "",
+        "| field | type | default | |",
+        "| --- | --- | --- | --- |",
+        *(_security_row(each) for each in attrs.fields(SecurityOptions)),
+        "",
+        "## Drivers",
         "",
         "An empty driver takes what goes with the runtime. `fake` goes with the fakes, so that a cluster needs nothing",
         "of its machine; any other runtime goes with these:",
