@@ -8,7 +8,7 @@ subresources. Documented under "Pod update and replacement" and "Resize CPU and 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -17,8 +17,7 @@ from kube_core.meta import fields, names
 from kube_core.meta.documents import Document, MutableDocument, annotations_of, thaw
 from kube_core.meta.fields import Path
 from kube_core.registry.kinds.checks import Errors
-from kube_core.registry.kinds.pods import annotated
-from kube_core.registry.kinds.pods.qos import qos_class
+from kube_core.registry.kinds.pods import annotated, resizing
 from kube_core.registry.kinds.pods.validation import validate_images, validate_spec
 from kube_core.registry.kinds.rules import ValidationContext
 
@@ -29,7 +28,6 @@ Part = Mapping[str, Any]
 ANNOTATIONS = Path("metadata").child("annotations")
 SPEC = Path("spec")
 _INT32 = 2**31 - 1
-_RESIZABLE = ("cpu", "memory")
 _UNCHANGEABLE = (
     "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
     "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
@@ -46,7 +44,7 @@ def keep_all_but(subresource: str, document: MutableDocument, old: Document) -> 
         else:
             spec.pop("ephemeralContainers", None)
     elif subresource == "resize":
-        _take_resources(spec, new_spec)
+        resizing.take_resources(spec, new_spec)
     else:
         return
     metadata = document["metadata"]
@@ -91,7 +89,7 @@ def validate_subresource(subresource: str, document: Document, old: Document, co
     if subresource == "ephemeralcontainers":
         yield from _ephemeral(document["spec"], old["spec"])
     elif subresource == "resize":
-        yield from _resized(document, old)
+        yield from resizing.resized(document, old)
 
 
 def _allowed(spec: Part, before: Part) -> dict[str, Any]:
@@ -195,45 +193,6 @@ def _ephemeral(spec: Part, before: Part) -> Errors:
         elif present[name] != container:
             changes = _difference(container, present[name])
             yield fields.forbidden(path, f'existing ephemeral containers "{name}" may not be changed\n{changes}')
-
-
-def _take_resources(spec: dict[str, Any], new: Part) -> None:
-    for name in ("containers", "initContainers"):
-        changed = {container.get("name"): container for container in new.get(name) or ()}
-        for container in spec.get(name) or ():
-            if name == "initContainers" and container.get("restartPolicy") != "Always":
-                continue
-            source = changed.get(container.get("name"))
-            if source is not None:
-                _copy(container, source, "resources")
-                _copy(container, source, "resizePolicy")
-
-
-def _resized(document: Document, old: Document) -> Errors:
-    spec, before = document["spec"], old["spec"]
-    if qos_class(spec) != qos_class(before):
-        detail = "Pod QOS Class may not change as a result of resizing"
-        yield fields.invalid(SPEC, qos_class(spec), detail)
-    others_changed = False
-    for path, new, previous in _pairs(spec, before):
-        resources, earlier = new.get("resources") or {}, previous.get("resources") or {}
-        for kind, what in (("limits", "limits"), ("requests", "requests")):
-            amounts, was = resources.get(kind) or {}, earlier.get(kind) or {}
-            gone = [name for name in _RESIZABLE if name in was and name not in amounts]
-            if gone:
-                yield fields.forbidden(path.child("resources").child(kind), f"resource {what} cannot be removed")
-            others_changed |= {k: v for k, v in amounts.items() if k not in _RESIZABLE} != {
-                k: v for k, v in was.items() if k not in _RESIZABLE
-            }
-        others_changed |= (resources.get("claims") or ()) != (earlier.get("claims") or ())
-    if others_changed:
-        yield fields.forbidden(SPEC, "only cpu and memory resources are mutable")
-
-
-def _pairs(spec: Part, before: Part) -> Iterator[tuple[Path, Part, Part]]:
-    for name in ("containers", "initContainers"):
-        for position, (new, old) in enumerate(zip(spec.get(name) or (), before.get(name) or (), strict=False)):
-            yield SPEC.child(name).index(position), new, old
 
 
 def _difference(old: Any, new: Any) -> str:

@@ -302,3 +302,47 @@ def test_what_a_status_may_not_say(pods: Any, status: dict[str, Any], errors: li
     old = pods.created(pod({"nodeName": "n"}))
     new = {**old, "status": {**old["status"], **status}}
     assert pods.status_errors(new, old) == errors
+
+
+def resized(pods: Any, old: dict[str, Any], **changes: Any) -> list[str]:
+    new = pods.decoded(old | {"spec": {**old["spec"], **changes}})
+    pods.strategy.prepare_for_subresource_update("resize", new, old)
+    return [str(error) for error in pods.strategy.validate_subresource_update("resize", new, old)]
+
+
+SMALL, LARGE = {"requests": {"cpu": "1"}}, {"requests": {"cpu": "2"}}
+INITIAL = [{"name": "i", "image": "i:1", "resources": SMALL}]
+RESIZES: list[tuple[dict[str, Any], list[str]]] = [
+    ({"containers": [{**CONTAINER, "resources": LARGE}]}, []),
+    (
+        {"containers": [{**CONTAINER, "name": "other", "resources": SMALL}]},
+        ["spec.containers[0].name: Forbidden: containers may not be renamed or reordered on resize"],
+    ),
+    (
+        {"containers": [{**CONTAINER, "resources": SMALL}, {**CONTAINER, "name": "d"}]},
+        ["spec.containers: Forbidden: containers may not be added or removed on resize"],
+    ),
+    (
+        {"initContainers": [{**INITIAL[0], "resources": LARGE}]},
+        ["spec: Forbidden: resources for non-sidecar init containers are immutable"],
+    ),
+    (
+        {"containers": [{**CONTAINER, "resources": {"requests": {"cpu": "1", "ephemeral-storage": "1"}}}]},
+        ["spec: Forbidden: only cpu and memory resources are mutable"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "errors"), RESIZES)
+def test_only_processor_and_memory_of_the_same_containers_are_resized(
+    pods: Any, changes: dict[str, Any], errors: list[str]
+) -> None:
+    old = pods.created(pod({"initContainers": INITIAL}, resources=SMALL))
+    assert resized(pods, old, **changes) == errors
+
+
+def test_a_pod_whose_node_says_nothing_of_resources_is_not_resized(pods: Any) -> None:
+    old = pods.created(pod(resources=SMALL))
+    old["status"]["containerStatuses"] = [{"name": "c", "state": {"running": {}}}]
+    errors = resized(pods, old, containers=[{**CONTAINER, "resources": LARGE}])
+    assert errors == ["spec: Forbidden: Pod running on node without support for resize"]
