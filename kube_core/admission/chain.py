@@ -21,6 +21,8 @@ from kube_core._kit.random import Random
 from kube_core.abc.transport import User
 from kube_core.api.types import ResourceType
 from kube_core.meta.documents import Document, Key, MutableDocument
+from kube_core.meta.gvk import GroupVersionKind
+from kube_core.registry.cel.authorizer import Answer, Question
 from kube_core.registry.context import Attributes, Operation
 from kube_core.registry.webhooks import WebhookCaller
 
@@ -63,6 +65,10 @@ class Reader:
     def list(self, resource: ResourceType, namespace: str = "") -> Iterable[Document]:
         raise NotImplementedError
 
+    def resource(self, kind: GroupVersionKind) -> ResourceType | None:
+        """The resource of a kind, if it is served."""
+        raise NotImplementedError
+
 
 class Writer:
     """What plugins may write: what they keep account of, as the server itself, past admission."""
@@ -83,6 +89,10 @@ class Permissions:
     """What plugins may ask of the authorizers: whether somebody may do something besides the write itself."""
 
     async def allowed(self, user: User, verb: str, resource: ResourceType, name: str) -> bool:
+        raise NotImplementedError
+
+    async def answer(self, user: User, question: Question) -> Answer:
+        """What an expression asks, on behalf of the writer."""
         raise NotImplementedError
 
 

@@ -1,7 +1,8 @@
-"""Match conditions: expressions (CEL) that all have to hold for a webhook to be asked.
+"""Match conditions: expressions (CEL) that all have to hold for a webhook or a policy to be asked.
 
 One that does not hold settles it, whatever happens to the others. Otherwise one that has no value is an error, which
-refuses the request or lets it pass the webhook, as the failure policy says.
+refuses the request or lets it pass, as the failure policy says. Whoever has conditions and an `Evaluation` calls
+`conditions_hold`; what a condition may name is its `scope`.
 """
 
 from __future__ import annotations
@@ -9,24 +10,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["ConditionError", "conditions_hold"]
+from kube_core.admission.expressions import Evaluation
+from kube_core.registry.cel.engine import CelError
+from kube_core.registry.kinds.admission.expressions import CONDITIONS, Scope, compiled
 
-_VARIABLES = ("object", "oldObject", "request")
+__all__ = ["ConditionError", "conditions_hold"]
 
 
 class ConditionError(Exception):
     """A condition has no value; the message says which, and why."""
 
 
-def conditions_hold(conditions: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]) -> bool:
-    """`variables`: `object`, `oldObject` and `request`, plain JSON. Raises `ConditionError`."""
-    from kube_core.registry.cel.engine import CelError, compile_expression
-
+async def conditions_hold(
+    conditions: Sequence[Mapping[str, Any]], evaluation: Evaluation, scope: Scope = CONDITIONS
+) -> bool:
+    """Raises `ConditionError`."""
     problems = []
     for condition in conditions:
         expression = condition.get("expression") or ""
         try:
-            value = compile_expression(expression, _VARIABLES).evaluate(variables)
+            value = await evaluation.value(compiled(expression, scope))
         except CelError as error:
             problems.append(f"expression '{expression}' resulted in error: {error}")
             continue

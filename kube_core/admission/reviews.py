@@ -14,7 +14,7 @@ from kube_core.meta.documents import Document, thaw
 from kube_core.meta.gvk import GroupVersionKind, GroupVersionResource
 from kube_core.registry.context import Attributes
 
-__all__ = ["admission_request"]
+__all__ = ["admission_request", "forms"]
 
 _OPTIONS: Final = {"CREATE": "CreateOptions", "UPDATE": "UpdateOptions", "DELETE": "DeleteOptions"}
 
@@ -51,6 +51,18 @@ def admission_request(
         {"kind": kind, "apiVersion": "meta.k8s.io/v1", **thaw(attributes.options)} if kind is not None else None
     )
     return request
+
+
+async def forms(attributes: Attributes, resource: ResourceType) -> tuple[Document | None, Document | None]:
+    """The object and the old one, in the form of a resource. Raises StatusErrors."""
+    document, old = attributes.object, attributes.old
+    if resource == attributes.resource or attributes.shapes is None:
+        return document, old
+    if document is not None:
+        document = await attributes.shapes.converted(thaw(document), resource)
+    if old is not None:
+        old = await attributes.shapes.converted(thaw(old), resource)
+    return document, old
 
 
 def _kind_of(attributes: Attributes, resource: ResourceType) -> GroupVersionKind:

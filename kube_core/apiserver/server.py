@@ -60,9 +60,11 @@ from kube_core.auth.tokens import SigningKey, TokenIssuer
 from kube_core.bus.bus import Bus
 from kube_core.bus.changes import Stored
 from kube_core.meta.documents import Document, Key, MutableDocument
+from kube_core.meta.gvk import GroupVersionKind
 from kube_core.meta.status import NotFound
 from kube_core.registry.apply import FieldManager
 from kube_core.registry.catalogue import Catalogue
+from kube_core.registry.cel.authorizer import Answer, Question
 from kube_core.registry.context import Context
 from kube_core.registry.forms import FormRegistry
 from kube_core.registry.generic import Registry, Update
@@ -451,6 +453,29 @@ class _Permissions(Permissions):
         asked = AccessAttributes(user, verb, resource.group, resource.version, resource.plural, name=name)
         return (await self._authorizer.authorize(asked)).allowed
 
+    async def answer(self, user: User, question: Question) -> Answer:
+        if question.service_account:
+            namespace, name = question.service_account.split("/", 1)
+            groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")
+            user = User(f"system:serviceaccount:{namespace}:{name}", groups)
+        if question.path:
+            asked = AccessAttributes(user, question.verb, path=question.path)
+        else:
+            asked = AccessAttributes(
+                user,
+                question.verb,
+                question.group,
+                "*",
+                question.resource,
+                question.subresource,
+                question.namespace,
+                question.name,
+                field_selector=question.field_selector,
+                label_selector=question.label_selector,
+            )
+        decision = await self._authorizer.authorize(asked)
+        return Answer(decision.allowed, decision.reason, decision.error)
+
 
 class _CacheReader(Reader):
     """Reads for admission, from the watch cache."""
@@ -464,3 +489,6 @@ class _CacheReader(Reader):
 
     def list(self, resource: ResourceType, namespace: str = "") -> Iterable[Document]:
         return [stored.document for stored in self._catalogue.of(resource).cache.list(namespace)]
+
+    def resource(self, kind: GroupVersionKind) -> ResourceType | None:
+        return next((each.type for each in self._catalogue if each.type.gvk == kind), None)

@@ -81,16 +81,21 @@ def compile_expression(text: str, variables: tuple[str, ...]) -> Program:
     raise CelError(said)
 
 
-def check_expression(text: str, types: Mapping[str, str]) -> None:
-    """Compile with typed variables, only to see that it can be. `types`: `INT`, `STRING`, … Raises `CelError`."""
+def check_expression(text: str, types: Mapping[str, str]) -> str:
+    """Compile with typed variables, only to see that it can be, and its type (`DYN`, where a value is to tell).
+
+    `types`: `INT`, `STRING`, … Raises `CelError`.
+    """
     from cel_expr_python import cel  # native, and rarely needed
 
     try:
-        _make({name: getattr(cel.Type, kind) for name, kind in types.items()}).compile(text)
+        environment = _make({name: getattr(cel.Type, kind) for name, kind in types.items()})
+        return str(environment.compile(text).return_type().name())
     except (RuntimeError, ValueError) as error:
         said = _rooted(_without_code(str(error)), text)
         if not (_MIXED_NUMBERS.search(said) and said.count("ERROR:") == 1):
             raise CelError(said) from None
+        return "BOOL"
 
 
 @functools.lru_cache(maxsize=32)
@@ -142,7 +147,7 @@ def _keep_optionals_apart(compiled: Any) -> None:
 
 
 def _rooted(said: str, text: str) -> str:
-    """Errors about undeclared names, told of the variable itself, as upstream does, and not of the last of its fields."""
+    """Errors about undeclared names, told of the variable itself, as upstream does, not of the last of its fields."""
 
     def tell(found: re.Match[str]) -> str:
         lines = text.split("\n")

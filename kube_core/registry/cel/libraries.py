@@ -19,6 +19,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from kube_core.meta import quantities
+from kube_core.registry.cel import authorizer
 from kube_core.registry.custom.patterns import compile_pattern
 
 __all__ = ["INSERTIONS", "MISSING", "is_ours", "kubernetes_library"]
@@ -87,6 +88,8 @@ def kubernetes_library() -> Any:
     add("containsCIDR", truth, [some, some], _contains)
     add("prefixLength", number, [some], lambda net: _network(net).prefixlen)
     add("masked", some, [some], lambda net: {_CIDR: str(_network(net))})
+    authorizer.functions(add, kind)
+    add("jsonpatch.escapeKey", text, [text], lambda key: key.replace("~", "~0").replace("/", "~1"), member=False)
     for identity, parameters in (("key_value", [kind.MAP, some, some]), ("map", [kind.MAP, kind.MAP])):
         overload = cel.Overload(
             id=f"kmapInsert_map_{identity}",

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from kube_core.registry.cel.engine import CelError, check_expression
 from kube_core.registry.custom.structural import Structural
 
-__all__ = ["type_problem"]
+__all__ = ["fields_of", "type_problem", "typed"]
 
 _STRINGS = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
-_CHAIN = re.compile(r"(?<![\w.])(self|oldSelf)((?:\s*\.\s*[A-Za-z_]\w*)*)(\s*\()?", re.ASCII)
-_PRESENCE = re.compile(r"\bhas\s*\(\s*(?:self|oldSelf)(?:\s*\.\s*\w+)+\s*\)", re.ASCII)
+_CHAIN = re.compile(r"(?<![\w.])([A-Za-z_]\w*)((?:\s*\.\s*[A-Za-z_]\w*)*)(\s*\()?", re.ASCII)
+_PRESENCE = re.compile(r"\bhas\s*\(\s*\w+(?:\s*\.\s*\w+)+\s*\)", re.ASCII)
 _TYPES: Final = {"string": "STRING", "integer": "INT", "number": "DOUBLE", "boolean": "BOOL"}
 _FORMATS: Final = {"date-time": "TIMESTAMP", "datetime": "TIMESTAMP", "date": "TIMESTAMP", "duration": "DURATION",
                    "byte": "BYTES"}  # fmt: skip
@@ -41,10 +42,34 @@ _IDENTITY = Structural(
 
 def type_problem(text: str, schema: Structural, *, root: bool, optional: bool) -> str:
     """Why a rule on values of a schema does not compile; "" where it does. `root`: they are whole objects."""
+    schemas = {"self": schema} if optional else {"self": schema, "oldSelf": schema}
+    try:
+        fields_of(text, schemas, root=root) if optional else typed(text, schemas, ("self", "oldSelf"), root=root)
+    except CelError as error:
+        return str(error)
+    return ""
+
+
+def typed(text: str, schemas: Mapping[str, Structural], variables: Sequence[str], *, root: bool = False) -> str:
+    """The type of an expression, by those of the fields that it names; "" where none of them says more than a value.
+
+    `schemas`: of the variables that have one; `variables`: all of them. Raises `CelError`.
+    """
+    types = fields_of(text, schemas, root=root)
+    if not types:
+        return ""
+    # Whether a field is there is no question of its type, and the checker takes it for one.
+    asked = _PRESENCE.sub(lambda found: "true".ljust(len(found[0])), text)
+    return check_expression(asked, {**dict.fromkeys(variables, "DYN"), **types})
+
+
+def fields_of(text: str, schemas: Mapping[str, Structural], *, root: bool) -> Mapping[str, str]:
+    """The types of the chains of fields in an expression. Raises `CelError` for a field that there is not."""
     types: dict[str, str] = {}
     plain = _STRINGS.sub(lambda found: " " * len(found[0]), text)
     for found in _CHAIN.finditer(plain):
-        if optional and found[1] == "oldSelf":
+        schema = schemas.get(found[1])
+        if schema is None:
             continue
         names = [(step[0], step.start() + found.start(2)) for step in re.finditer(r"[A-Za-z_]\w*", found[2])]
         if found[3] and names:
@@ -52,17 +77,14 @@ def type_problem(text: str, schema: Structural, *, root: bool, optional: bool) -
         missing = _declare(found[1], names, schema, root=root, types=types)
         if missing is not None:
             line = text.count("\n", 0, missing[1]) + 1
-            column = missing[1] - (text.rfind("\n", 0, missing[1]) + 1)
-            return f"ERROR: <input>:{line}:{column}: undefined field '{missing[0]}'"
-    if optional or not types:
-        return ""
-    try:
-        # Whether a field is there is no question of its type, and the checker takes it for one.
-        asked = _PRESENCE.sub(lambda found: "true".ljust(len(found[0])), text)
-        check_expression(asked, {"self": "DYN", "oldSelf": "DYN", **types})
-    except CelError as error:
-        return str(error)
-    return ""
+            start = text.rfind("\n", 0, missing[1]) + 1
+            dot = plain.rfind(".", start, missing[1])
+            column = (dot if dot >= 0 else missing[1]) - start
+            shown = text[start:].partition("\n")[0]
+            raise CelError(
+                f"ERROR: <input>:{line}:{column + 1}: undefined field '{missing[0]}'\n | {shown}\n | {'.' * column}^"
+            )
+    return types
 
 
 def _declare(

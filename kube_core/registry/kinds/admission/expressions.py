@@ -24,7 +24,8 @@ from kube_core.registry.custom.rule_types import typed
 from kube_core.registry.custom.structural import Structural
 from kube_core.registry.kinds.checks import Errors
 
-__all__ = ["BOOL", "CONDITIONS", "MESSAGE", "TEXT_OR_NULL", "Scope", "compiled", "declare", "problems", "type_name"]
+__all__ = ["BOOL", "CONDITIONS", "MESSAGE", "TEXT_OR_NULL", "Compiled", "Scope", "compiled", "declare", "mutation",
+           "mutation_problems", "problems", "type_name"]  # fmt: skip
 
 BOOL: Final = ("BOOL",)
 MESSAGE: Final = ("STRING",)
@@ -158,3 +159,79 @@ def _fixed() -> Mapping[str, Structural]:
         "status": {"type": "object", "properties": {"phase": _TEXT}},
     }
     return {"request": Structural(request), "namespaceObject": _object(namespace)}
+
+
+# -- mutations ---------------------------------------------------------------------------------------------------------
+
+
+def mutation_problems(path: Path, text: str, kind: str, scope: Scope) -> Errors:
+    """What is wrong with the expression of a mutation; `kind`: its `patchType`."""
+    wanted = "list(JSONPatch)" if kind == "JSONPatch" else "Object"
+    try:
+        found = mutation(text, scope)
+    except CelError as error:
+        yield fields.invalid(path, text, f"compilation failed: {error}")
+        return
+    returns = type_name(found.returns)
+    if kind == "JSONPatch":
+        fits = returns == "dyn" or (returns.startswith("list(") and "JSONPatch" in text) or text.strip() == "[]"
+    else:
+        fits = returns == "dyn" or (returns.startswith("map(") and "Object" in text)
+    if not fits:
+        yield fields.invalid(path, text, f"must evaluate to {wanted} but got {returns}")
+
+
+def mutation(text: str, scope: Scope) -> Compiled:
+    """An expression with `Object{…}` and `JSONPatch{…}`, which give maps. Raises `CelError`."""
+    return compiled(_as_maps(text), scope)
+
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s+|//[^\n]*)
+    |(?P<text>[rRbB]{0,2}(?:\"\"\"(?:\\.|[^\\])*?\"\"\"|'''(?:\\.|[^\\])*?'''|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"))
+    |(?P<made>(?:Object(?:\s*\.\s*[A-Za-z_]\w*)*|JSONPatch)\s*\{)
+    |(?P<name>[A-Za-z_]\w*|`[^`]*`)
+    |(?P<sign>[\s\S])""",
+    re.VERBOSE | re.ASCII,
+)
+_PATCH_FIELDS: Final = frozenset(("op", "path", "from", "value"))
+
+
+@functools.lru_cache(maxsize=512)
+def _as_maps(text: str) -> str:
+    """The engine makes objects of types that it knows, and none is known of these: write them as maps."""
+    written: list[str] = []
+    open_braces: list[str] = []
+    expects_field = False
+    for token in _TOKEN.finditer(text):
+        said = token[0]
+        if token["space"]:
+            written.append(said)
+            continue
+        if token["made"]:
+            open_braces.append("patch" if said.startswith("JSONPatch") else "object")
+            written.append("{")
+            expects_field = True
+            continue
+        here = open_braces[-1] if open_braces else ""
+        if token["name"] and expects_field:
+            name = said.strip("`")
+            if here == "patch" and name not in _PATCH_FIELDS:
+                raise CelError(_undefined(text, token.start(), name))
+            written.append(f"'{name}'")
+        else:
+            written.append(said)
+            if said in "([{":
+                open_braces.append(said)
+            elif said in ")]}" and open_braces:
+                open_braces.pop()
+        expects_field = (said == "," and here in ("object", "patch")) or (said == "?" and expects_field)
+    return "".join(written)
+
+
+def _undefined(text: str, place: int, name: str) -> str:
+    line, start = text.count("\n", 0, place) + 1, text.rfind("\n", 0, place) + 1
+    shown = text[start:].partition("\n")[0]
+    return (
+        f"ERROR: <input>:{line}:{place - start + 1}: undefined field '{name}'\n | {shown}\n | {'.' * (place - start)}^"
+    )

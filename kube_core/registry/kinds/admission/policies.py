@@ -10,7 +10,8 @@ from kube_core.meta import fields, names
 from kube_core.meta.documents import Document, MutableDocument
 from kube_core.meta.fields import Path
 from kube_core.registry.kinds import checks
-from kube_core.registry.kinds.admission import rules
+from kube_core.registry.kinds.admission import expressions, rules
+from kube_core.registry.kinds.admission.expressions import Scope
 from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.checks import Errors
 
@@ -53,17 +54,19 @@ class _PolicyStrategy(BuiltinStrategy):
             yield from _match(where, match)
             if not match.get("resourceRules"):
                 yield fields.required(where.child("resourceRules"))
-        yield from rules.match_conditions(SPEC.child("matchConditions"), spec.get("matchConditions") or ())
-        yield from _variables(spec.get("variables") or ())
-        yield from self._actions(spec)
+        scope = Scope(params=kind is not None)
+        yield from rules.match_conditions(SPEC.child("matchConditions"), spec.get("matchConditions") or (), scope)
+        variables: Sequence[Part] = spec.get("variables") or ()
+        yield from _variables(variables, scope)
+        yield from self._actions(spec, expressions.declare(variables, scope))
 
-    def _actions(self, spec: Part) -> Errors:
+    def _actions(self, spec: Part, scope: Scope) -> Errors:
         """What the policy does."""
         raise NotImplementedError
 
 
 class ValidatingPolicyStrategy(_PolicyStrategy):
-    def _actions(self, spec: Part) -> Errors:
+    def _actions(self, spec: Part, scope: Scope) -> Errors:
         validations: Sequence[Part] = spec.get("validations") or ()
         audits: Sequence[Part] = spec.get("auditAnnotations") or ()
         if not validations and not audits:
@@ -73,6 +76,15 @@ class ValidatingPolicyStrategy(_PolicyStrategy):
             here = SPEC.child("validations").index(position)
             if not (validation.get("expression") or "").strip():
                 yield fields.required(here.child("expression"), "expression is not specified")
+            else:
+                yield from expressions.problems(
+                    here.child("expression"), validation["expression"], expressions.BOOL, scope
+                )
+            telling = validation.get("messageExpression") or ""
+            if telling.strip():
+                yield from expressions.problems(here.child("messageExpression"), telling, expressions.MESSAGE, scope)
+            elif telling:
+                yield fields.invalid(here.child("messageExpression"), telling, "must be non-empty if specified")
             message = validation.get("message")
             if message and "\n" in message:
                 yield fields.invalid(here.child("message"), message, "message must not contain line breaks")
@@ -87,15 +99,19 @@ class ValidatingPolicyStrategy(_PolicyStrategy):
             seen.add(key)
             if not (audit.get("valueExpression") or "").strip():
                 yield fields.required(here.child("valueExpression"), "valueExpression is not specified")
+            else:
+                yield from expressions.problems(
+                    here.child("valueExpression"), audit["valueExpression"], expressions.TEXT_OR_NULL, scope
+                )
 
 
 class MutatingPolicyStrategy(_PolicyStrategy):
-    def _actions(self, spec: Part) -> Errors:
+    def _actions(self, spec: Part, scope: Scope) -> Errors:
         mutations: Sequence[Part] = spec.get("mutations") or ()
         if not mutations:
             yield fields.required(SPEC.child("mutations"), "mutations must contain at least one item")
         for position, mutation in enumerate(mutations):
-            yield from _mutation(SPEC.child("mutations").index(position), mutation)
+            yield from _mutation(SPEC.child("mutations").index(position), mutation, scope)
         policy = spec.get("reinvocationPolicy") or ""
         if not policy:
             yield fields.required(SPEC.child("reinvocationPolicy"))
@@ -193,7 +209,7 @@ def _param_ref(path: Path, reference: Part) -> Errors:
         yield from checks.one_of(where, action, ("Allow", "Deny"))
 
 
-def _variables(listed: Sequence[Part]) -> Errors:
+def _variables(listed: Sequence[Part], scope: Scope) -> Errors:
     seen: set[str] = set()
     for position, variable in enumerate(listed):
         here, name = SPEC.child("variables").index(position), variable.get("name") or ""
@@ -203,12 +219,15 @@ def _variables(listed: Sequence[Part]) -> Errors:
             yield fields.invalid(here.child("name"), name, "name is not a valid CEL identifier")
         if not (variable.get("expression") or "").strip():
             yield fields.required(here.child("expression"), "expression is not specified")
+        else:
+            before = expressions.declare(listed[:position], scope)
+            yield from expressions.problems(here.child("expression"), variable["expression"], (), before)
         if name and name in seen:
             yield fields.duplicate(here.child("name"), name)
         seen.add(name)
 
 
-def _mutation(path: Path, mutation: Part) -> Errors:
+def _mutation(path: Path, mutation: Part, scope: Scope) -> Errors:
     kind = mutation.get("patchType") or ""
     form = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}.get(kind)
     if not kind:
@@ -222,6 +241,9 @@ def _mutation(path: Path, mutation: Part) -> Errors:
         yield fields.required(path.child(form), f"must be specified when patchType is {kind}")
     elif not (mutation[form].get("expression") or "").strip():
         yield fields.required(path.child(form).child("expression"), "expression is not specified")
+    else:
+        where, text = path.child(form).child("expression"), mutation[form]["expression"]
+        yield from expressions.mutation_problems(where, text, kind, scope)
     if mutation.get(other) is not None:
         yield fields.invalid(
             path.child(other), dict(mutation[other]), f"must not be specified when patchType is {kind}"

@@ -1,7 +1,4 @@
-"""Which requests a webhook or a policy is about: rules, selectors, match conditions. Shared by all admission kinds.
-
-Expressions are only checked for being there: whether they compile is for the CEL layer.
-"""
+"""Which requests a webhook or a policy is about: rules, selectors, match conditions. Shared by all admission kinds."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ from typing import Any
 from kube_core.meta import fields, names
 from kube_core.meta.fields import Path
 from kube_core.registry.kinds import checks
+from kube_core.registry.kinds.admission import expressions
 from kube_core.registry.kinds.checks import Errors
 
 __all__ = ["FAILURE_POLICIES", "MATCH_POLICIES", "default_rules", "match_conditions", "rules"]
@@ -47,7 +45,8 @@ def rules(path: Path, listed: Sequence[Part]) -> Errors:
             yield from checks.one_of(here.child("scope"), rule["scope"], SCOPES)
 
 
-def match_conditions(path: Path, listed: Sequence[Part]) -> Errors:
+def match_conditions(path: Path, listed: Sequence[Part], scope: expressions.Scope = expressions.CONDITIONS) -> Errors:
+    """What is wrong with match conditions. `scope`: what their expressions may name."""
     if len(listed) > _CONDITIONS:
         yield fields.too_many(path, len(listed), _CONDITIONS)
     seen: set[str] = set()
@@ -55,6 +54,8 @@ def match_conditions(path: Path, listed: Sequence[Part]) -> Errors:
         here, name = path.index(position), condition.get("name") or ""
         if not (condition.get("expression") or "").strip():
             yield fields.required(here.child("expression"))
+        else:
+            yield from expressions.problems(here.child("expression"), condition["expression"], expressions.BOOL, scope)
         if not name:
             yield fields.required(here.child("name"))
         else:

@@ -15,12 +15,12 @@ import attrs
 import orjson
 
 from kube_core._kit.random import Random
-from kube_core.admission.chain import Reader
+from kube_core.admission.chain import AdmissionContext
 from kube_core.admission.conditions import ConditionError, conditions_hold
-from kube_core.admission.reviews import admission_request
+from kube_core.admission.expressions import Evaluation, subject_of
+from kube_core.admission.reviews import admission_request, forms
 from kube_core.admission.rules import matching_resource, namespace_matches, object_matches
 from kube_core.api.types import ResourceType
-from kube_core.meta.documents import Document, thaw
 from kube_core.meta.status import BadRequest, InternalError, StatusError, forbidden
 from kube_core.registry.context import Attributes
 from kube_core.registry.webhooks import WebhookCaller, WebhookFailure
@@ -65,21 +65,18 @@ class Answer:
     patch: list[Any] = attrs.field(factory=list)
 
 
-async def invocation(hook: Hook, attributes: Attributes, reader: Reader) -> Invocation | None:
+async def invocation(hook: Hook, attributes: Attributes, context: AdmissionContext) -> Invocation | None:
     """How a webhook is to be asked of a write; None where it is not. Raises StatusErrors."""
     resource = matching_resource(hook.document.get("rules") or (), attributes, equivalent=hook.equivalent)
     # Rules first: a webhook whose rules do not match is none of this request's business, whatever its namespace is.
     if resource is None or not object_matches(hook.objects, attributes):
         return None
-    if not namespace_matches(hook.namespaces, attributes, reader):
+    if not namespace_matches(hook.namespaces, attributes, context.reader):
         return None
     conditions = hook.document.get("matchConditions")
     if conditions:
-        document, old = await _forms(attributes, resource)
-        request = admission_request(attributes, resource, uid="", document=None, old=None)
-        variables = {"object": document, "oldObject": old, "request": request}
         try:
-            if not conditions_hold(conditions, variables):
+            if not await conditions_hold(conditions, Evaluation(await subject_of(attributes, resource, context))):
                 return None
         except ConditionError as error:
             if hook.fails_open:
@@ -95,7 +92,7 @@ async def ask(
     hook = asked.hook
     if attributes.dry_run and hook.document.get("sideEffects") not in _ALLOWED_EFFECTS:
         raise BadRequest(f'admission webhook "{hook.name}" does not support dry run')
-    document, old = await _forms(attributes, asked.resource)
+    document, old = await forms(attributes, asked.resource)
     versions = hook.document.get("admissionReviewVersions") or ()
     version = next((each for each in versions if each in _REVIEWS), None)
     if version is None:
@@ -124,18 +121,6 @@ async def ask(
 def internal(error: Exception | str) -> InternalError:
     """An error as upstream's server answers one of its own."""
     return InternalError(f"Internal error occurred: {error}", details={"causes": [{"message": str(error)}]})
-
-
-async def _forms(attributes: Attributes, resource: ResourceType) -> tuple[Document | None, Document | None]:
-    """The object and the old one, in the form of a resource."""
-    document, old = attributes.object, attributes.old
-    if resource == attributes.resource or attributes.shapes is None:
-        return document, old
-    if document is not None:
-        document = await attributes.shapes.converted(thaw(document), resource)
-    if old is not None:
-        old = await attributes.shapes.converted(thaw(old), resource)
-    return document, old
 
 
 def _response(answer: Any, uid: str, version: str) -> Mapping[str, Any]:

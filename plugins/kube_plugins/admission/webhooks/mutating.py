@@ -65,7 +65,7 @@ class MutatingAdmissionWebhook(AdmissionPlugin):
         for hook in hooks:
             if attributes.reinvoking and hook.uid not in memory.due:
                 continue
-            asked = await invocation(hook, attributes, self.context.reader)
+            asked = await invocation(hook, attributes, self.context)
             if asked is not None:
                 await self._invoke(asked, attributes, caller, memory, index)
                 index += 1

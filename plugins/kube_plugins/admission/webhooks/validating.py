@@ -39,9 +39,7 @@ class ValidatingAdmissionWebhook(AdmissionPlugin):
         hooks, caller = self._configurations.hooks(), self.context.webhooks
         if not hooks or caller is None:
             return
-        asked = [
-            found for hook in hooks if (found := await invocation(hook, attributes, self.context.reader)) is not None
-        ]
+        asked = [found for hook in hooks if (found := await invocation(hook, attributes, self.context)) is not None]
         if not asked:
             return
         async with asyncio.TaskGroup() as group:
