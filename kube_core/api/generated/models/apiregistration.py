@@ -21,7 +21,7 @@ __all__ = [
 
 
 class APIService(Model):
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: APIServiceSpec

@@ -46,7 +46,7 @@ class ControllerRevision(Model):
 
     #: The state that was kept.
     data: Any
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: Counts the snapshots; a later one has a higher number.
     revision: int | None = None
@@ -55,7 +55,7 @@ class ControllerRevision(Model):
 class DaemonSet(Model):
     """Runs one pod on every node, or on every node that is chosen."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: DaemonSetSpec
@@ -130,7 +130,7 @@ class DaemonSetUpdateStrategy(Model):
 class Deployment(Model):
     """Keeps a number of equal pods running, and replaces them gradually when their template changes."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: DeploymentSpec
@@ -211,7 +211,7 @@ class DeploymentStrategy(Model):
 class ReplicaSet(Model):
     """Keeps a number of equal pods running; usually made and managed by a Deployment."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: ReplicaSetSpec
@@ -296,7 +296,7 @@ class RollingUpdateStatefulSetStrategy(Model):
 class StatefulSet(Model):
     """Runs pods that each have a name, an order and storage of their own, which stay when a pod is replaced."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: StatefulSetSpec

@@ -24,7 +24,7 @@ __all__ = [
 class SelfSubjectReview(Model):
     """Asks who the caller is."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The observed state, written by the system.
     status: SelfSubjectReviewStatus = field(factory=lambda: SelfSubjectReviewStatus())
@@ -40,7 +40,7 @@ class SelfSubjectReviewStatus(Model):
 class TokenReview(Model):
     """Asks whose a token is."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: TokenReviewSpec

@@ -51,7 +51,7 @@ class LabelSelectorAttributes(Model):
 class LocalSubjectAccessReview(Model):
     """Asks whether somebody may do something in one namespace."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: SubjectAccessReviewSpec = field(factory=lambda: SubjectAccessReviewSpec())
@@ -116,7 +116,7 @@ class ResourceRule(Model):
 class SelfSubjectAccessReview(Model):
     """Asks whether the caller may do something."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: SelfSubjectAccessReviewSpec = field(factory=lambda: SelfSubjectAccessReviewSpec())
@@ -136,7 +136,7 @@ class SelfSubjectAccessReviewSpec(Model):
 class SelfSubjectRulesReview(Model):
     """Asks what the caller may do in a namespace; to show it to people, not to decide by."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: SelfSubjectRulesReviewSpec = field(factory=lambda: SelfSubjectRulesReviewSpec())
@@ -154,7 +154,7 @@ class SelfSubjectRulesReviewSpec(Model):
 class SubjectAccessReview(Model):
     """Asks whether somebody may do something."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: SubjectAccessReviewSpec = field(factory=lambda: SubjectAccessReviewSpec())

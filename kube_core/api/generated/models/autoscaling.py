@@ -114,7 +114,7 @@ class HPAScalingRules(Model):
 class HorizontalPodAutoscaler(Model):
     """Changes how many pods there are by metrics."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: HorizontalPodAutoscalerSpec

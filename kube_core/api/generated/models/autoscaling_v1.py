@@ -31,7 +31,7 @@ class CrossVersionObjectReference(Model):
 class HorizontalPodAutoscaler(Model):
     """Changes how many pods there are by how busy they are; version 2 can do more."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: HorizontalPodAutoscalerSpec

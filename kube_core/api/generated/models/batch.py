@@ -34,7 +34,7 @@ __all__ = [
 class CronJob(Model):
     """Makes a Job at the times of a schedule."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: CronJobSpec
@@ -77,7 +77,7 @@ class CronJobStatus(Model):
 class Job(Model):
     """Runs pods until enough of them have ended with success."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: JobSpec

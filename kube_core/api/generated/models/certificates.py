@@ -26,7 +26,7 @@ __all__ = [
 
 
 class CertificateSigningRequest(Model):
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: CertificateSigningRequestSpec
@@ -61,7 +61,7 @@ class CertificateSigningRequestStatus(Model):
 
 
 class ClusterTrustBundle(Model):
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: ClusterTrustBundleSpec
@@ -73,7 +73,7 @@ class ClusterTrustBundleSpec(Model):
 
 
 class PodCertificateRequest(Model):
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: PodCertificateRequestSpec

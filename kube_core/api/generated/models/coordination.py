@@ -19,7 +19,7 @@ __all__ = [
 class Lease(Model):
     """Says who holds something and until when; nodes and leaders show with it that they are alive."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: LeaseSpec = field(factory=lambda: LeaseSpec())

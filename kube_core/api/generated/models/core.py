@@ -472,7 +472,7 @@ class ComponentStatus(Model):
 
     #: What it reports.
     conditions: tuple[ComponentCondition, ...] = ()
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
 
 
@@ -485,7 +485,7 @@ class ConfigMap(Model):
     data: Mapping[str, str] = field(factory=dict)
     #: Neither values nor this field can be changed anymore.
     immutable: bool | None = None
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
 
 
@@ -846,7 +846,7 @@ class EndpointSubset(Model):
 class Endpoints(Model):
     """Deprecated, see EndpointSlice. The addresses behind a Service."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: Addresses, grouped by their ports.
     subsets: tuple[EndpointSubset, ...] = ()
@@ -970,7 +970,7 @@ class Event(Model):
     last_timestamp: datetime | None = None
     #: What happened, for people.
     message: str | None = None
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: Why, in one word for programs.
     reason: str | None = None
@@ -1309,7 +1309,7 @@ class LifecycleHandler(Model):
 class LimitRange(Model):
     """Limits and defaults for what pods, containers and claims of a namespace may ask for."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: LimitRangeSpec
@@ -1409,7 +1409,7 @@ class NFSVolumeSource(Model):
 class Namespace(Model):
     """A part of the cluster, within which names are unique; deleting it deletes all that is in it."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: NamespaceSpec = field(factory=lambda: NamespaceSpec())
@@ -1451,7 +1451,7 @@ class NamespaceStatus(Model):
 class Node(Model):
     """A machine that runs pods."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: NodeSpec = field(factory=lambda: NodeSpec())
@@ -1731,7 +1731,7 @@ class ObjectReference(Model):
 class PersistentVolume(Model):
     """Storage in the cluster that a claim can be bound to, with a life of its own."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: PersistentVolumeSpec = field(factory=lambda: PersistentVolumeSpec())
@@ -1742,7 +1742,7 @@ class PersistentVolume(Model):
 class PersistentVolumeClaim(Model):
     """A request for storage, which gets bound to a volume that fits."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: PersistentVolumeClaimSpec = field(factory=lambda: PersistentVolumeClaimSpec())
@@ -1923,7 +1923,7 @@ class PhotonPersistentDiskVolumeSource(Model):
 class Pod(Model):
     """One or more containers that run together on a node, with one address and shared volumes."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: PodSpec
@@ -2264,7 +2264,7 @@ class PodStatus(Model):
 class PodTemplate(Model):
     """A pod to be made of it; kept by itself."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The pod.
     template: PodTemplateSpec | None = None
@@ -2419,7 +2419,7 @@ class RBDVolumeSource(Model):
 class ReplicationController(Model):
     """Keeps a number of equal pods running; Deployments have replaced it."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: ReplicationControllerSpec = field(factory=lambda: ReplicationControllerSpec())
@@ -2506,7 +2506,7 @@ class ResourceHealth(Model):
 class ResourceQuota(Model):
     """Limits what all objects of a namespace use together."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: ResourceQuotaSpec = field(factory=lambda: ResourceQuotaSpec())
@@ -2651,7 +2651,7 @@ class Secret(Model):
     data: Mapping[str, bytes] = field(factory=dict)
     #: Neither values nor this field can be changed anymore.
     immutable: bool | None = None
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: Values as plain text, to write only; they go to data.
     string_data: Mapping[str, str] = field(factory=dict)
@@ -2746,7 +2746,7 @@ class SecurityContext(Model):
 class Service(Model):
     """One stable name and address for a changing set of pods."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: ServiceSpec = field(factory=lambda: ServiceSpec())
@@ -2761,7 +2761,7 @@ class ServiceAccount(Model):
     automount_service_account_token: bool | None = None
     #: Secrets for pulling images, given to its pods.
     image_pull_secrets: tuple[LocalObjectReference, ...] = ()
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: Secrets that its pods may use, where that is enforced.
     secrets: tuple[ObjectReference, ...] = ()

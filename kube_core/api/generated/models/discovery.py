@@ -83,7 +83,7 @@ class EndpointSlice(Model):
     address_type: str
     #: The backends, 1000 at most.
     endpoints: tuple[Endpoint, ...] = ()
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The ports that each of them has, 100 at most.
     ports: tuple[EndpointPort, ...] = ()

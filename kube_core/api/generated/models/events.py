@@ -33,7 +33,7 @@ class Event(Model):
     deprecated_source: core.EventSource | None = None
     #: When it was first seen.
     event_time: MicroTime
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: What happened, for people.
     note: str | None = None

@@ -46,7 +46,7 @@ class FlowDistinguisherMethod(Model):
 
 
 class FlowSchema(Model):
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: FlowSchemaSpec
@@ -102,7 +102,7 @@ class PolicyRulesWithSubjects(Model):
 
 
 class PriorityLevelConfiguration(Model):
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: PriorityLevelConfigurationSpec

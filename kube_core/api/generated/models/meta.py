@@ -99,11 +99,11 @@ class ManagedFieldsEntry(Model):
 
 
 class ObjectMeta(Model):
-    """What every stored object has, whatever its kind."""
+    """Standard object's metadata: what every object that is kept has."""
 
     #: Notes of any size for tools and people; not for choosing objects.
     annotations: Mapping[str, str] = field(factory=dict)
-    #: When the server stored the object; set by it.
+    #: CreationTimestamp is a timestamp of when the server made the object; nobody can set it.
     creation_timestamp: datetime | None = None
     #: How long a deleted object may take to end; set by the server.
     deletion_grace_period_seconds: int | None = None

@@ -63,7 +63,7 @@ class HTTPIngressRuleValue(Model):
 class IPAddress(Model):
     """An address that is taken, so that nobody else gets it."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: IPAddressSpec
@@ -88,7 +88,7 @@ class IPBlock(Model):
 class Ingress(Model):
     """Brings HTTP requests from outside to Services, by host and path."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: IngressSpec = field(factory=lambda: IngressSpec())
@@ -108,7 +108,7 @@ class IngressBackend(Model):
 class IngressClass(Model):
     """An implementation of Ingress that Ingresses can choose."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: IngressClassSpec = field(factory=lambda: IngressClassSpec())
@@ -216,7 +216,7 @@ class IngressTLS(Model):
 class NetworkPolicy(Model):
     """Says what traffic is allowed to and from pods; pods that none chooses take all traffic."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: NetworkPolicySpec = field(factory=lambda: NetworkPolicySpec())
@@ -300,7 +300,7 @@ class ServiceBackendPort(Model):
 class ServiceCIDR(Model):
     """A range that addresses of Services are taken from."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: ServiceCIDRSpec = field(factory=lambda: ServiceCIDRSpec())

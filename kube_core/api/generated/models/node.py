@@ -30,7 +30,7 @@ class RuntimeClass(Model):
 
     #: The runtime's name for it; cannot be changed.
     handler: str
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: What running a pod this way costs in addition.
     overhead: Overhead | None = None

@@ -22,7 +22,7 @@ __all__ = [
 class PodDisruptionBudget(Model):
     """Bounds how many pods of a set may be evicted at once."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: PodDisruptionBudgetSpec = field(factory=lambda: PodDisruptionBudgetSpec())

@@ -33,7 +33,7 @@ class ClusterRole(Model):
 
     #: The rules come from other ClusterRoles and are kept by a controller.
     aggregation_rule: AggregationRule | None = None
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: What may be done.
     rules: tuple[PolicyRule, ...] = ()
@@ -42,7 +42,7 @@ class ClusterRole(Model):
 class ClusterRoleBinding(Model):
     """Grants a ClusterRole in every namespace."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The ClusterRole; cannot be changed.
     role_ref: RoleRef
@@ -68,7 +68,7 @@ class PolicyRule(Model):
 class Role(Model):
     """What may be done in one namespace; granted by bindings."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: What may be done.
     rules: tuple[PolicyRule, ...] = ()
@@ -77,7 +77,7 @@ class Role(Model):
 class RoleBinding(Model):
     """Grants a Role, or a ClusterRole within one namespace."""
 
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The Role or ClusterRole; cannot be changed.
     role_ref: RoleRef

@@ -163,7 +163,7 @@ class DeviceClaimConfiguration(Model):
 
 
 class DeviceClass(Model):
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: DeviceClassSpec = field(factory=lambda: DeviceClassSpec())
@@ -239,7 +239,7 @@ class DeviceTaint(Model):
 
 
 class DeviceTaintRule(Model):
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: DeviceTaintRuleSpec
@@ -309,7 +309,7 @@ class OpaqueDeviceConfiguration(Model):
 
 
 class ResourceClaim(Model):
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: ResourceClaimSpec = field(factory=lambda: ResourceClaimSpec())
@@ -335,14 +335,14 @@ class ResourceClaimStatus(Model):
 
 
 class ResourceClaimTemplate(Model):
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: ResourceClaimTemplateSpec = field(factory=lambda: ResourceClaimTemplateSpec())
 
 
 class ResourceClaimTemplateSpec(Model):
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta | None = None
     #: The desired state.
     spec: ResourceClaimSpec | None = None
@@ -355,7 +355,7 @@ class ResourcePool(Model):
 
 
 class ResourceSlice(Model):
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: ResourceSliceSpec

@@ -21,7 +21,7 @@ class PriorityClass(Model):
     description: str | None = None
     #: Whether pods without a class get this one; only one class may say so.
     global_default: bool | None = None
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: PreemptLowerPriority (the default) or Never, whether others may be ended to make room.
     preemption_policy: str | None = None

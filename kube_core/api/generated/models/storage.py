@@ -35,7 +35,7 @@ __all__ = [
 
 
 class CSIDriver(Model):
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: CSIDriverSpec = field(factory=lambda: CSIDriverSpec())
@@ -56,7 +56,7 @@ class CSIDriverSpec(Model):
 
 
 class CSINode(Model):
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: CSINodeSpec
@@ -82,7 +82,7 @@ class CSINodeStatus(Model):
 class CSIStorageCapacity(Model):
     capacity: str | None = None
     maximum_volume_size: str | None = None
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     node_topology: meta.LabelSelector | None = None
     storage_class_name: str
@@ -91,7 +91,7 @@ class CSIStorageCapacity(Model):
 class StorageClass(Model):
     allow_volume_expansion: bool | None = None
     allowed_topologies: tuple[core.TopologySelectorTerm, ...] = ()
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     mount_options: tuple[str, ...] = ()
     parameters: Mapping[str, str] = field(factory=dict)
@@ -121,7 +121,7 @@ class TokenRequest(Model):
 
 
 class VolumeAttachment(Model):
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     #: The desired state.
     spec: VolumeAttachmentSpec
@@ -149,7 +149,7 @@ class VolumeAttachmentStatus(Model):
 
 class VolumeAttributesClass(Model):
     driver_name: str
-    #: The object's name, labels and other metadata.
+    #: Standard object's metadata: its name, labels and more.
     metadata: meta.ObjectMeta = field(factory=meta.ObjectMeta)
     parameters: Mapping[str, str] = field(factory=dict)
 
