@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from kube_core._kit.clock import Clock
+from kube_core._kit.metrics import Cell
 from kube_core.abc.transport import Request
 from kube_core.apiserver import negotiation, responses
 from kube_core.bus.changes import Change, Stored
@@ -28,9 +29,11 @@ __all__ = ["Frames"]
 class Frames:
     """Makes the events of one watch. Raises `NotAcceptable` when made for a form that is not there."""
 
-    def __init__(self, request: Request, registry: Registry, clock: Clock) -> None:
+    def __init__(self, request: Request, registry: Registry, clock: Clock, made: Cell) -> None:
+        """`made` counts the events."""
         form = negotiation.form_of(request, binary=not registry.is_custom)
         self._registry = registry
+        self._made = made
         self._is_binary = form.media_type == negotiation.PROTOBUF
         self.content_type = f"{negotiation.PROTOBUF};stream=watch" if self._is_binary else negotiation.JSON
         self._view: Callable[[Stored], Document] | None = None
@@ -48,12 +51,15 @@ class Frames:
             # What is shown as it is stored is encoded once for all watchers.
             if shown is not stored or self._view is not None:
                 return self.event(kind, shown)
-        return change.framed(kind, self.event) if self._is_binary else change.event(kind)
+        self._made.value += 1
+        return change.framed(kind, self._plain) if self._is_binary else change.event(kind)
 
     def event(self, kind: str, stored: Stored) -> bytes:
         """An object as it is shown."""
-        if self._view is not None:
-            return self._event(kind, self._view(stored))
+        self._made.value += 1
+        return self._plain(kind, stored) if self._view is None else self._event(kind, self._view(stored))
+
+    def _plain(self, kind: str, stored: Stored) -> bytes:
         if self._is_binary:
             return _frame(kind, responses.binary(self._registry, stored))
         return b'{"type":"%b","object":%b}\n' % (kind.encode(), stored.wire)

@@ -5,7 +5,7 @@ A check is a name and a function that returns None, or what is wrong. The answer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from kube_core.abc.transport import Request, Response
 
@@ -34,6 +34,12 @@ class Health:
     @property
     def ready(self) -> bool:
         return all(check() is None for check in self._checks["readyz"].values())
+
+    def results(self) -> Iterator[tuple[tuple[str, str], bool]]:
+        """Of every check, by its name and endpoint, whether it passes."""
+        for endpoint, checks in self._checks.items():
+            for name, check in checks.items():
+                yield (name, endpoint), check() is None
 
     def handle(self, request: Request) -> Response | None:
         """The answer to a health path, None for any other."""

@@ -15,11 +15,13 @@ import orjson
 
 from kube_core._kit.clock import Clock
 from kube_core._kit.logs import get_logger
+from kube_core._kit.metrics import Metrics
 from kube_core._kit.random import Random
 from kube_core.abc.transport import Request, Response, User
 from kube_core.apiserver import negotiation, responses
 from kube_core.apiserver.audit import Auditor, Record
 from kube_core.apiserver.fairness import Fairness, Flow, TooManyRequests
+from kube_core.apiserver.metrics import RequestMetrics
 from kube_core.apiserver.requests import RequestInfo, parse
 from kube_core.apiserver.verbs import Verbs
 from kube_core.auth import impersonation
@@ -86,6 +88,8 @@ class Pipeline:
     passes_on: Callable[[Request, User], Awaitable[Response] | None] = lambda request, user: None
     #: The audit log, where there is one.
     auditor: Auditor | None = None
+    #: Where requests are counted.
+    metrics: RequestMetrics = attrs.field(factory=lambda: RequestMetrics(Metrics()))
     routes: list[Route] = attrs.field(factory=list)
     #: By (group, plural, subresource); plural "*" for any. Virtual resources are under the subresource "".
     subresources: dict[tuple[str, str, str], Subresource] = attrs.field(factory=dict)
@@ -94,7 +98,7 @@ class Pipeline:
     _reading: asyncio.Lock = attrs.field(init=False, factory=asyncio.Lock)
 
     def __attrs_post_init__(self) -> None:
-        self._verbs = Verbs(self.clock, self.random)
+        self._verbs = Verbs(self.clock, self.random, self.metrics)
 
     @property
     def verbs(self) -> Verbs:
@@ -102,11 +106,28 @@ class Pipeline:
 
     async def handle(self, request: Request) -> Response:
         """Answer one request. Never raises, but for cancellation."""
-        if self.auditor is None:
-            return await self._respond(request, None)
-        noted = _Noted(self.auditor, self.clock.now())
-        response = await self._respond(request, noted)
-        return response if noted.record is None else await noted.record.answered(response)
+        info = parse(request)
+        began = self.clock.monotonic()
+        inflight = self.metrics.inflight(info)
+        inflight.value += 1
+        try:
+            if self.auditor is None:
+                response = await self._respond(request, info, None)
+            else:
+                noted = _Noted(self.auditor, self.clock.now())
+                response = await self._respond(request, info, noted)
+                if noted.record is not None:
+                    response = await noted.record.answered(response)
+        finally:
+            inflight.value -= 1
+        self.metrics.answered(request, info, response, self.clock.monotonic() - began, self._knows)
+        return response
+
+    def _knows(self, info: RequestInfo) -> bool:
+        """Whether a request is of a resource that is served."""
+        registry = self.catalogue.registry(info.group, info.version, info.resource)
+        subresource = info.subresource
+        return registry is not None and (not subresource or registry.descriptor.subresource(subresource) is not None)
 
     async def admits(self, request: Request) -> bool:
         """Whether who asks may, so far as can be told before the body is there. What is refused is handled without."""
@@ -116,11 +137,10 @@ class Pipeline:
             return False
         return True
 
-    async def _respond(self, request: Request, noted: _Noted | None) -> Response:
+    async def _respond(self, request: Request, info: RequestInfo, noted: _Noted | None) -> Response:
         flow: Flow | None = None
         context: Context | None = None
         try:
-            info = parse(request)
             asked = await self._identify(request, info, noted)
             # What the cluster's own parts ask without a socket between never waits for a seat.
             flow = self.fairness.flow_of(asked.user, info) if request.user is None else None

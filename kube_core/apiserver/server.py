@@ -34,6 +34,7 @@ from kube_core.apiserver.fairness import Fairness
 from kube_core.apiserver.health import Health
 from kube_core.apiserver.issuer import IssuerDocuments
 from kube_core.apiserver.legacy_tokens import LegacyTokenLoop
+from kube_core.apiserver.metrics import ServerMetrics
 from kube_core.apiserver.outgoing.client import Outgoing
 from kube_core.apiserver.outgoing.webhooks import Webhooks
 from kube_core.apiserver.pipeline import Pipeline
@@ -178,6 +179,7 @@ class ApiServer:
         self.discovery = Discovery(self.catalogue, self.aggregation)
         self._openapi: OpenApi | None = None
         self.fairness = Fairness(self.cache, clock)
+        self.metrics = ServerMetrics(self.cache, self.bus, self.fairness, self.health)
         self.pipeline = Pipeline(
             self.catalogue,
             self.security.authenticator,
@@ -188,6 +190,7 @@ class ApiServer:
             random,
             self.aggregation.passes_on,
             self.security.auditor,
+            self.metrics.requests,
         )
         self.kubelets = Kubelets(
             self.outgoing,
@@ -333,7 +336,13 @@ class ApiServer:
     def _route(self, authorizer: Authorizer) -> None:
         pipeline = self.pipeline
         issuer = IssuerDocuments(self.issuer)
-        pipeline.routes += [self.health.handle, self.discovery.handle, self._answer_openapi, issuer.handle]
+        pipeline.routes += [
+            self.health.handle,
+            self.metrics.handle,
+            self.discovery.handle,
+            self._answer_openapi,
+            issuer.handle,
+        ]
         handlers = pipeline.subresources
         binding = Binding(self.clock, self.catalogue)
         handlers[("*", "*", "scale")] = Scale(self.clock)

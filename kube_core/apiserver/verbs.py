@@ -18,6 +18,7 @@ from kube_core.abc.transport import Request, Response
 from kube_core.api.schemas import builtin, builtin_name
 from kube_core.apiserver import listing, negotiation, responses, watching
 from kube_core.apiserver.frames import Frames
+from kube_core.apiserver.metrics import RequestMetrics
 from kube_core.apiserver.requests import RequestInfo
 from kube_core.apiserver.selecting import select
 from kube_core.bus.changes import Stored
@@ -48,9 +49,10 @@ PATCH_TYPES = (patches.JSON, patches.MERGE, patches.STRATEGIC, patches.APPLY)
 class Verbs:
     """The verbs, for any registry."""
 
-    def __init__(self, clock: Clock, random: Random) -> None:
+    def __init__(self, clock: Clock, random: Random, metrics: RequestMetrics) -> None:
         self.clock = clock
         self.random = random
+        self._metrics = metrics
 
     # -- reads -------------------------------------------------------------------------------------------------------
 
@@ -75,7 +77,7 @@ class Verbs:
     async def watch(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
         options = request_options.list_options(request)
         selection = select(registry, info.namespace, options.label_selector, options.field_selector, only=info.watched)
-        frames = Frames(request, registry, self.clock)
+        frames = Frames(request, registry, self.clock, self._metrics.events(info))
         try:
             start = await watching.begin(registry, selection, options)
         except (Expired, Timeout) as error:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import attrs
@@ -324,6 +324,11 @@ class Bus:
     def undelivered(self) -> Sequence[GroupResource]:
         """The resources with changes that are on their way to a reader."""
         return [resource for resource, topic in self._topics.items() if topic.undelivered]
+
+    def audience(self) -> Iterator[tuple[GroupResource, int]]:
+        """How many follow each resource."""
+        for resource, topic in self._topics.items():
+            yield resource, len(topic)
 
     @property
     def subscribers(self) -> int:

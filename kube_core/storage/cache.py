@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from kube_core._kit.clock import turn
 from kube_core.abc.store import Entry, KeyRange, Store, WatchBatch
@@ -146,6 +146,10 @@ class WatchCache:
         if cache is None:
             cache = self._resources[resource] = ResourceCache(resource, self._started)
         return cache
+
+    def resources(self) -> Iterable[tuple[GroupResource, ResourceCache]]:
+        """Every resource that was ever asked for or stored."""
+        return self._resources.items()
 
     def expect(self, data: bytes, document: MutableDocument) -> None:
         """`document` is what `data`, about to be written, encodes. Undone by `forget`, if it was not written."""
