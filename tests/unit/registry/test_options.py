@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,7 +87,9 @@ def test_write_options_that_cannot_be_are_invalid(query: tuple[str, str], why: s
 
 def test_write_options_are_read() -> None:
     query = [("dryRun", "All"), ("fieldValidation", "Strict"), ("force", "true"), ("fieldManager", "me")]
-    assert options.write_options(request(*query), "PatchOptions") == WriteOptions(True, "me", "Strict", True)
+    found = options.write_options(request(*query), "PatchOptions")
+    assert attrs.evolve(found, sent={}) == WriteOptions(True, "me", "Strict", True)
+    assert found.sent == {"dryRun": ["All"], "fieldManager": "me", "fieldValidation": "Strict"}
     assert options.write_options(request(("force", "false")), "PatchOptions").force is False
 
 
@@ -162,7 +165,7 @@ def test_a_resource_version_is_a_number() -> None:
 def test_delete_options_come_from_the_body_or_the_query(
     query: dict[str, str], body: Any, wanted: DeleteOptions
 ) -> None:
-    assert options.delete_options(request(*query.items()), body) == wanted
+    assert attrs.evolve(options.delete_options(request(*query.items()), body), sent={}) == wanted
 
 
 @pytest.mark.parametrize(
