@@ -45,6 +45,9 @@ def up(  # noqa: PLR0913, PLR0917 (each is an option that a person may give)
     pod_cidr: Annotated[str | None, typer.Option(help="Range of pod addresses.")] = None,
     service_cidr: Annotated[str | None, typer.Option(help="Range of service addresses.")] = None,
     event_ttl: Annotated[float | None, typer.Option(help="Seconds for which Events are kept; 0 keeps them.")] = None,
+    shutdown_delay: Annotated[
+        float | None, typer.Option(help="Seconds for which /readyz fails before the cluster stops.", min=0)
+    ] = None,
     images: Annotated[list[str] | None, typer.Option(help="Folder of images for the process runtime.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when the cluster is ready.")] = False,
     security: Mapping[str, Any] | None = None,
@@ -63,6 +66,7 @@ def up(  # noqa: PLR0913, PLR0917 (each is an option that a person may give)
         "pod_cidr": pod_cidr,
         "service_cidr": service_cidr,
         "event_ttl": event_ttl,
+        "shutdown_delay": shutdown_delay,
         "images": images or None,
         "security": security or None,
     }
