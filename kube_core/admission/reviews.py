@@ -11,7 +11,7 @@ from typing import Any, Final
 from kube_core.abc.transport import User
 from kube_core.api.types import ResourceType
 from kube_core.meta.documents import Document, thaw
-from kube_core.meta.gvk import GroupVersionKind, GroupVersionResource
+from kube_core.meta.gvk import GroupVersion, GroupVersionKind, GroupVersionResource
 from kube_core.registry.context import Attributes
 
 __all__ = ["admission_request", "forms"]
@@ -67,14 +67,11 @@ async def forms(attributes: Attributes, resource: ResourceType) -> tuple[Documen
 
 def _kind_of(attributes: Attributes, resource: ResourceType) -> GroupVersionKind:
     """The kind that is sent: a subresource may speak another than its resource."""
-    if attributes.shapes is not None and attributes.subresource:
-        kind = attributes.shapes.kind_of(attributes.subresource)
-        # The whole object is written through `status`: in the version that is shown.
-        return resource.gvk if kind == attributes.resource.gvk else kind
     document = attributes.object
-    if attributes.operation == "CONNECT" and document is not None:
-        return GroupVersionKind("", str(document.get("apiVersion")), str(document.get("kind")))
-    return resource.gvk
+    if not attributes.subresource or document is None or document.get("kind") == attributes.resource.kind:
+        return resource.gvk
+    version = GroupVersion.parse(str(document.get("apiVersion") or ""))
+    return GroupVersionKind(version.group, version.version, str(document.get("kind") or ""))
 
 
 def _kind(kind: GroupVersionKind) -> dict[str, str]:

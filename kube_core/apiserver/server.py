@@ -44,6 +44,7 @@ from kube_core.apiserver.streams.forwarding import PortForward
 from kube_core.apiserver.streams.kubelet import Kubelets
 from kube_core.apiserver.streams.logs import Logs
 from kube_core.apiserver.streams.sessions import Attach, Exec
+from kube_core.apiserver.subresources.admitting import connecting
 from kube_core.apiserver.subresources.eviction import Eviction
 from kube_core.apiserver.subresources.namespaces import Finalize
 from kube_core.apiserver.subresources.pods import Binding
@@ -349,9 +350,9 @@ class ApiServer:
         handlers[("", "pods", "binding")] = binding
         handlers[("", "bindings", "")] = binding
         handlers[("", "pods", "log")] = Logs(self.connect_node)
-        handlers[("", "pods", "exec")] = Exec(self.connect_node)
-        handlers[("", "pods", "attach")] = Attach(self.connect_node)
-        handlers[("", "pods", "portforward")] = PortForward(self.connect_node)
+        handlers[("", "pods", "exec")] = connecting(Exec(self.connect_node))
+        handlers[("", "pods", "attach")] = connecting(Attach(self.connect_node))
+        handlers[("", "pods", "portforward")] = connecting(PortForward(self.connect_node))
         handlers[("", "pods", "eviction")] = Eviction(self.catalogue)
         proxy = Proxy(
             self.outgoing,
@@ -360,7 +361,8 @@ class ApiServer:
             self.kubelets,
             exempt=self.config.exempt_ranges,
         )
-        handlers[("", "pods", "proxy")] = handlers[("", "services", "proxy")] = handlers[("", "nodes", "proxy")] = proxy
+        for plural in ("pods", "services", "nodes"):
+            handlers[("", plural, "proxy")] = connecting(proxy)
         handlers[("", "namespaces", "finalize")] = Finalize(self.clock, pipeline.verbs)
         handlers[("", "serviceaccounts", "token")] = Token(self.issuer, self.catalogue)
         handlers.update(Reviews(pipeline.verbs, authorizer, self.security.authenticator, self.clock).handlers())

@@ -22,7 +22,7 @@ from kube_core.apiserver.selecting import Selection
 from kube_core.bus.bus import Overrun, Subscription
 from kube_core.bus.changes import Change, Stored, encode
 from kube_core.meta.documents import Key
-from kube_core.meta.status import Expired
+from kube_core.meta.status import Expired, StatusError
 from kube_core.registry.generic import Registry
 from kube_core.registry.options import ListOptions, parse_revision
 
@@ -128,14 +128,16 @@ async def _events(
     if options.allow_bookmarks:
         timers.append(clock.call_later(BOOKMARK_PERIOD, remind))
     try:
-        for chunk in _chunks(frames.event("ADDED", registry.shown(stored)) for stored in start.initial):
+        for chunk in _chunks(frames.event("ADDED", stored) for stored in await registry.present_all(start.initial)):
             yield chunk
         if start.marks_end:
             yield frames.event("BOOKMARK", _bookmark(registry, start.revision, end=True))
         while True:
             await subscription.wait()
             over = subscription.closed
-            for chunk in _chunks(frames.change(kind, change) for kind, change in start.drain()):
+            for chunk in _chunks(
+                frames.change(kind, change, shown) for kind, change, shown in await _presented(registry, start)
+            ):
                 over = False
                 yield chunk
             if bookmark_due:
@@ -145,6 +147,9 @@ async def _events(
                 return
     except Overrun as error:
         yield frames.error(Expired(f"too old resource version: {error}"))
+    except StatusError as error:
+        # A webhook that is to convert does not: nothing can follow that this watch could show.
+        yield frames.error(error)
     finally:
         for timer in timers:
             timer.cancel()
@@ -155,14 +160,14 @@ async def document_events(registry: Registry, start: Start) -> AsyncIterator[Wat
     """The same for a reader in this process: shared, frozen documents. Raises `Expired` when it is too slow."""
     subscription = start.subscription
     try:
-        for stored in start.initial:
-            yield WatchEvent("ADDED", registry.shown(stored).document)
+        for stored in await registry.present_all(start.initial):
+            yield WatchEvent("ADDED", stored.document)
         while True:
             await subscription.wait()
             nothing = True
-            for kind, change in start.drain():
+            for kind, change, shown in await _presented(registry, start):
                 nothing = False
-                yield WatchEvent(kind, registry.shown(change.shown(kind)).document)
+                yield WatchEvent(kind, (shown or registry.shown(change.shown(kind))).document)
             if nothing and subscription.closed:
                 return
     except Overrun as error:
@@ -183,6 +188,18 @@ def _chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
             held, size = [], 0
     if held:
         yield b"".join(held)
+
+
+_Presented = Iterable[tuple[str, Change, Stored | None]]
+
+
+async def _presented(registry: Registry, start: Start) -> _Presented:
+    """What has happened; with what is to be shown, where that takes a webhook's answer, asked for all at once."""
+    if not registry.asks:
+        return ((kind, change, None) for kind, change in start.drain())
+    happened = list(start.drain())
+    shown = await registry.present_all([change.shown(kind) for kind, change in happened])
+    return [(kind, change, each) for (kind, change), each in zip(happened, shown, strict=True)]
 
 
 def _bookmark(registry: Registry, revision: int, *, end: bool = False) -> Stored:

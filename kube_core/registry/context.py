@@ -13,7 +13,6 @@ import attrs
 from kube_core.abc.transport import User
 from kube_core.api.types import ResourceType
 from kube_core.meta.documents import Document, Key, MutableDocument
-from kube_core.meta.gvk import GroupVersionKind
 
 __all__ = ["Admission", "Attributes", "Context", "DeleteOptions", "Operation", "Shapes", "WriteOptions"]
 
@@ -26,14 +25,17 @@ class Shapes(Protocol):
     @property
     def type(self) -> ResourceType: ...
 
-    def kind_of(self, subresource: str) -> GroupVersionKind:
-        """The kind that a subresource speaks; with "" the resource's own."""
-
     def equivalents(self) -> Sequence[ResourceType]:
         """The other versions and groups under which the same objects are served."""
 
     async def converted(self, document: Document, to: ResourceType) -> MutableDocument:
         """An object in another of its forms; a new document. Raises StatusErrors."""
+
+    def merged(self, document: Document, configuration: Document, to: ResourceType) -> MutableDocument:
+        """An object in the form `to` with a configuration put in, as server-side apply does, without an owner.
+
+        Raises `ValueError` for one that does not fit.
+        """
 
     def completed(self, document: Document) -> MutableDocument:
         """A changed object as it would have been read: typed, and with its defaults. Raises `DecodingError`."""

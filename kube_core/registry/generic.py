@@ -26,7 +26,7 @@ from kube_core.bus.changes import Stored, encode
 from kube_core.meta import fields as field
 from kube_core.meta.documents import Document, Key, MutableDocument, thaw
 from kube_core.meta.fields import FieldError, Path
-from kube_core.meta.gvk import GroupKind, GroupResource, GroupVersionKind
+from kube_core.meta.gvk import GroupKind, GroupResource
 from kube_core.meta.status import (
     AlreadyExists,
     BadRequest,
@@ -68,6 +68,8 @@ class FieldOwners(Protocol):
         self, live: Document | None, patch: Document, *, manager: str, force: bool, subresource: str, now: float
     ) -> MutableDocument: ...
 
+    def merge(self, live: Document, configuration: Document, api_version: str) -> MutableDocument: ...
+
 
 class Allocator(Protocol):
     """What a kind takes from a shared range before it is written (a Service's addresses and ports)."""
@@ -97,6 +99,8 @@ class Update:
     may_create: bool = False
     #: Admission sees it. A subresource that is created (a Binding) is admitted as what it is, not as what it does.
     admitted: bool = True
+    #: What admission sees of the object, where a subresource shows another one (a Scale).
+    seen: Callable[[Document], MutableDocument] | None = None
 
 
 class Registry:
@@ -171,11 +175,6 @@ class Registry:
         """An object of this version as it is to be stored. It may be the same document."""
         return document
 
-    def kind_of(self, subresource: str) -> GroupVersionKind:
-        """The kind that a subresource speaks; with "" the resource's own."""
-        declared = self.descriptor.subresource(subresource) if subresource else None
-        return declared.kind if declared is not None else self.type.gvk
-
     def equivalents(self) -> Sequence[ResourceType]:
         """The other versions and groups under which the same objects are served."""
         return ()
@@ -183,6 +182,10 @@ class Registry:
     async def converted(self, document: Document, to: ResourceType) -> MutableDocument:
         """An object in another of its forms; a new document. Raises StatusErrors."""
         raise NotImplementedError
+
+    def merged(self, document: Document, configuration: Document, to: ResourceType) -> MutableDocument:
+        """An object in the form `to` with a configuration put in, as server-side apply does, without an owner."""
+        return self.owners.merge(document, configuration, to.api_version)
 
     def completed(self, document: Document) -> MutableDocument:
         """A changed object as it would have been read: typed, and with its defaults. Raises `DecodingError`."""
@@ -358,11 +361,18 @@ class Registry:
                 now=self.clock.now(),
             )
         attributes = context.attributes(
-            "UPDATE", self.type, key, document, old, subresource=update.subresource, options=options, shapes=self
+            "UPDATE",
+            self.type,
+            key,
+            document if update.seen is None else update.seen(document),
+            old if update.seen is None else update.seen(old),
+            subresource=update.subresource,
+            options=options,
+            shapes=self if update.seen is None else None,
         )
         admission = context.admission if update.admitted else _NOBODY
         await admission.mutate(attributes)
-        if attributes.object is not None and attributes.object is not document:
+        if update.seen is None and attributes.object is not None and attributes.object is not document:
             document = attributes.object
             self._check_scope(document, key)
             self._keep_system_metadata(document["metadata"], old_metadata)

@@ -21,6 +21,7 @@ from kube_core.api.pods import is_ready
 from kube_core.api.resources import POD_DISRUPTION_BUDGETS
 from kube_core.apiserver import responses
 from kube_core.apiserver.requests import RequestInfo
+from kube_core.apiserver.subresources.admitting import admit_creation, admitted
 from kube_core.apiserver.subresources.pods import CREATED, condition, set_condition
 from kube_core.apiserver.verbs import read_shaped
 from kube_core.bus.changes import Stored
@@ -61,6 +62,8 @@ class Eviction:
         name = metadata_of(eviction).get("name")
         if name and name != info.name:
             raise BadRequest("name in URL does not match name in Eviction object")
+        eviction = await admit_creation(info, registry, context, eviction, create)
+        context = admitted(context)
         pod = await registry.find(info.key)
         given: Mapping[str, Any] = eviction.get("deleteOptions") or {"kind": "DeleteOptions"}
         leave = _Leave()

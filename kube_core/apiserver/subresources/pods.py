@@ -9,6 +9,7 @@ from kube_core.abc.transport import Request, Response
 from kube_core.api.types import ResourceType
 from kube_core.apiserver import responses
 from kube_core.apiserver.requests import RequestInfo
+from kube_core.apiserver.subresources.admitting import admit_creation
 from kube_core.apiserver.verbs import read_shaped
 from kube_core.meta import fields
 from kube_core.meta.documents import Document, Key, MutableDocument, metadata_of, thaw
@@ -55,9 +56,11 @@ class Binding:
             errors.append(fields.required(Path("target").child("name")))
         if errors:
             raise invalid(GroupKind("", "Binding"), name, errors)
+        binding = await admit_creation(info, registry, context, binding, options)
         pods = self._catalogue.of(_PODS)
         # Nobody owns what a binding writes, as upstream has it.
-        update = Update(WriteOptions(options.dry_run, options.field_manager), subresource="binding", applies=True)
+        own = WriteOptions(options.dry_run, options.field_manager)
+        update = Update(own, subresource="binding", applies=True, admitted=False)
 
         async def bound(current: Document | None) -> MutableDocument:
             return self._bound(current or {}, name, binding, str(target["name"]))

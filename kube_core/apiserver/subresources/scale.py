@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from kube_core._kit.clock import Clock
@@ -137,7 +138,7 @@ class Scale:
                 now=self._clock.now(),
             )
 
-        update = Update(options, subresource="scale", applies=True)
+        update = Update(options, subresource="scale", applies=True, seen=functools.partial(_shown, registry))
         stored, _ = await registry.update(context, info.key, update, applied)
         return responses.success(request, _shown(registry, stored.document))
 
@@ -163,7 +164,7 @@ class Scale:
             return document
 
         # Written through the main resource's rules: a changed spec is a new generation.
-        update = Update(options, subresource="scale")
+        update = Update(options, subresource="scale", seen=functools.partial(_shown, registry))
         stored, _ = await registry.update(context, info.key, update, scaled)
         return responses.success(request, _shown(registry, stored.document))
 

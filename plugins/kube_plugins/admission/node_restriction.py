@@ -71,6 +71,10 @@ class NodeRestriction(AdmissionPlugin):
     def _pod(self, attributes: Attributes, node: str) -> None:
         if attributes.subresource == "status":
             self._pod_status(attributes, node)
+        elif attributes.subresource == "eviction":
+            pod = self.context.reader.get(PODS, attributes.key)
+            if _node_name(pod) != node:
+                raise _refused(attributes, f'node "{node}" can only evict pods with spec.nodeName set to itself')
         elif attributes.subresource:
             raise _refused(attributes, f'unexpected pod subresource "{attributes.subresource}"')
         elif attributes.operation == "CREATE":

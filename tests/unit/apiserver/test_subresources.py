@@ -132,7 +132,8 @@ async def budget(api: Caller, allowed: int, *, observed: bool = True) -> None:
 
 async def run(api: Caller) -> None:
     await api.post(f"{ROOT}/pods/p/binding", {"target": {"name": "n"}})
-    await api.patch(f"{ROOT}/pods/p/status", {"status": {"phase": "Running"}}, "strategic-merge-patch")
+    ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    await api.patch(f"{ROOT}/pods/p/status", {"status": ready}, "strategic-merge-patch")
 
 
 async def test_an_eviction_is_a_deletion_where_no_budget_minds(pods: Caller) -> None:

@@ -199,6 +199,69 @@ async def test_another_version_of_the_same_objects_is_converted_for_a_rule(world
     assert not world.hooks.asked("/exact")
 
 
+PODS = "/api/v1/namespaces/default/pods"
+
+
+async def pod(world: World, **spec: Any) -> None:
+    await world.api.post("/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
+    containers = [{"name": "c", "image": "i"}]
+    await world.api.post(PODS, {"metadata": {"name": "p"}, "spec": {"containers": containers, **spec}})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "operation", "kind"),
+    [
+        ("POST", "exec?command=ls&stdout=true", None, "CONNECT", ("", "v1", "PodExecOptions")),
+        ("POST", "attach?stdout=true", None, "CONNECT", ("", "v1", "PodAttachOptions")),
+        ("POST", "portforward?ports=80", None, "CONNECT", ("", "v1", "PodPortForwardOptions")),
+        ("GET", "proxy/x", None, "CONNECT", ("", "v1", "PodProxyOptions")),
+        ("POST", "binding", {"target": {"name": "n"}}, "CREATE", ("", "v1", "Binding")),
+        ("POST", "eviction", {"metadata": {"name": "p"}}, "CREATE", ("policy", "v1", "Eviction")),
+        ("PATCH", "status", {"status": {"reason": "x"}}, "UPDATE", ("", "v1", "Pod")),
+    ],
+)
+async def test_connections_and_subresources_are_reviewed_as_what_they_are(
+    world: World, method: str, path: str, body: Any, operation: str, kind: tuple[str, str, str]
+) -> None:
+    await pod(world)
+    world.hooks.paths["/hook"] = lambda review: denied(review, message="no")
+    rule = {"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/*"]}
+    await world.configure(VALIDATING, world.webhook(rule=rule))
+    sent = "application/merge-patch+json" if method == "PATCH" else "application/json"
+    response = await world.api.ask(method, f"{PODS}/p/{path}", body, content_type=sent)
+    assert response.decoded()["message"] == 'admission webhook "hook.example.org" denied the request: no'
+    (request,) = world.hooks.asked("/hook")
+    assert request["operation"] == operation
+    assert tuple(request["kind"][part] for part in ("group", "version", "kind")) == kind
+    assert request["object"]["kind"] == kind[2]
+    assert request["subResource"] == path.partition("?")[0].partition("/")[0]
+    assert (request["name"], request["namespace"]) == ("p", "default")
+
+
+async def test_a_scale_is_reviewed_as_one(world: World) -> None:
+    labels = {"app": "x"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    path = "/apis/apps/v1/namespaces/default/deployments"
+    spec = {"selector": {"matchLabels": labels}, "template": template}
+    await world.api.post(path, {"metadata": {"name": "d"}, "spec": spec})
+    world.hooks.paths["/hook"] = allowed
+    rule = {"operations": ["*"], "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments/scale"]}
+    await world.configure(VALIDATING, world.webhook(rule=rule))
+    await world.api.patch(f"{path}/d/scale", {"spec": {"replicas": 4}})
+    (request,) = world.hooks.asked("/hook")
+    assert request["kind"] == {"group": "autoscaling", "version": "v1", "kind": "Scale"}
+    assert (request["oldObject"]["spec"], request["object"]["spec"]) == ({"replicas": 1}, {"replicas": 4})
+
+
+async def test_what_follows_from_an_eviction_is_not_reviewed_again(world: World) -> None:
+    await pod(world)
+    world.hooks.paths["/hook"] = allowed
+    rule = {"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods", "pods/*"]}
+    await world.configure(VALIDATING, world.webhook(rule=rule))
+    await world.api.post(f"{PODS}/p/eviction", {"metadata": {"name": "p"}})
+    assert [(each["operation"], each["subResource"]) for each in world.hooks.asked("/hook")] == [("CREATE", "eviction")]
+
+
 async def test_configurations_themselves_are_never_reviewed(world: World) -> None:
     everything = {"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"]}
     world.hooks.paths["/hook"] = denied

@@ -151,7 +151,7 @@ async def test_a_watch_shows_what_there_is_and_what_comes_in_its_version(world: 
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await stream.aclose()
+        await stream.aclose()  # type: ignore[attr-defined]
     assert [(event["type"], event["object"]["spec"]["host"]) for event in events] == [
         ("ADDED", "a"),
         ("ADDED", "b"),
