@@ -322,7 +322,7 @@ async def probe_api(prober: Prober, known: Asked) -> list[Found]:
         ("custom resources: rules in CEL", known.custom_resources, ""),
         ("custom resources: limits on the cost of rules", False, "only loops within loops over long lists are refused"),
         ("custom resources: `format` in rules", False, "such a rule is stored, not judged, and warned of"),
-        ("custom resources: conversion by webhooks", False, "an object stored in another version is not served"),
+        ("custom resources: conversion by webhooks", known.custom_resources, ""),
         ("RBAC", known.rbac, "roles are stored, and no more"),
         ("aggregated API servers", False, "`APIService` is stored, and no more"),
         ("impersonation", await _impersonates(prober), "the headers are ignored"),
