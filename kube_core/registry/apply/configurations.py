@@ -16,7 +16,7 @@ from kube_core.registry.apply import fieldsets
 from kube_core.registry.apply.fieldsets import Fields
 from kube_core.registry.apply.structure import FREE, LEAF, LIST, MAP, SET, Structure
 
-__all__ = ["claimed", "problems"]
+__all__ = ["atomic_paths", "claimed", "problems"]
 
 _LEAF: dict[str, Any] = {}
 
@@ -39,6 +39,19 @@ def claimed(structure: Structure, value: Any) -> Fields:
             below = claimed(structure.element, inner)
             tree[structure.item_of(inner)] = {".": _LEAF, **below} if below else _LEAF
     return tree
+
+
+def atomic_paths(structure: Structure, value: Any, path: str = "") -> Iterator[str]:
+    """Where a checked configuration sets lists or maps that have one owner as a whole."""
+    kind = structure.kind
+    if kind is LEAF and isinstance(value, Mapping | list):
+        yield path
+    elif (kind is MAP or kind is FREE) and isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from atomic_paths(structure.member(key), inner, f"{path}.{key}")
+    elif (kind is LIST or kind is SET) and isinstance(value, list):
+        for inner in value:
+            yield from atomic_paths(structure.element, inner, path + fieldsets.path_text((structure.item_of(inner),)))
 
 
 def problems(structure: Structure, value: Any, path: str = "") -> Iterator[str]:

@@ -28,7 +28,7 @@ from kube_core.meta.gvk import GroupVersionKind
 from kube_core.meta.times import format_time
 from kube_core.registry.apply import fieldsets, last_applied, managers, merging
 from kube_core.registry.apply.comparison import Comparison, compare
-from kube_core.registry.apply.configurations import claimed, problems
+from kube_core.registry.apply.configurations import atomic_paths, claimed, problems
 from kube_core.registry.apply.conflicts import FieldConflicts
 from kube_core.registry.apply.fieldsets import Fields
 from kube_core.registry.apply.managers import APPLY, UPDATE, Identity, Ledger, Owner
@@ -147,6 +147,22 @@ class FieldManager:
         if ledger:
             result.setdefault("metadata", {})["managedFields"] = ledger.write()
         return result
+
+    def merge(self, live: Document, configuration: Document, api_version: str) -> MutableDocument:
+        """The live object with a configuration in it that nobody owns (of admission policies).
+
+        Raises `ValueError` for one that the schema does not allow, or that touches what has one owner as a whole.
+        """
+        structure = self._structure(api_version)
+        found = list(problems(structure, configuration))
+        if found:
+            raise ValueError(f"failed to convert patch object to typed object: {found[0]}")
+        whole = sorted(atomic_paths(structure, configuration))
+        if whole:
+            where = ", ".join(whole)
+            raise ValueError(f"invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {where}")
+        merged: MutableDocument = thaw(merging.merge(structure, live, configuration))
+        return merged
 
     def _check(self, patch: Document) -> None:
         if api_version_of(patch) != self._gvk.api_version or kind_of(patch) != self._gvk.kind:

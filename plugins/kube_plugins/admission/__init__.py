@@ -20,6 +20,7 @@ from kube_plugins.admission.limit_ranger import LimitRanger
 from kube_plugins.admission.namespace_lifecycle import NamespaceLifecycle
 from kube_plugins.admission.node_restriction import NodeRestriction
 from kube_plugins.admission.pod_security import PodSecurity
+from kube_plugins.admission.policies.mutating import MutatingAdmissionPolicy
 from kube_plugins.admission.policies.validating import ValidatingAdmissionPolicy
 from kube_plugins.admission.priority import Priority
 from kube_plugins.admission.resource_quota import ResourceQuota
@@ -50,6 +51,7 @@ _PLUGINS = (
     ClusterTrustBundleAttest,
     CertificateSubjectRestriction,
     DefaultIngressClass,
+    MutatingAdmissionPolicy,
     MutatingAdmissionWebhook,
     ValidatingAdmissionPolicy,
     ValidatingAdmissionWebhook,

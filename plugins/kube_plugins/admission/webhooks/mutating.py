@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import attrs
 import orjson
 
 from kube_core._kit.logs import get_logger
 from kube_core.admission.chain import AdmissionContext, AdmissionPlugin
+from kube_core.admission.changes import Memory, replace
 from kube_core.admission.rules import is_exempt
 from kube_core.api.resources import MUTATING_WEBHOOK_CONFIGURATIONS
-from kube_core.meta.documents import MutableDocument, thaw
+from kube_core.meta.documents import thaw
 from kube_core.meta.status import StatusError
 from kube_core.registry.context import Attributes, Operation
 from kube_core.registry.decoding import DecodingError
@@ -29,18 +29,6 @@ from kube_plugins.admission.webhooks.configurations import Configurations, Hook
 __all__ = ["MutatingAdmissionWebhook"]
 
 _log = get_logger("kube_plugins.admission.webhooks")
-
-
-@attrs.define
-class _Memory:
-    """What the second time has to know of the first."""
-
-    #: Webhooks that were asked and want to be asked again.
-    reinvocable: set[str] = attrs.field(factory=set)
-    #: Those of them after which something changed.
-    due: set[str] = attrs.field(factory=set)
-    #: The object as the last webhook left it.
-    left: MutableDocument | None = None
 
 
 class MutatingAdmissionWebhook(AdmissionPlugin):
@@ -58,21 +46,19 @@ class MutatingAdmissionWebhook(AdmissionPlugin):
         hooks, caller = self._configurations.hooks(), self.context.webhooks
         if not hooks or caller is None:
             return
-        memory: _Memory = attributes.memory.setdefault(self.name, _Memory())
-        if attributes.reinvoking and attributes.object != memory.left:
-            memory.due |= memory.reinvocable
+        memory = Memory.of(attributes, self.name)
         index = 0
         for hook in hooks:
-            if attributes.reinvoking and hook.uid not in memory.due:
+            if memory.skips(attributes, hook.uid):
                 continue
             asked = await invocation(hook, attributes, self.context)
             if asked is not None:
                 await self._invoke(asked, attributes, caller, memory, index)
                 index += 1
-        memory.left = thaw(attributes.object) if attributes.object is not None else None
+        memory.leave(attributes)
 
     async def _invoke(
-        self, asked: Invocation, attributes: Attributes, caller: WebhookCaller, memory: _Memory, index: int
+        self, asked: Invocation, attributes: Attributes, caller: WebhookCaller, memory: Memory, index: int
     ) -> None:
         hook = asked.hook
         place = f"round_{int(attributes.reinvoking)}_index_{index}"
@@ -88,12 +74,7 @@ class MutatingAdmissionWebhook(AdmissionPlugin):
             _log.warning("a mutating webhook failed, and fails open", webhook=hook.name, error=str(failure))
             attributes.annotations[f"failed-open.mutating.webhook.admission.k8s.io/{place}"] = hook.name
         attributes.annotations[f"mutation.webhook.admission.k8s.io/{place}"] = _noted(hook, changed=changed)
-        if changed:
-            memory.due |= memory.reinvocable
-            if not attributes.reinvoking:
-                attributes.reinvoke = True
-        if hook.reinvocable:
-            memory.reinvocable.add(hook.uid)
+        memory.note(attributes, hook.uid, changed=changed, reinvocable=hook.reinvocable)
 
     async def _apply(self, asked: Invocation, answer: Answer, attributes: Attributes) -> bool:
         """Carry out a patch; tells whether it changed anything. Raises StatusErrors."""
@@ -106,25 +87,17 @@ class MutatingAdmissionWebhook(AdmissionPlugin):
                 f'admission webhook "{hook.name}" attempted to modify the object, which is not supported for this '
                 "operation"
             )
-        other = resource != attributes.resource
-        form = await shapes.converted(thaw(before), resource) if other else before
+        form = await shapes.converted(thaw(before), resource) if resource != attributes.resource else before
         try:
             patched = json_patch.apply(form, answer.patch)
         except StatusError as error:
             raise internal(error.message) from None
         if not isinstance(patched, dict):
             raise internal("the patched object is none")
-        if other:
-            patched = await shapes.converted(patched, attributes.resource)
         try:
-            completed = shapes.completed(patched)
+            return await replace(attributes, patched, resource)
         except DecodingError as error:
             raise internal(str(error)) from None
-        completed["kind"], completed["apiVersion"] = before["kind"], before["apiVersion"]
-        if completed == before:
-            return False
-        attributes.object = completed
-        return True
 
 
 def _noted(hook: Hook, *, changed: bool) -> str:
