@@ -111,7 +111,7 @@ class Security:
         for issuer in (*config.issuers, *((flags,) if flags is not None else ())):
             client = HttpsClient(WebhookServer(issuer.url, issuer.authority), self._clock)
             self._clients.append(client)
-            made.append(JwtTokens(issuer, self._clock, client=client))
+            made.append(JwtTokens(issuer, self._clock, client))
         return made, anonymity if config.anonymity is None else config.anonymity
 
     def _front_proxy(self, options: SecurityOptions) -> RequestHeaders | None:

@@ -98,7 +98,7 @@ class Authenticator:
     ) -> None:
         """`audiences`: the server's own, one of which a token must be meant for."""
         self.audiences = tuple(audiences)
-        self.front_proxy = front_proxy
+        self._front_proxy = front_proxy
         self._tokens = tuple(tokens)
         self._certificates = certificates
         self._anonymity = anonymity or Anonymity()
@@ -109,7 +109,7 @@ class Authenticator:
             return request.user
         certificate = request.peer_certificate
         if certificate is not None:
-            user = self.front_proxy.user_of(certificate, request.headers) if self.front_proxy is not None else None
+            user = self._front_proxy.user_of(certificate, request.headers) if self._front_proxy is not None else None
             if user is None and self._certificates is not None:
                 user = self._certificates.user_of(certificate)
             if user is not None:

@@ -113,7 +113,7 @@ class NodeAuthorizer(AccessAuthorizer):
             key.namespace == namespace and wanted in references for key, references in pods.items()
         )
 
-    def _related(self, node: str, asked: AccessAttributes, *, found: bool) -> Decision:
+    def _related(self, node: str, *, found: bool) -> Decision:
         if found:
             return ALLOWED
         return _no(f"no relationship found between node '{node}' and this object")
@@ -131,7 +131,7 @@ class NodeAuthorizer(AccessAuthorizer):
         found = self._refers(node, asked.resource, asked.namespace, asked.name)
         if not found and asked.resource == "secrets":
             found = any(self._volume_refers(volume, asked) for volume in self._volumes_of(node))
-        return self._related(node, asked, found=found)
+        return self._related(node, found=found)
 
     def _claim(self, node: str, asked: AccessAttributes) -> Decision:
         if asked.subresource not in ("", "status"):
@@ -139,13 +139,13 @@ class NodeAuthorizer(AccessAuthorizer):
         if asked.verb not in (("get", "update", "patch") if asked.subresource else ("get",)):
             return _no("can only get individual resources of this type")
         found = self._refers(node, "persistentvolumeclaims", asked.namespace, asked.name)
-        return self._related(node, asked, found=found)
+        return self._related(node, found=found)
 
     def _volume(self, node: str, asked: AccessAttributes) -> Decision:
         if asked.verb != "get" or asked.subresource:
             return _no("can only get individual resources of this type")
         found = any(volume.key.name == asked.name for volume in self._volumes_of(node))
-        return self._related(node, asked, found=found)
+        return self._related(node, found=found)
 
     def _volumes_of(self, node: str) -> Iterator[Stored]:
         """The volumes that are bound to the claims of a node's pods."""
@@ -168,13 +168,13 @@ class NodeAuthorizer(AccessAuthorizer):
         if not asked.name:
             return _no("No Object name found")
         found = self._refers(node, "serviceaccounts", asked.namespace, asked.name)
-        return self._related(node, asked, found=found)
+        return self._related(node, found=found)
 
     def _resource_claim(self, node: str, asked: AccessAttributes) -> Decision:
         if asked.verb != "get" or asked.subresource:
             return _no("can only get individual resources of this type")
         found = self._refers(node, "resourceclaims", asked.namespace, asked.name)
-        return self._related(node, asked, found=found)
+        return self._related(node, found=found)
 
     # -- what belongs to the node ------------------------------------------------------------------------------------
 
@@ -188,7 +188,7 @@ class NodeAuthorizer(AccessAuthorizer):
     def _pod(self, node: str, asked: AccessAttributes) -> Decision | None:
         if (asked.verb, asked.subresource) in (("get", ""), ("create", "eviction")):
             mine = Key(asked.namespace, asked.name) in self._pods_of.get(node, {})
-            return self._related(node, asked, found=mine)
+            return self._related(node, found=mine)
         if asked.verb in ("list", "watch"):
             if exact_field(asked.field_selector, "spec.nodeName") == node:
                 return ALLOWED
@@ -198,12 +198,12 @@ class NodeAuthorizer(AccessAuthorizer):
     def _attachment(self, node: str, asked: AccessAttributes) -> Decision:
         if asked.verb != "get" or asked.subresource:
             return _no("can only get individual resources of this type")
-        return self._related(node, asked, found=self._names_node("storage.k8s.io", asked, "", node))
+        return self._related(node, found=self._names_node("storage.k8s.io", asked, "", node))
 
     def _certificate_request(self, node: str, asked: AccessAttributes) -> Decision | None:
         if asked.verb == "get":
             found = self._names_node("certificates.k8s.io", asked, asked.namespace, node)
-            return self._related(node, asked, found=found)
+            return self._related(node, found=found)
         if asked.verb in ("list", "watch"):
             if exact_field(asked.field_selector, "spec.nodeName") == node:
                 return ALLOWED
@@ -237,7 +237,7 @@ class NodeAuthorizer(AccessAuthorizer):
         if asked.verb == "create":
             return ALLOWED
         if asked.verb in ("get", "update", "patch", "delete"):
-            return self._related(node, asked, found=self._names_node("resource.k8s.io", asked, "", node))
+            return self._related(node, found=self._names_node("resource.k8s.io", asked, "", node))
         if asked.verb in ("list", "watch", "deletecollection"):
             if exact_field(asked.field_selector, "spec.nodeName") == node:
                 return ALLOWED

@@ -21,7 +21,7 @@ from kube_core.abc.transport import User
 from kube_core.auth.authentication import Authentication, TokenAuthenticator
 from kube_core.auth.jwt_issuers import ClaimMapping, Issuer, Rule
 from kube_core.auth.tokens import unverified_claims, unverified_header
-from kube_core.auth.webhook_client import HttpsClient, WebhookError, WebhookServer
+from kube_core.auth.webhook_client import HttpsClient, WebhookError
 from kube_core.meta.status import Unauthorized
 
 __all__ = ["REFRESH", "JwtTokens", "Keys"]
@@ -29,8 +29,6 @@ __all__ = ["REFRESH", "JwtTokens", "Keys"]
 _log = get_logger("kube_core.auth.oidc")
 #: Seconds between two looks at an issuer's keys, at least.
 REFRESH: Final = 10.0
-#: Seconds by which the issuer's clock may differ.
-_LEEWAY: Final = 0.0
 
 
 class Keys:
@@ -80,11 +78,11 @@ class Keys:
 class JwtTokens(TokenAuthenticator):
     """The tokens of one issuer."""
 
-    def __init__(self, issuer: Issuer, clock: Clock, *, client: HttpsClient | None = None) -> None:
+    def __init__(self, issuer: Issuer, clock: Clock, client: HttpsClient) -> None:
+        """`client`: of the issuer; whoever made it closes it."""
         self._issuer = issuer
         self._clock = clock
-        self._client = client or HttpsClient(WebhookServer(issuer.url, issuer.authority), clock)
-        self._keys = Keys(issuer, self._client, clock)
+        self._keys = Keys(issuer, client, clock)
 
     async def authenticate(self, token: str, audiences: Sequence[str]) -> Authentication | None:
         said = unverified_claims(token)
@@ -101,9 +99,6 @@ class JwtTokens(TokenAuthenticator):
                 return Authentication(self._user(claims), tuple(audiences))
         raise Unauthorized("oidc: verify token: failed to verify signature")
 
-    async def close(self) -> None:
-        await self._client.close()
-
     def _check_audience(self, claims: Mapping[str, Any]) -> None:
         held = claims.get("aud")
         named = [held] if isinstance(held, str) else held if isinstance(held, list) else []
@@ -112,9 +107,9 @@ class JwtTokens(TokenAuthenticator):
 
     def _check_times(self, claims: Mapping[str, Any]) -> None:
         now, expires, starts = self._clock.now(), claims.get("exp"), claims.get("nbf", 0)
-        if not isinstance(expires, int | float) or now >= expires + _LEEWAY:
+        if not isinstance(expires, int | float) or now >= expires:
             raise Unauthorized("oidc: verify token: token is expired")
-        if not isinstance(starts, int | float) or now < starts - _LEEWAY:
+        if not isinstance(starts, int | float) or now < starts:
             raise Unauthorized("oidc: verify token: token is not valid yet")
 
     def _user(self, claims: Mapping[str, Any]) -> User:

@@ -195,3 +195,41 @@ def test_options_that_were_given_can_be_kept_as_json() -> None:
     }
     assert SecurityOptions(**options.given()) == options
     assert SecurityOptions().given() == {}
+
+
+async def test_a_head_request_is_judged_as_a_get() -> None:
+    async with running() as api:
+        for method in ("GET", "HEAD"):
+            answer = await api.ask(method, "/api/v1/nodes/n", token="alice-token")
+            assert answer.status == 403
+            assert 'cannot get resource "nodes"' in answer.decoded()["message"]
+        assert (await api.ask("HEAD", "/api/v1/nodes/n")).status == 405
+
+
+async def test_a_list_of_one_object_is_judged_by_its_name() -> None:
+    async with running() as api:
+        rule = {"verbs": ["list", "watch"], "apiGroups": [""], "resources": ["nodes"], "resourceNames": ["n1"]}
+        group, kind = "rbac.authorization.k8s.io", "ClusterRole"
+        await api.post(f"/apis/{group}/v1/clusterroles", {"metadata": {"name": "one"}, "rules": [rule]})
+        binding = {
+            "metadata": {"name": "one"},
+            "roleRef": {"apiGroup": group, "kind": kind, "name": "one"},
+            "subjects": [{"kind": "User", "apiGroup": group, "name": "alice"}],
+        }
+        await api.post(f"/apis/{group}/v1/clusterrolebindings", binding)
+        for selector, wanted in (("metadata.name=n1", 200), ("metadata.name=n2", 403), ("metadata.name!=n1", 403)):
+            query = [("fieldSelector", selector)]
+            assert (await api.ask("GET", "/api/v1/nodes", query=query, token="alice-token")).status == wanted
+
+
+async def test_an_access_review_carries_selectors_to_the_authorizers() -> None:
+    async with running() as api:
+        node = {"user": "system:node:n1", "groups": ["system:nodes"]}
+        for values, allowed in ((["n1"], True), (["n2"], False)):
+            requirement = {"key": "spec.nodeName", "operator": "In", "values": values}
+            attributes = {"verb": "list", "resource": "pods", "fieldSelector": {"requirements": [requirement]}}
+            review = await api.post(
+                "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+                {"spec": {**node, "resourceAttributes": attributes}},
+            )
+            assert review["status"]["allowed"] is allowed

@@ -61,7 +61,7 @@ class World:
     def __init__(self, issuer: Issuer = PLAIN, *keys: str) -> None:
         self.clock = FakeClock()
         self.there = FakeIssuer(self.clock, *(keys or ("one",)))
-        self.tokens = JwtTokens(issuer, self.clock, client=self.there)
+        self.tokens = JwtTokens(issuer, self.clock, self.there)
 
     def token(self, signed_by: str = "one", **claims: Any) -> str:
         now = int(self.clock.now())
