@@ -569,6 +569,7 @@ _SPECIAL: Mapping[str, _Special] = {
     **{
         message: _texts(message)
         for message in (
+            "io.k8s.api.authentication.v1.AttestationValue",
             "io.k8s.api.authentication.v1.ExtraValue",
             "io.k8s.api.authorization.v1.ExtraValue",
             "io.k8s.api.certificates.v1.ExtraValue",

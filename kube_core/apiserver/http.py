@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -36,6 +37,9 @@ MAXIMUM_BODY = 3 * 1024 * 1024
 _MAXIMUM_MESSAGE = 1024 * 1024
 #: The longest first line (selectors are long) and header of a request, in bytes, and how many headers there may be.
 _LONGEST_LINE, _LONGEST_HEADER, _MOST_HEADERS = 256 * 1024, 32 * 1024, 128
+#: Bytes of an answer beyond which it is compressed for clients that take it, as upstream does it: soon, not small.
+_LONG_BODY = 128 * 1024
+_FASTEST, _GZIP = 1, 31
 #: Seconds for a handshake; without a request; for a body; and for what runs when the server is told to stop.
 HANDSHAKE_TIME, IDLE_TIME, BODY_TIME, DRAIN_TIME = 32.0, 90.0, 60.0, 60.0
 #: Seconds in which a watcher that was cut off may still read that it was.
@@ -136,7 +140,12 @@ class HttpServer:
             return await self._upgrade(native, response, response.upgrade)
         if response.stream is not None:
             return await self._stream(native, response)
-        return web.Response(status=response.status, body=response.encoded(), headers=_response_headers(response))
+        body, headers = response.encoded(), _response_headers(response)
+        if len(body) > _LONG_BODY and response.passed_headers is None and _takes_gzip(request):
+            headers["Content-Encoding"] = "gzip"
+            headers.add("Vary", "Accept-Encoding")
+            body = await asyncio.to_thread(zlib.compress, body, _FASTEST, _GZIP)
+        return web.Response(status=response.status, body=body, headers=headers)
 
     async def _call(self, request: Request) -> Response:
         if request.method in ("GET", "HEAD"):
@@ -313,6 +322,11 @@ def _response_headers(response: Response) -> CIMultiDict[str]:
     for warning in response.warnings:
         headers.add("Warning", warning)
     return headers
+
+
+def _takes_gzip(request: Request) -> bool:
+    accepted = request.headers.get("accept-encoding", "")
+    return any(each.partition(";")[0].strip() == "gzip" for each in accepted.split(","))
 
 
 def _switched(native: web.BaseRequest, headers: Iterable[tuple[str, str]]) -> RawStream:

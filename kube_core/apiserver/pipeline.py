@@ -121,6 +121,8 @@ class Pipeline:
         finally:
             inflight.value -= 1
         self.metrics.answered(request, info, response, self.clock.monotonic() - began, self._knows)
+        if request.user is None and "Audit-Id" not in response.headers:
+            response.headers["Audit-Id"] = request.headers.get("audit-id") or self.random.uid()
         return response
 
     def _knows(self, info: RequestInfo) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -281,3 +282,21 @@ async def test_a_watch_with_a_time_ends_with_its_last_chunk(connection: Connecti
     assert (await connection.head())[1]["transfer-encoding"] == "chunked"
     assert await connection.chunk() == b""
     assert (await connection.ask("GET", "/livez")).body == b"ok"
+
+
+async def test_a_long_answer_is_compressed_for_who_takes_that(wire: Wire, connection: Connection) -> None:
+    long = orjson.dumps({"metadata": {"name": "long"}, "data": {"k": "x" * 200_000}})
+    await connection.ask("POST", MAPS, long)
+    plain = await connection.ask("GET", f"{MAPS}/long")
+    assert "content-encoding" not in plain.headers
+    packed = await connection.ask("GET", f"{MAPS}/long", head="Accept-Encoding: br, gzip;q=0.8\r\n")
+    assert packed.headers["content-encoding"] == "gzip"
+    assert packed.headers["vary"] == "accept-encoding"
+    assert gzip.decompress(packed.body) == plain.body
+    short = await connection.ask("GET", "/api/v1/namespaces/default", head="Accept-Encoding: gzip\r\n")
+    assert "content-encoding" not in short.headers
+
+
+async def test_every_answer_says_what_it_is_called_in_the_audit_log(connection: Connection) -> None:
+    assert (await connection.ask("GET", MAPS)).headers["audit-id"]
+    assert (await connection.ask("GET", "/none", head="Audit-Id: mine\r\n")).headers["audit-id"] == "mine"
