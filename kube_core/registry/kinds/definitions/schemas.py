@@ -207,10 +207,10 @@ def _map_rules(schema: Node, keys: Sequence[str], path: Path) -> Errors:
     properties, required = items.get("properties") or {}, items.get("required") or ()
     if items.get("nullable"):
         yield fields.forbidden(here.child("nullable"), f"cannot be nullable when {_LIST_TYPE} is map")
-    for place, key in enumerate(keys):
+    for position, key in enumerate(keys):
         if key not in properties:
             yield fields.invalid(path.child(_LIST_KEYS), list(keys), "entries must all be names of item properties")
-        if key in keys[:place]:
+        if key in keys[:position]:
             yield fields.invalid(path.child(_LIST_KEYS), list(keys), "must not contain duplicate entries")
     for key in dict.fromkeys(keys):
         member = properties.get(key)
