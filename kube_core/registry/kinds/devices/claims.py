@@ -15,6 +15,7 @@ from kube_core.meta.fields import FieldError, Path
 from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.checks import Errors, named
+from kube_core.registry.kinds.devices.selectors import selectors
 from kube_core.registry.kinds.metadata import template_metadata
 
 __all__ = ["ClaimStrategy", "ClaimTemplateStrategy", "DeviceClassStrategy", "qualified"]
@@ -82,7 +83,7 @@ class DeviceClassStrategy(BuiltinStrategy):
 
     def validate(self, document: Document) -> Errors:
         spec = document.get("spec") or {}
-        yield from _selectors(SPEC.child("selectors"), spec.get("selectors") or ())
+        yield from selectors(SPEC.child("selectors"), spec.get("selectors") or ())
         for position, config in enumerate(spec.get("config") or ()):
             yield from _opaque(SPEC.child("config").index(position), config)
 
@@ -173,7 +174,7 @@ def _exact(path: Path, part: Part) -> Errors:
         yield fields.required(path.child("deviceClassName"))
     else:
         yield from named(path.child("deviceClassName"), name, names.dns1123_subdomain)
-    yield from _selectors(path.child("selectors"), part.get("selectors") or ())
+    yield from selectors(path.child("selectors"), part.get("selectors") or ())
     mode, count = part.get("allocationMode") or "", part.get("count") or 0
     if mode == "All":
         if count:
@@ -189,15 +190,6 @@ def _exact(path: Path, part: Part) -> Errors:
         yield from checks.one_of(here.child("operator"), operator, ("Equal", "Exists"))
         if toleration.get("effect"):
             yield from checks.one_of(here.child("effect"), toleration["effect"], ("NoExecute", "NoSchedule", "None"))
-
-
-def _selectors(path: Path, listed: Sequence[Part]) -> Errors:
-    for position, selector in enumerate(listed):
-        here = path.index(position).child("cel")
-        if selector.get("cel") is None:
-            yield fields.required(here)
-        elif not selector["cel"].get("expression"):
-            yield fields.required(here.child("expression"))
 
 
 def _requests(path: Path, listed: Sequence[str], known: Collection[str]) -> Errors:
