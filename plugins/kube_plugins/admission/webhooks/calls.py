@@ -16,8 +16,6 @@ import orjson
 
 from kube_core._kit.random import Random
 from kube_core.admission.chain import AdmissionContext
-from kube_core.admission.conditions import ConditionError, conditions_hold
-from kube_core.admission.expressions import Evaluation, subject_of
 from kube_core.admission.reviews import admission_request, forms
 from kube_core.admission.rules import matching_resource, namespace_matches, object_matches
 from kube_core.api.types import ResourceType
@@ -75,6 +73,10 @@ async def invocation(hook: Hook, attributes: Attributes, context: AdmissionConte
         return None
     conditions = hook.document.get("matchConditions")
     if conditions:
+        # What evaluates expressions takes a while to import, and few webhooks have any.
+        from kube_core.admission.conditions import ConditionError, conditions_hold
+        from kube_core.admission.expressions import Evaluation, subject_of
+
         try:
             if not await conditions_hold(conditions, Evaluation(await subject_of(attributes, resource, context))):
                 return None
