@@ -169,6 +169,10 @@ class Verbs:
             if wanted.get("metadata") is None:
                 wanted["metadata"] = {}
             self._check_kind(wanted, registry)
+            if not isinstance(wanted["metadata"], dict):
+                # Nobody can look into it: what is wrong with it is told first.
+                self._checked(wanted, registry, options, repeated)
+                raise BadRequest("failed to create typed patch object: .metadata: expected a map")
             self._check_apply(wanted, info)
             if current is None and wanted["metadata"].get("uid"):
                 why = f"uid mismatch: the provided object specified uid {wanted['metadata']['uid']}"

@@ -131,7 +131,10 @@ class FieldManager:
             ledger = Ledger()
         if not ledger and live is not None:
             before = Identity(_BEFORE_FIRST_APPLY, UPDATE, self._gvk.api_version, subresource)
-            self._record_update(ledger, None, live_body, before, format_time(now))
+            try:
+                self._record_update(ledger, None, live_body, before, format_time(now))
+            except ValueError as error:
+                raise status.BadRequest(f"failed to create typed live object: {error}") from None
         identity = Identity(manager, APPLY, subresource=subresource)
         try:
             merged, ledger = self._applied(ledger, live_body, patch, identity, force)

@@ -240,3 +240,20 @@ async def closed(answer: Response) -> None:
     close = getattr(answer.stream, "aclose", None)
     if close is not None:
         await close()
+
+
+@pytest.mark.parametrize("metadata", ["x", 1, 1.5, True, [], [1]])
+async def test_metadata_that_is_no_object_cannot_be_applied(caller: Caller, metadata: Any) -> None:
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    answer = await caller.ask("PATCH", f"{MAPS}/a?fieldManager=m", body, content_type="application/apply-patch+yaml")
+    assert (answer.status, answer.decoded()["reason"]) == (400, "BadRequest")
+
+
+async def test_items_that_nothing_tells_apart_can_be_written_but_not_applied_to(caller: Caller) -> None:
+    accounts = "/api/v1/namespaces/default/serviceaccounts"
+    made = await caller.post(accounts, {"metadata": {"name": "a"}, "secrets": [{"kind": "Secret"}]})
+    assert "managedFields" not in made["metadata"]
+    body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a", "labels": {"a": "b"}}}
+    kind = "application/apply-patch+yaml"
+    answer = await caller.ask("PATCH", f"{accounts}/a?fieldManager=m", body, content_type=kind)
+    assert (answer.status, answer.decoded()["reason"]) == (400, "BadRequest")
