@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from aiohttp import web
 
 from fakes.backend import authority, backend, server_tls
 
-__all__ = ["Hooks", "allowed", "answering", "json_patch"]
+__all__ = ["Hooks", "allowed", "answering", "json_patch", "nobody"]
 
 #: What a path answers to a review: a document, or an answer of any kind.
 Answers = Callable[[Any], Awaitable[Any] | Any]
@@ -61,6 +62,14 @@ async def answering(directory: Path, *, hosts: tuple[str, ...] = ("127.0.0.1",))
     async with backend(hooks.answer, tls) as port:
         hooks.port = port
         yield hooks
+
+
+@contextlib.contextmanager
+def nobody() -> Iterator[int]:
+    """A port on which nobody listens, and nobody can while this lasts."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield int(taken.getsockname()[1])
 
 
 def allowed(review: Any, **more: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from fakes.backend import authority
-from fakes.hooks import Hooks, allowed, answering, json_patch
+from fakes.hooks import Hooks, allowed, answering, json_patch, nobody
 from fakes.server import Caller, running
 from kube_core.abc.transport import Response, User
 
@@ -474,12 +474,13 @@ async def test_a_validating_webhook_may_not_patch(world: World) -> None:
 
 
 async def test_nobody_listens(world: World) -> None:
-    client = {"url": "https://127.0.0.1:1/x"}
-    await world.configure(VALIDATING, world.webhook(clientConfig=client, timeoutSeconds=2))
-    assert (await world.refusal())["message"] == (
-        'Internal error occurred: failed calling webhook "hook.example.org": failed to call webhook: '
-        'Post "https://127.0.0.1:1/x?timeout=2s": dial tcp 127.0.0.1:1: connect: connection refused'
-    )
+    with nobody() as port:
+        client = {"url": f"https://127.0.0.1:{port}/x"}
+        await world.configure(VALIDATING, world.webhook(clientConfig=client, timeoutSeconds=2))
+        assert (await world.refusal())["message"] == (
+            'Internal error occurred: failed calling webhook "hook.example.org": failed to call webhook: '
+            f'Post "https://127.0.0.1:{port}/x?timeout=2s": dial tcp 127.0.0.1:{port}: connect: connection refused'
+        )
 
 
 async def test_who_does_not_answer_in_time_has_failed(world: World) -> None:

@@ -11,7 +11,7 @@ import attrs
 import orjson
 import pytest
 
-from fakes.hooks import Hooks, answering
+from fakes.hooks import Hooks, answering, nobody
 from fakes.server import Caller, running
 from fakes.waiting import eventually
 
@@ -244,12 +244,13 @@ async def test_labels_may_change_and_other_metadata_is_kept(world: World) -> Non
 
 async def test_nobody_listens(world: World) -> None:
     await world.create("a")
-    client = {"url": "https://127.0.0.1:1/convert"}
-    patch = {"spec": {"conversion": {"webhook": {"clientConfig": client}}}}
-    await world.api.patch(f"{DEFINITIONS}/{NAME}", patch)
-    why = 'Post "https://127.0.0.1:1/convert?timeout=30s": dial tcp 127.0.0.1:1: connect: connection refused'
+    with nobody() as port:
+        address = f"127.0.0.1:{port}"
+        patch = {"spec": {"conversion": {"webhook": {"clientConfig": {"url": f"https://{address}/convert"}}}}}
+        await world.api.patch(f"{DEFINITIONS}/{NAME}", patch)
+        why = f'Post "https://{address}/convert?timeout=30s": dial tcp {address}: connect: connection refused'
 
-    async def refused() -> bool:
-        return bool((await world.api.ask("GET", f"{V2}/a")).decoded().get("message") == f"{FAILED}{why}")
+        async def refused() -> bool:
+            return bool((await world.api.ask("GET", f"{V2}/a")).decoded().get("message") == f"{FAILED}{why}")
 
-    await eventually(refused)
+        await eventually(refused)
