@@ -218,3 +218,6 @@ class _Owners:
         self, live: Document | None, patch: Document, *, manager: str, force: bool, subresource: str, now: float
     ) -> MutableDocument:
         return self._manager.apply(live, patch, manager=manager, force=force, subresource=subresource, now=now)
+
+    def merge(self, live: Document, configuration: Document, api_version: str) -> MutableDocument:
+        return self._manager.merge(live, configuration, api_version)
