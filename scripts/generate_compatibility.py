@@ -277,7 +277,7 @@ async def probe_api(prober: Prober, known: Asked) -> list[Found]:
     asked: list[tuple[str, bool, str]] = [
         ("JSON and YAML", await kind(pods) == list_kind and await status(pods, accept="application/yaml") == 200, ""),
         ("protobuf in requests", await _reads_protobuf(prober), ""),
-        ("protobuf in responses", await status(pods, accept=protobuf) == 200, "406; clients fall back to JSON"),
+        ("protobuf in responses", await status(pods, accept=protobuf) == 200, ""),
         ("CBOR", await status(pods, accept="application/cbor") == 200, "off by default upstream too"),
         ("`Table`", await kind(pods, accept=view.format("Table")) == "Table", ""),
         (
