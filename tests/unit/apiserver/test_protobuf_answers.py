@@ -39,6 +39,12 @@ async def test_an_object_and_a_list_say_what_they_say_in_json(api: Caller) -> No
     assert listed == await api.get(MAPS)
 
 
+async def test_a_long_list_is_whole(api: Caller) -> None:
+    for number in range(50):
+        await api.post(MAPS, {"metadata": {"name": f"m-{number}"}})
+    assert read(await api.ask("GET", MAPS, accept=PROTOBUF)) == await api.get(MAPS)
+
+
 async def test_what_goes_wrong_is_a_status(api: Caller) -> None:
     answer = await api.ask("GET", f"{MAPS}/none", accept=f"{PROTOBUF},application/json")
     assert (answer.status, read(answer)["reason"]) == (404, "NotFound")
