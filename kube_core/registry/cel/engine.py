@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from kube_core.registry.cel import syntax
-from kube_core.registry.cel.libraries import INSERTIONS, MISSING, is_ours, kubernetes_library
+from kube_core.registry.cel.formats import with_optionals
+from kube_core.registry.cel.libraries import INSERTIONS, is_ours, kubernetes_library
 
-__all__ = ["CelError", "Program", "Unsupported", "check_expression", "compile_expression"]
+__all__ = ["CelError", "Program", "check_expression", "compile_expression"]
 
 _CODE = re.compile(r"\A(?:[A-Z_]+: )?(?P<text>.*?)(?:\s*\[[A-Z_]+\])?\Z", re.DOTALL)
 _MISSING_KEY = re.compile(r'Key not found in map : "?(?P<key>.*?)"?\s*\Z', re.DOTALL)
@@ -39,10 +40,6 @@ class CelError(ValueError):
     """Why an expression is none, or has no value."""
 
 
-class Unsupported(CelError):
-    """The expression uses what upstream has, and this does not."""
-
-
 class Program:
     """A compiled expression. `returns` is the name of its type: `BOOL`, `STRING`, …, `DYN` where only a value tells."""
 
@@ -63,6 +60,8 @@ class Program:
 @functools.lru_cache(maxsize=2048)
 def compile_expression(text: str, variables: tuple[str, ...]) -> Program:
     """`variables`: the names that it may use. Raises `CelError`."""
+    if "format" in text:
+        text = with_optionals(text)
     environment, optional = _environment(variables), _OPTIONAL.search(_STRINGS.sub("''", text)) is not None
     try:
         compiled = _complete(environment, environment.compile(text))
@@ -76,8 +75,6 @@ def compile_expression(text: str, variables: tuple[str, ...]) -> Program:
     if _MIXED_NUMBERS.search(said) and said.count("ERROR:") == 1 and not optional:
         # Upstream compares numbers of different types; this engine does so too, but only when it does not check first.
         return Program(environment.compile(text, disable_check=True), checked=False)
-    if any(f"undeclared reference to '{name}'" in said for name in MISSING):
-        raise Unsupported(said)
     raise CelError(said)
 
 
@@ -89,6 +86,7 @@ def check_expression(text: str, types: Mapping[str, str]) -> str:
     from cel_expr_python import cel  # native, and rarely needed
 
     try:
+        text = with_optionals(text) if "format" in text else text
         environment = _make({name: getattr(cel.Type, kind) for name, kind in types.items()})
         return str(environment.compile(text).return_type().name())
     except (RuntimeError, ValueError) as error:

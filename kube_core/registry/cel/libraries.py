@@ -4,7 +4,8 @@ addresses and networks, semantic versions.
 A URL, quantity, address, network or version is a map with one member, its marker, which functions tell it by: the
 engine takes no types of ours. Values are kept canonical, so that `==` says what it should.
 
-Mirrors "CEL options, language features, and libraries" in upstream's documentation. Missing is `format`.
+Mirrors "CEL options, language features, and libraries" in upstream's documentation. The authorizer and the named
+formats are in modules of their own.
 """
 
 from __future__ import annotations
@@ -19,13 +20,10 @@ from decimal import Decimal
 from typing import Any, Final
 
 from kube_core.meta import quantities
-from kube_core.registry.cel import authorizer
+from kube_core.registry.cel import authorizer, formats
 from kube_core.registry.custom.patterns import compile_pattern
 
-__all__ = ["INSERTIONS", "MISSING", "is_ours", "kubernetes_library"]
-
-#: Names that upstream has and this does not: expressions with them cannot be judged.
-MISSING: Final = frozenset({"format"})
+__all__ = ["INSERTIONS", "is_ours", "kubernetes_library"]
 
 _OURS: Final = "kubernetes_"
 #: What the engine expands `transformMap` and `transformMapEntry` to, declares and has not; and what is here instead.
@@ -38,6 +36,7 @@ _URL, _QUANTITY, _IP, _CIDR, _SEMVER = "url", "quantity", "ip", "cidr", "semver"
 _SEMVER_FORM = re.compile(
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?", re.ASCII
 )
+_SEMVER_REST = re.compile(r"([^-+]*)(.*)", re.DOTALL)
 
 
 def kubernetes_library() -> Any:
@@ -88,7 +87,18 @@ def kubernetes_library() -> Any:
     add("containsCIDR", truth, [some, some], _contains)
     add("prefixLength", number, [some], lambda net: _network(net).prefixlen)
     add("masked", some, [some], lambda net: {_CIDR: str(_network(net))})
+    add("ip", some, [some], lambda net: {_IP: str(_address(net))})
+    add("semver", some, [text, truth], _semver, member=False)
+    add(
+        "isSemver",
+        truth,
+        [text, truth],
+        lambda value, lenient: _is(lambda each: _semver(each, lenient), value),
+        member=False,
+    )
+    add("string", text, [kind.MAP], _text, member=False)
     authorizer.functions(add, kind)
+    formats.functions(add, kind)
     add("jsonpatch.escapeKey", text, [text], lambda key: key.replace("~", "~0").replace("/", "~1"), member=False)
     for identity, parameters in (("key_value", [kind.MAP, some, some]), ("map", [kind.MAP, kind.MAP])):
         overload = cel.Overload(
@@ -114,6 +124,14 @@ def _is(make: Callable[[str], Any], value: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _text(value: Any) -> str:
+    """An address, network, quantity or version, as it is written."""
+    for marker in (_IP, _CIDR, _QUANTITY, _SEMVER, _URL):
+        if len(value) == 1 and isinstance(said := value.get(marker), str):
+            return said
+    raise ValueError("no such overload")
 
 
 def _marked(value: Any, marker: str) -> Any:
@@ -212,10 +230,23 @@ def _as_integer(value: Any) -> int:
     return int(amount)
 
 
-def _semver(text: str) -> dict[str, Any]:
+def _semver(text: str, lenient: bool = False) -> dict[str, Any]:
+    if lenient:
+        text = _normalised(text)
     if _SEMVER_FORM.fullmatch(text) is None:
         raise ValueError(f"invalid semantic version: {text}")
     return {_SEMVER: text}
+
+
+def _is_semver(text: str, lenient: bool) -> bool:
+    return _is(functools.partial(_semver, lenient=lenient), text)
+
+
+def _normalised(text: str) -> str:
+    """A version without the things that people write: a `v`, zeros in front, parts that are left out."""
+    numbers, rest = _SEMVER_REST.fullmatch(text.removeprefix("v")).groups()  # type: ignore[union-attr]  # matches all
+    parts = [part.lstrip("0") or "0" if part.isdigit() else part for part in numbers.split(".")]
+    return ".".join([*parts, "0", "0"][: max(3, len(parts))]) + rest
 
 
 def _version(value: Any) -> tuple[Any, ...]:

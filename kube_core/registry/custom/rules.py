@@ -4,7 +4,7 @@
 transition rule: it is judged only where there is a counterpart, unless it says `optionalOldSelf`. Other rules are not
 judged on what an update leaves as it was.
 
-`rule_errors` judges values, `rule_problems` and `unsupported_rules` a definition. Mirrors "Validation rules" in
+`rule_errors` judges values, `rule_problems` a definition. Mirrors "Validation rules" in
 upstream's documentation of CustomResourceDefinitions: escaped names, message expressions, reasons and field paths are
 as it has them. Of its limits on cost there is one, on loops within loops, when a rule is judged; none when a definition
 is written.
@@ -21,13 +21,13 @@ from kube_core.meta import fields
 from kube_core.meta.equality import same
 from kube_core.meta.fields import FieldError, Path
 from kube_core.meta.times import parse_time
-from kube_core.registry.cel.engine import CelError, Program, Unsupported, compile_expression
+from kube_core.registry.cel.engine import CelError, Program, compile_expression
 from kube_core.registry.custom.counterparts import paired
 from kube_core.registry.custom.rule_types import type_problem
 from kube_core.registry.custom.structural import NOTHING, Structural
 from kube_core.registry.custom.validation import kind_name
 
-__all__ = ["rule_errors", "rule_problems", "unsupported_rules"]
+__all__ = ["rule_errors", "rule_problems"]
 
 Errors = Iterator[FieldError]
 Rule = Mapping[str, Any]
@@ -93,8 +93,6 @@ def _judge(rule: Rule, variables: Mapping[str, Any], schema: Structural, path: P
         return fields.invalid(path, kind, f"call cost exceeds limit for rule: {text}")
     try:
         holds = _evaluate(_program(rule["rule"], optional=bool(rule.get("optionalOldSelf"))), variables)
-    except Unsupported:
-        return None
     except CelError as error:
         return fields.invalid(path, kind, f"{error} evaluating rule: {said}")
     if holds is True:
@@ -272,20 +270,6 @@ def rule_problems(schema: Structural, path: Path, *, uncorrelatable: Path | None
         yield from rule_problems(schema.items, path.child("items"), uncorrelatable=within, root=False)
 
 
-def unsupported_rules(schema: Structural) -> Iterator[str]:
-    """The rules that are not judged, because they use what is missing in `kube_core.registry.cel.libraries`."""
-    for rule in schema.rules:
-        try:
-            _program(rule.get("rule") or "", optional=bool(rule.get("optionalOldSelf")))
-        except Unsupported:
-            yield rule["rule"]
-        except CelError:
-            pass
-    for below in (*schema.properties.values(), schema.values, schema.items):
-        if below is not None and below.has_rules:
-            yield from unsupported_rules(below)
-
-
 def _rule_problems(rule: Rule, path: Path, schema: Structural, uncorrelatable: Path | None) -> Errors:
     text, optional = rule.get("rule") or "", bool(rule.get("optionalOldSelf"))
     transition = _uses_old(text)
@@ -324,19 +308,9 @@ def _type_problems(rule: Rule, schema: Structural, path: Path, *, root: bool) ->
     optional = bool(rule.get("optionalOldSelf"))
     for name in ("rule", "messageExpression"):
         text = rule.get(name)
-        problem = type_problem(text, schema, root=root, optional=optional) if text and not _is_unsupported(text) else ""
+        problem = type_problem(text, schema, root=root, optional=optional) if text else ""
         if problem:
             yield fields.invalid(path.child(name), text, f"compilation failed: {problem}")
-
-
-def _is_unsupported(text: str) -> bool:
-    try:
-        _program(text, optional=False)
-    except Unsupported:
-        return True
-    except CelError:
-        pass
-    return False
 
 
 def _message_problems(rule: Rule, text: str, path: Path, *, optional: bool) -> Errors:
@@ -360,8 +334,6 @@ def _message_problems(rule: Rule, text: str, path: Path, *, optional: bool) -> E
 def _compiled(path: Path, text: str, *, optional: bool, wanted: str, word: str) -> Errors:
     try:
         program = _program(text, optional=optional)
-    except Unsupported:
-        return
     except CelError as error:
         yield fields.invalid(path, text, f"compilation failed: {error}")
         return

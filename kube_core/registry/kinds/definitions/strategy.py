@@ -16,8 +16,6 @@ from kube_core.meta import fields, names
 from kube_core.meta.documents import Document, MutableDocument, annotations_of, name_of
 from kube_core.meta.fields import FieldError, Path
 from kube_core.registry.custom.descriptors import storage_version
-from kube_core.registry.custom.rules import unsupported_rules
-from kube_core.registry.custom.structural import Structural
 from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.definitions.columns import column_problems, selectable_problems, subresource_problems
@@ -104,12 +102,6 @@ class DefinitionStrategy(BuiltinStrategy):
         for version in document["spec"].get("versions") or ():
             schema = _schema(version)
             found += [f'unrecognized format "{form}"' for form in unknown_formats(schema)]
-            if "x-kubernetes-validations" in str(schema):
-                unjudged = unsupported_rules(Structural(schema))
-                found += [
-                    f"this server does not enforce the rule, as it does not know its functions: {each}"
-                    for each in unjudged
-                ]
         return list(dict.fromkeys(found))
 
     def validate(self, document: Document) -> Errors:
