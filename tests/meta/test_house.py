@@ -49,6 +49,7 @@ def test_a_module_says_what_it_is(name: str, path: Path) -> None:
         assert ast.get_docstring(tree), f"{name} has no docstring"
 
 
+@pytest.mark.timeout(300)
 def test_every_module_imports_alone() -> None:
     """One interpreter each would take minutes; one for all finds cycles when each starts from nothing of ours."""
     program = """
@@ -65,7 +66,7 @@ print("\\n".join(failed))
 """
     names = [name for name, _ in modules() if not name.endswith("__main__")]
     finished = subprocess.run(
-        [sys.executable, "-c", program, *names], capture_output=True, text=True, timeout=55, check=True
+        [sys.executable, "-c", program, *names], capture_output=True, text=True, timeout=280, check=True
     )
     assert finished.stdout.strip() == ""
 
