@@ -7,7 +7,7 @@ from typing import Any
 
 from kube_core._kit.clock import Clock
 from kube_core.abc.transport import Request, Response, User
-from kube_core.apiserver import responses
+from kube_core.apiserver import negotiation, responses
 from kube_core.apiserver.requests import RequestInfo
 from kube_core.apiserver.verbs import Verbs
 from kube_core.auth.attributes import AccessAttributes, Selector, Verdict
@@ -17,7 +17,7 @@ from kube_core.meta import fields
 from kube_core.meta.documents import Document, MutableDocument
 from kube_core.meta.fields import FieldError, Path
 from kube_core.meta.gvk import GroupKind
-from kube_core.meta.status import BadRequest, Unauthorized, invalid
+from kube_core.meta.status import BadRequest, NotAcceptable, Unauthorized, invalid
 from kube_core.meta.times import format_time
 from kube_core.registry import options as request_options
 from kube_core.registry.context import Context
@@ -154,6 +154,8 @@ class Reviews:
     def _read(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> MutableDocument:
         if info.verb != "create" or info.name:
             raise registry.not_allowed()
+        if request.user is None and negotiation.form_of(request).view == "Table":
+            raise NotAcceptable(f"the resource {registry.resource} does not support being converted to a Table")
         options = request_options.write_options(request, "CreateOptions")
         document = self._verbs.read_object(request, registry, options, context)
         if not isinstance(document.get("metadata"), dict):
