@@ -43,8 +43,8 @@ async def test_a_review_has_no_name_and_one_kind_of_selector(api: Caller) -> Non
 
 async def test_a_review_is_no_table(api: Caller) -> None:
     spec = {"nonResourceAttributes": {"verb": "get", "path": "/"}}
-    accept = {"accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
-    response = await api.ask("POST", f"{REVIEWS}/selfsubjectaccessreviews", {"spec": spec}, headers=accept)
+    table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    response = await api.ask("POST", f"{REVIEWS}/selfsubjectaccessreviews", {"spec": spec}, accept=table)
     assert response.status == 406
 
 
