@@ -12,11 +12,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kube_core.registry.cel import syntax
+from kube_core.registry.cel import cost, syntax
 from kube_core.registry.cel.formats import with_optionals
 from kube_core.registry.cel.libraries import INSERTIONS, is_ours, kubernetes_library
 
-__all__ = ["CelError", "Program", "check_expression", "compile_expression"]
+__all__ = ["COST_EXCEEDED", "CelError", "Program", "check_expression", "compile_expression"]
+
+#: What upstream says of an expression that takes too long.
+COST_EXCEEDED: Final = "operation cancelled: actual cost limit exceeded"
 
 _CODE = re.compile(r"\A(?:[A-Z_]+: )?(?P<text>.*?)(?:\s*\[[A-Z_]+\])?\Z", re.DOTALL)
 _MISSING_KEY = re.compile(r'Key not found in map : "?(?P<key>.*?)"?\s*\Z', re.DOTALL)
@@ -49,8 +52,22 @@ class Program:
         #: Whether the engine's checker has seen it; where it has not, `returns` says nothing.
         self.checked = checked
 
+    @functools.cached_property
+    def weight(self) -> cost.Weight:
+        return cost.weigh(syntax.read(self._expression.serialize()).root)
+
+    def exceeds_limit(self, variables: Mapping[str, Any]) -> bool:
+        """Whether it could take too many steps on these values."""
+        weight = self.weight
+        if weight.depth < 2 and not (weight.depth and weight.texts):
+            return False
+        size = max((cost.longest(each, texts=weight.texts) for each in variables.values()), default=0)
+        return weight.steps(size) > cost.STEP_LIMIT
+
     def evaluate(self, variables: Mapping[str, Any]) -> Any:
         """The value, as plain JSON. Raises `CelError`."""
+        if self.exceeds_limit(variables):
+            raise CelError(COST_EXCEEDED)
         value = self._expression.eval(data=variables)
         if value.type().name() == "ERROR":
             raise CelError(_worded(str(value.value())))

@@ -21,7 +21,6 @@ from typing import Any, Final
 
 from kube_core.meta import quantities
 from kube_core.registry.cel import authorizer, formats
-from kube_core.registry.custom.patterns import compile_pattern
 
 __all__ = ["INSERTIONS", "is_ours", "kubernetes_library"]
 
@@ -165,13 +164,27 @@ def _inserted(entries: dict[Any, Any], *added: Any) -> dict[Any, Any]:
 
 
 def _find(text: str, pattern: str) -> str:
-    found = compile_pattern(pattern).search(text)
-    return found[0] if found is not None else ""
+    found = _compiled(pattern).search(text)
+    return str(found[0]) if found is not None else ""
 
 
 def _find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
-    found = [match[0] for match in compile_pattern(pattern).finditer(text)]
-    return found if limit < 0 else found[:limit]
+    matches = _compiled(pattern).finditer(text)
+    return [str(match[0]) for match in (matches if limit < 0 else itertools.islice(matches, limit))]
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(pattern: str) -> Any:
+    """By RE2, as `matches` of the engine is: Python's own expressions can be made to search for hours."""
+    import re2  # native, and rarely needed
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as error:
+        said = error.args[0]
+        raise ValueError(f"error parsing regexp: {said.decode() if isinstance(said, bytes) else said}") from None
 
 
 # -- URLs ------------------------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """What the engine made of an expression: its tree, read from the form in which the engine writes it down.
 
-`read` takes the bytes of `Expression.serialize()`: a `cel.expr.CheckedExpr` (`checked.proto` and `syntax.proto` of
-cel-spec), of which only what is asked for here is kept. Who wants to know something about an expression that the
-engine does not tell (what it may cost, where optional values go) walks the tree. Nothing here evaluates.
+`read` takes the bytes of `Expression.serialize()`: a `cel.expr.CheckedExpr`, or a `ParsedExpr` where nothing was
+checked (`checked.proto` and `syntax.proto` of cel-spec), of which only what is asked for here is kept. Who wants to
+know something about an expression that the engine does not tell (what it may cost, where optional values go) walks the
+tree. Nothing here evaluates.
 """
 
 from __future__ import annotations
@@ -55,7 +56,10 @@ class Checked:
 
 
 def read(serialized: bytes) -> Checked:
-    message = _fields(_bytes(_fields(serialized), 2))
+    whole = _fields(serialized)
+    message = _fields(_bytes(whole, 2))
+    if _decoded(_bytes(whole, 1)).endswith("ParsedExpr"):
+        return Checked(_node(_bytes(message, 2)), {}, {})
     types = {}
     for entry in message.get(3, ()):
         pair = _fields(entry)

@@ -21,7 +21,7 @@ from kube_core.meta import fields
 from kube_core.meta.equality import same
 from kube_core.meta.fields import FieldError, Path
 from kube_core.meta.times import parse_time
-from kube_core.registry.cel.engine import CelError, Program, compile_expression
+from kube_core.registry.cel.engine import COST_EXCEEDED, CelError, Program, compile_expression
 from kube_core.registry.custom.counterparts import paired
 from kube_core.registry.custom.rule_types import type_problem
 from kube_core.registry.custom.structural import NOTHING, Structural
@@ -41,9 +41,6 @@ _ESCAPES: Final = {"__": "__underscores__", ".": "__dot__", "-": "__dash__", "/"
 _STRINGS = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
 _OLD = re.compile(r"\boldSelf\b")
 _STEP = re.compile(r"\.(?P<name>[A-Za-z_]\w*)|\['(?P<quoted>(?:[^'\\]|\\.)*)'\]", re.ASCII)
-_CALLS = re.compile(r"(?:\.\s*(all|exists|exists_one|map|filter)\s*)?\(|\)", re.ASCII)
-#: How many steps the loops of a rule may take; upstream's bound on the cost of one rule is as large.
-_STEP_LIMIT: Final = 1_000_000
 _OPTIONAL_OLD = (
     "cel.bind(oldSelf, size(old__) == 0 ? optional.none() : optional.of(old__[0]), {rule}\n)"  # comments end with lines
 )
@@ -89,11 +86,11 @@ def _judge_all(value: Any, schema: Structural, path: Path, old: Any) -> Errors:
 def _judge(rule: Rule, variables: Mapping[str, Any], schema: Structural, path: Path, kind: str) -> FieldError | None:
     text = rule["rule"].strip()
     said = (rule.get("message") or "").strip() or f"failed rule: {text}"
-    if _costs_too_much(text, variables):
-        return fields.invalid(path, kind, f"call cost exceeds limit for rule: {text}")
     try:
         holds = _evaluate(_program(rule["rule"], optional=bool(rule.get("optionalOldSelf"))), variables)
     except CelError as error:
+        if str(error) == COST_EXCEEDED:
+            return fields.invalid(path, kind, f"call cost exceeds limit for rule: {text}")
         return fields.invalid(path, kind, f"{error} evaluating rule: {said}")
     if holds is True:
         return None
@@ -104,36 +101,6 @@ def _judge(rule: Rule, variables: Mapping[str, Any], schema: Structural, path: P
     return _refusal(
         rule.get("reason") or "FieldValueInvalid", _place(rule.get("fieldPath") or "", schema, path), kind, said
     )
-
-
-def _costs_too_much(text: str, variables: Mapping[str, Any]) -> bool:
-    """Whether loops within loops over what there is would be too many steps. Counts from above, and is generous."""
-    depth = _loops(text)
-    return depth > 1 and max(map(_longest, variables.values()), default=0) ** depth > _STEP_LIMIT
-
-
-@functools.lru_cache(maxsize=4096)
-def _loops(text: str) -> int:
-    """How deep the loops of an expression are within each other."""
-    deepest = 0
-    open_calls: list[bool] = []
-    for found in _CALLS.finditer(_STRINGS.sub("''", text)):
-        if found[0] == ")":
-            if open_calls:
-                open_calls.pop()
-            continue
-        open_calls.append(bool(found[1]))
-        deepest = max(deepest, sum(open_calls))
-    return deepest
-
-
-def _longest(value: Any) -> int:
-    """The length of the longest list or map in a value."""
-    if isinstance(value, dict):
-        return max([len(value), *map(_longest, value.values())])
-    if isinstance(value, list):
-        return max([len(value), *map(_longest, value)])
-    return 0
 
 
 def _message(rule: Rule, variables: Mapping[str, Any]) -> str:
