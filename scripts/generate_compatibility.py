@@ -147,7 +147,6 @@ GAPS: Mapping[str, str] = {
     "pods": "the node starts no ephemeral containers, and resizes nothing in place",
     "services": "no cloud: a load balancer never gets an address",
     "componentstatuses": "always an empty list",
-    "apiservices.apiregistration.k8s.io": "stored; no request is passed on to other servers",
     "networkpolicies.networking.k8s.io": "stored; no network driver enforces them",
     "ipaddresses.networking.k8s.io": "stored; services' addresses have no such object",
     "csidrivers.storage.k8s.io": "stored; volumes come from volume drivers",
@@ -450,8 +449,9 @@ async def resource_rows(prober: Prober, asked: Asked) -> dict[str, list[str]]:
 async def _proxies(prober: Prober, resource: ResourceType) -> bool:
     """Whether `proxy` is the way to a server, and not to the object itself."""
     if resource.plural == "services":
-        response = await prober.ask("GET", resource.path("default", "kubernetes", "proxy"))
-        return response.status == 200 and (response.decoded() or {}).get("kind") != resource.kind
+        # It has no such port: who says so has looked where to go.
+        response = await prober.ask("GET", resource.path("default", "kubernetes:99", "proxy"))
+        return response.status == 503 and "no service port 99" in (response.decoded() or {}).get("message", "")
     # There is neither a pod nor a node here to ask for: they go the way of services.
     return await _proxies(prober, _SERVICES)
 

@@ -83,8 +83,3 @@ async def test_the_admin_acts_as_another_and_others_may_not(api: Caller) -> None
     response = await api.ask("POST", path, body, token="alice-token", impersonate_user="ann")
     assert response.status == 403
     assert 'User "alice" cannot impersonate resource "users"' in response.decoded()["message"]
-
-
-async def test_requests_are_not_passed_on_to_pods_yet(api: Caller, pod: Any) -> None:
-    assert (await api.ask("GET", f"{PODS}/p/proxy/x")).status == 400
-    assert (await api.ask("GET", "/api/v1/namespaces/default/services/none/proxy/")).status == 503
