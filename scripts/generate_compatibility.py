@@ -465,6 +465,8 @@ async def page() -> str:
     admission = [spec.name for spec in host.admission()]
     scheduler = [spec.name for spec in host.scheduler_plugins()]
     async with Cluster(nodes=0, listen=False, host=host) as cluster:
+        # The server is ready once its default roles are there, which nobody's start waits for.
+        await cluster.settled()
         prober = Prober(cluster)
         asked = Asked(
             {*controllers, *admission, *scheduler}, await _serves_custom_resources(prober), await _obeys_roles(prober)
