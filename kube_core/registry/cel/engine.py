@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kube_core.registry.cel import cost, syntax
+from kube_core.registry.cel import syntax
 from kube_core.registry.cel.formats import with_optionals
 from kube_core.registry.cel.libraries import INSERTIONS, is_ours, kubernetes_library
 
@@ -52,23 +52,13 @@ class Program:
         #: Whether the engine's checker has seen it; where it has not, `returns` says nothing.
         self.checked = checked
 
-    @functools.cached_property
-    def weight(self) -> cost.Weight:
-        return cost.weigh(syntax.read(self._expression.serialize()).root)
-
-    def exceeds_limit(self, variables: Mapping[str, Any]) -> bool:
-        """Whether it could take too many steps on these values."""
-        weight = self.weight
-        if weight.depth < 2 and not (weight.depth and weight.texts):
-            return False
-        size = max((cost.longest(each, texts=weight.texts) for each in variables.values()), default=0)
-        return weight.steps(size) > cost.STEP_LIMIT
-
     def evaluate(self, variables: Mapping[str, Any]) -> Any:
         """The value, as plain JSON. Raises `CelError`."""
-        if self.exceeds_limit(variables):
-            raise CelError(COST_EXCEEDED)
-        value = self._expression.eval(data=variables)
+        try:
+            value = self._expression.eval(data=variables)
+        except RuntimeError as error:
+            # The engine counts the turns of all loops of an expression, and has no other reason to raise.
+            raise CelError(COST_EXCEEDED if "budget" in str(error) else _worded(str(error))) from None
         if value.type().name() == "ERROR":
             raise CelError(_worded(str(value.value())))
         return value.plain_value()

@@ -25,6 +25,8 @@ from kube_core.registry.cel import authorizer, formats
 __all__ = ["INSERTIONS", "is_ours", "kubernetes_library"]
 
 _OURS: Final = "kubernetes_"
+#: How many entries a loop may put together, one at a time, as each is a new map.
+_LARGEST_BUILT: Final = 1000
 #: What the engine expands `transformMap` and `transformMapEntry` to, declares and has not; and what is here instead.
 INSERTIONS: Final = {
     b"cel.@mapInsert": b"kube.mapInsert",
@@ -156,6 +158,8 @@ def _last_index(items: list[Any], item: Any) -> int:
 
 
 def _inserted(entries: dict[Any, Any], *added: Any) -> dict[Any, Any]:
+    if len(entries) >= _LARGEST_BUILT:
+        raise ValueError("operation cancelled: actual cost limit exceeded")
     more = added[0] if len(added) == 1 else {added[0]: added[1]}
     for key in more:
         if key in entries:

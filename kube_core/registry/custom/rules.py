@@ -6,8 +6,8 @@ judged on what an update leaves as it was.
 
 `rule_errors` judges values, `rule_problems` a definition. Mirrors "Validation rules" in
 upstream's documentation of CustomResourceDefinitions: escaped names, message expressions, reasons and field paths are
-as it has them. Of its limits on cost there is one, on loops within loops, when a rule is judged; none when a definition
-is written.
+as it has them. Of its limits on cost there is the one of the engine, when a rule is judged; none when a definition is
+written.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What expressions may cost: refused before they are evaluated, as the engine cannot be stopped."""
+"""What expressions may cost: none takes long, whoever wrote it."""
 
 from __future__ import annotations
 
@@ -8,42 +8,41 @@ import pytest
 
 from kube_core.registry.cel.engine import COST_EXCEEDED, CelError, compile_expression
 
-NESTED = "object.all(x, object.all(y, object.all(z, x + y + z >= 0)))"
-
 
 def value(expression: str, given: Any) -> Any:
     return compile_expression(expression, ("object",)).evaluate({"object": given})
 
 
-def test_loops_within_loops_multiply() -> None:
-    assert value(NESTED, list(range(20))) is True
-    with pytest.raises(CelError, match=COST_EXCEEDED):
-        value(NESTED, list(range(200)))
+@pytest.mark.parametrize(
+    ("expression", "size"),
+    [
+        ("object.all(x, x >= 0)", 9_000),
+        ("object.all(x, object.all(y, x + y >= 0))", 90),
+        ("object.map(x, x + 1).filter(y, y > 1).size() > 0", 4_000),
+        ("object.transformMap(i, v, v).size() > 0", 900),
+    ],
+)
+def test_loops_of_a_common_size_are_judged(expression: str, size: int) -> None:
+    assert value(expression, list(range(size))) is True
 
 
 @pytest.mark.parametrize(
-    "expression",
+    ("expression", "size"),
     [
-        "object.all(x, x >= 0)",
-        "object.all(x, x >= 0) && object.exists(x, x == 0)",
-        "object.map(x, x + 1).filter(y, y > 1).size() > 0",
-        "cel.bind(n, object.size(), object.all(x, x < n))",
+        ("object.all(x, x >= 0)", 20_000),
+        ("object.all(x, object.all(y, object.all(z, x + y + z >= 0)))", 200),
+        ("object.all(x, object.all(y, object.all(z, 1 < 1.5)))", 200),
+        ("object.transformMap(i, v, v).size() > 0", 2_000),
     ],
 )
-def test_loops_beside_each_other_do_not(expression: str) -> None:
-    assert value(expression, list(range(10_000))) is True
-
-
-def test_texts_count_where_they_are_taken_apart() -> None:
-    expression = "object.split('').all(x, object.split('').all(y, x == y))"
-    assert value(expression, "a" * 10) is True
+def test_loops_that_take_too_many_turns_are_an_error(expression: str, size: int) -> None:
     with pytest.raises(CelError, match=COST_EXCEEDED):
-        value(expression, "a" * 5_000)
+        value(expression, list(range(size)))
 
 
-def test_expressions_that_are_not_checked_are_weighed_too() -> None:
+def test_texts_that_are_taken_apart_are_bounded_too() -> None:
     with pytest.raises(CelError, match=COST_EXCEEDED):
-        value("object.all(x, object.all(y, object.all(z, 1 < 1.5)))", list(range(500)))
+        value("object.split('').all(x, object.split('').all(y, x == y))", "a" * 5_000)
 
 
 def test_searching_never_goes_back() -> None:
