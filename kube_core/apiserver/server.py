@@ -205,6 +205,7 @@ class ApiServer:
         self._tasks: list[asyncio.Task[None]] = []
         self._address: tuple[str, int] | None = None
         self._upkeep_begins = asyncio.Event()
+        self._policy_is_there = asyncio.Event()
         self._upkeep = Upkeep(
             self.catalogue,
             self.cache,
@@ -241,6 +242,15 @@ class ApiServer:
     def begin_upkeep(self) -> None:
         """Begin what the server keeps by itself: default roles, flow control, APIServices, …"""
         self._upkeep_begins.set()
+
+    async def until_ready(self) -> None:
+        """Return once the default roles are in the store, which is what `/readyz` waits for."""
+        upkeep = [task for task in self._tasks if task.get_name() == "upkeep"]
+        ready = asyncio.create_task(self._policy_is_there.wait())
+        try:
+            await asyncio.wait([ready, *upkeep], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ready.cancel()
 
     async def announce_stop(self, delay: float = 0.0) -> None:
         """Tell by `/readyz` that the server is going away, and return `delay` seconds later."""
@@ -418,6 +428,7 @@ class ApiServer:
 
         def ready() -> None:
             self.authorizer.rules_ready = True
+            self._policy_is_there.set()
 
         await self._upkeep.run(ready)
 

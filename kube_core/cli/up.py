@@ -206,6 +206,7 @@ async def _until_told(options: UpOptions, config: ClusterConfig, state: ClusterS
             state.save(_saved(config, cluster, state))
         # On a thread: another program that changes the file is waited for.
         path, current = await asyncio.to_thread(_merge, options, cluster)
+        await cluster.server.until_ready()
         text = _announcement(config.name, cluster.url, path, current=current)
         _tell_parent(f"ready\n{text}")
         if _READY_FD not in os.environ:

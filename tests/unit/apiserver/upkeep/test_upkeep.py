@@ -36,11 +36,8 @@ async def kept() -> AsyncIterator[Caller]:
 
 async def everything_is_there(api: Caller) -> None:
     """Return when the loops have looked at everything once."""
-
-    async def roles() -> bool:
-        return api.server.authorizer.rules_ready
-
-    await eventually(roles)
+    await api.server.until_ready()
+    assert (await api.ask("GET", "/readyz")).status == 200
     await eventually(lambda: found(api, "/apis/apiregistration.k8s.io/v1/apiservices/v2.autoscaling"))
     await eventually(lambda: found(api, f"{FLOW}/flowschemas/catch-all"))
     path = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
