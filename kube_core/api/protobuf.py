@@ -478,7 +478,7 @@ def _read_time(digits: int) -> Callable[[bytes, int], str | None]:
         if not len(data):
             return None
         parts = _read(_META + "Time", data, depth)
-        moment = datetime.fromtimestamp(parts.get("seconds", 0), UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        moment = datetime.fromtimestamp(parts.get("seconds", 0), UTC).isoformat()[:19]
         if digits:
             moment += f".{parts.get('nanos', 0) // 1000:06d}"
         return moment + "Z"

@@ -5,6 +5,9 @@ beyond its class's fields is left out, and a required field that it lacks gets i
 clients. In the other direction what is None, or an empty list or map, is left out.
 
 A frozen document is read once: the same object gives the same model as long as it lives.
+
+Of a class that is laid out otherwise than its documents (`classes.Layout`: its fields are those of `spec`) an instance
+that was read remembers the metadata and the status that it has no fields for: `metadata_of` and `status_of` tell them.
 """
 
 from __future__ import annotations
@@ -13,19 +16,30 @@ import base64
 import functools
 import types
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime
-from typing import Any, TypeVar, Union, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from kube_core.api.models.classes import json_name, resource_of
+from kube_core.api.models.classes import Layout, json_name, layout_of, resource_of
 from kube_core.api.models.times import MicroTime
-from kube_core.meta.documents import Document, FrozenDict, MutableDocument
+from kube_core.meta.documents import Document, FrozenDict, MutableDocument, thaw
 
-__all__ = ["ConversionError", "from_document", "structure", "to_document", "unstructure"]
+if TYPE_CHECKING:
+    from kube_core.api.generated.models.meta import ObjectMeta
+
+__all__ = [
+    "ConversionError",
+    "from_document",
+    "metadata_of",
+    "status_of",
+    "structure",
+    "to_document",
+    "unstructure",
+]
 
 T = TypeVar("T")
 
@@ -39,22 +53,50 @@ class ConversionError(ValueError):
 def to_document(value: object) -> MutableDocument:
     """The document of an object: a model, or an instance of a registered class."""
     resource = resource_of(type(value))
+    layout = layout_of(type(value))
     content = unstructure(value)
     metadata = content.pop("metadata", {})
+    if layout is not None:
+        if not layout.metadata and (origin := _origin(value)) is not None:
+            metadata = thaw(origin.metadata)
+        status = {"status": content.pop("status")} if layout.has_status and "status" in content else {}
+        content = {"spec": content, **status}
     return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, **content}
+
+
+def metadata_of(value: object) -> ObjectMeta:
+    """The metadata of an object, also of one whose class has no field for it, where it was read from a document."""
+    from kube_core.api.generated.models.meta import ObjectMeta
+
+    own = getattr(value, "metadata", None)
+    if isinstance(own, ObjectMeta):
+        return own
+    origin = _origin(value)
+    return ObjectMeta() if origin is None else from_document(ObjectMeta, origin.metadata)
+
+
+def status_of(value: object) -> Any:
+    """The status of an object, as the status class of its kind; None where it has none.
+
+    Also of one whose class has no field for it, where it was read from a document.
+    """
+    layout, origin = layout_of(type(value)), _origin(value)
+    if layout is None or layout.has_status or layout.status is None:
+        return getattr(value, "status", None)
+    return None if origin is None or origin.status is None else from_document(layout.status, origin.status)
 
 
 def from_document(kind: type[T], document: Document) -> T:
     """The object of a document. Raises `ConversionError`."""
     if not isinstance(document, FrozenDict):
-        return structure(kind, document)
+        return _read_document(kind, document)
     known = _READ.get(id(document))
     if known is None:
         # The number is the document's own until it goes, and then this forgets it.
         known = _READ[id(document)] = _Read(weakref.ref(document, functools.partial(_forget, id(document))))
     found = known.models.get(kind)
     if found is None:
-        found = known.models[kind] = structure(kind, document)
+        found = known.models[kind] = _read_document(kind, document)
     return cast(T, found)
 
 
@@ -74,6 +116,45 @@ def structure(kind: type[T], value: Any) -> T:
 def unstructure(value: Any) -> Any:
     """The JSON of a value of any type that a model has."""
     return _quick().unstructure(value)
+
+
+def _read_document(kind: type[T], document: Document) -> T:
+    layout = layout_of(kind)
+    if layout is None:
+        return structure(kind, document)
+    found = structure(kind, _laid_out(document, layout))
+    if not (layout.metadata and layout.has_status):
+        number = id(found)
+        reference = weakref.ref(found, lambda _: _ORIGINS.pop(number, None))
+        _ORIGINS[number] = _Origin(reference, document.get("metadata") or {}, document.get("status"))
+    return found
+
+
+def _laid_out(document: Document, layout: Layout) -> Document:
+    """The fields of a class, gathered from where they are in a document."""
+    fields = dict(document.get("spec") or {})
+    if layout.metadata:
+        fields["metadata"] = document.get("metadata") or {}
+    if layout.has_status and document.get("status") is not None:
+        fields["status"] = document["status"]
+    return fields
+
+
+@attrs.frozen(eq=False)
+class _Origin:
+    """What an object's document had besides the object's fields. Not the document, which keeps the object itself."""
+
+    object: weakref.ref[Any]
+    metadata: Document
+    status: Document | None
+
+
+_ORIGINS: dict[int, _Origin] = {}
+
+
+def _origin(value: object) -> _Origin | None:
+    origin = _ORIGINS.get(id(value))
+    return origin if origin is not None and origin.object() is value else None
 
 
 @attrs.frozen
@@ -109,6 +190,10 @@ def _make(*, detailed: bool) -> cattrs.Converter:
     converter.register_unstructure_hook(datetime, _write_time)
     converter.register_structure_hook_func(lambda kind: kind == MicroTime, _read_time)
     converter.register_unstructure_hook_func(lambda kind: kind == MicroTime, _write_micro_time)
+    # A set has no order, and a document must always be the same.
+    converter.register_unstructure_hook_func(
+        _is_set, lambda value: sorted(converter.unstructure(each) for each in value)
+    )
     converter.register_structure_hook_func(_is_scalar_union, _read_scalar)
     for kind in _SCALARS:
         converter.register_structure_hook(kind, _read_scalar_of)
@@ -157,14 +242,25 @@ def _is_empty(default: Any) -> bool:
 
 
 def _is_plural(kind: Any) -> bool:
-    origin = get_origin(kind)
-    return isinstance(origin, type) and issubclass(origin, tuple | list | Mapping)
+    origin = get_origin(_bare(kind))
+    return isinstance(origin, type) and issubclass(origin, tuple | list | Set | Mapping)
+
+
+def _is_set(kind: Any) -> bool:
+    origin = get_origin(kind) or kind
+    return isinstance(origin, type) and issubclass(origin, Set)
+
+
+def _bare(kind: Any) -> Any:
+    """A type without what is noted at it."""
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _zero(kind: Any) -> Any:
+    kind = _bare(kind)
     origin = get_origin(kind) or kind
     if isinstance(origin, type):
-        if issubclass(origin, tuple | list):
+        if issubclass(origin, tuple | list | Set):
             return ()
         if issubclass(origin, Mapping) or attrs.has(origin):
             return {}
@@ -201,11 +297,11 @@ def _read_time(value: Any, _: Any) -> datetime:
 
 
 def _write_time(value: datetime) -> str:
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return value.astimezone(UTC).isoformat()[:19] + "Z"
 
 
 def _write_micro_time(value: datetime) -> str:
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return value.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def _shown(value: Any) -> str:

@@ -18,6 +18,8 @@ from kube_core.apiserver.openapi.shared import by_path, extensions, outcome
 
 __all__ = ["document"]
 
+_KIND = "x-kubernetes-group-version-kind"
+_UNKNOWN = "x-kubernetes-preserve-unknown-fields"
 _DROPPED = ("default", "nullable", "oneOf", "anyOf", "not", "allOf", "$ref")
 
 
@@ -34,7 +36,7 @@ def document(operations: Iterable[Operation], schemas: Mapping[str, Any]) -> dic
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": KUBERNETES_VERSION},
         "paths": paths,
-        "definitions": {name: _schema(schema) for name, schema in schemas.items()},
+        "definitions": {name: _kind(schema) for name, schema in schemas.items()},
         "securityDefinitions": {
             "BearerToken": {
                 "description": "A bearer token",
@@ -82,6 +84,13 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     return entry
 
 
+def _kind(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema at the top. Of a kind whose objects may hold anything nothing is said: kubectl would refuse the rest."""
+    if schema.get(_UNKNOWN) and _KIND in schema:
+        return {"type": "object", _KIND: schema[_KIND]}
+    return _schema(schema)
+
+
 def _schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     reference = schema.get("$ref")
     members = schema.get("allOf")
@@ -98,6 +107,27 @@ def _schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("items", "additionalProperties"):
         if isinstance(inner := schema.get(key), Mapping):
             written[key] = _schema(inner)
+    return _for_kubectl(schema, written)
+
+
+def _for_kubectl(schema: Mapping[str, Any], written: dict[str, Any]) -> dict[str, Any]:
+    """Without what makes kubectl refuse values that the schema allows: nulls, unknown fields, lists of anything."""
+    nullable, unknown = schema.get("nullable"), schema.get(_UNKNOWN)
+    dropped = ["items", "properties"] if nullable or unknown else []
+    if nullable or (unknown and schema.get("type") == "object"):
+        dropped.append("type")
+    for key in dropped:
+        written.pop(key, None)
+    if written.get("type") == "array" and "items" not in written:
+        del written["type"]
+    if "required" in written:
+        nulls = {name for name, field in (schema.get("properties") or {}).items() if field.get("nullable")}
+        values = schema.get("additionalProperties")
+        any_null = isinstance(values, Mapping) and values.get("nullable")
+        required = [] if any_null else [name for name in written["required"] if name not in nulls]
+        written["required"] = required
+        if not required:
+            del written["required"]
     return written
 
 

@@ -85,3 +85,13 @@ def test_garbage_is_an_error_and_nothing_worse(data: bytes) -> None:
 def test_a_body_without_the_magic_is_refused() -> None:
     with pytest.raises(ProtobufError, match="magic"):
         protobuf.decode(b"{}", builtin_name)
+
+
+def test_a_time_of_long_ago_is_written_with_four_digits() -> None:
+    lease = {
+        "kind": "Lease",
+        "apiVersion": "coordination.k8s.io/v1",
+        "spec": {"renewTime": "0001-01-01T00:00:02.000000Z"},
+    }
+    body = protobuf.encode(lease, "io.k8s.api.coordination.v1.Lease")
+    assert protobuf.decode(body, builtin_name) == lease

@@ -331,3 +331,41 @@ def test_every_builtin_kind_is_in_the_document_of_its_version(openapi: OpenApi) 
         resource = descriptor.type
         name = f"apis/{resource.group}/{resource.version}" if resource.group else f"api/{resource.version}"
         assert descriptor.schema in get(openapi, f"/openapi/v3/{name}")["components"]["schemas"]
+
+
+def test_v2_says_nothing_that_makes_kubectl_refuse_what_a_custom_schema_allows(catalogue: FakeCatalogue) -> None:
+    text, anything = {"type": "string"}, {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    shape = {"properties": {"a": text}, "required": ["a"]}
+    spec = {
+        "type": "object",
+        "required": ["maybe", "sure"],
+        "properties": {
+            "maybe": {**text, "nullable": True},
+            "sure": text,
+            "any": {**anything, **shape},
+            "list": {"type": "array", "items": text, "x-kubernetes-preserve-unknown-fields": True},
+            "values": {"type": "object", "required": ["x"], "additionalProperties": {**text, "nullable": True}},
+        },
+    }
+    openapi = OpenApi(catalogue, custom_schema=lambda _: {"type": "object", "properties": {"spec": spec}})
+    catalogue.add(GADGETS)
+    kept = {"x-kubernetes-preserve-unknown-fields": True}
+    shown = get(openapi, "/openapi/v2")["definitions"]["org.example.v1.Gadget"]["properties"]["spec"]
+    assert shown["required"] == ["sure"]
+    assert shown["properties"] == {
+        "maybe": {},
+        "sure": text,
+        "any": {**kept, "required": ["a"]},
+        "list": kept,
+        "values": {"type": "object", "additionalProperties": {}},
+    }
+    v3 = get(openapi, "/openapi/v3/apis/example.org/v1")["components"]["schemas"]["org.example.v1.Gadget"]
+    assert v3["properties"]["spec"] == spec
+
+
+def test_v2_says_only_that_an_object_of_unknown_fields_is_one(catalogue: FakeCatalogue) -> None:
+    schema = {"type": "object", "description": "Any.", "x-kubernetes-preserve-unknown-fields": True}
+    openapi = OpenApi(catalogue, custom_schema=lambda _: schema)
+    catalogue.add(GADGETS)
+    shown = get(openapi, "/openapi/v2")["definitions"]["org.example.v1.Gadget"]
+    assert set(shown) == {"type", "x-kubernetes-group-version-kind"}
