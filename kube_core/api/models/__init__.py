@@ -13,17 +13,27 @@ that register as they do.
 
 from __future__ import annotations
 
-from kube_core.api.models.classes import Model, evolve, field, json_name, register, resource_of
-from kube_core.api.models.conversion import ConversionError, from_document, to_document
+from kube_core.api.models.classes import Layout, Model, evolve, field, json_name, layout_of, register, resource_of
+from kube_core.api.models.conversion import (
+    ConversionError,
+    from_document,
+    metadata_of,
+    status_of,
+    to_document,
+)
 
 __all__ = [
     "ConversionError",
+    "Layout",
     "Model",
     "evolve",
     "field",
     "from_document",
     "json_name",
+    "layout_of",
+    "metadata_of",
     "register",
     "resource_of",
+    "status_of",
     "to_document",
 ]

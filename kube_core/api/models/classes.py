@@ -16,14 +16,28 @@ import attrs
 
 from kube_core.api.types import ResourceType
 
-__all__ = ["Model", "camel_case", "evolve", "field", "json_name", "register", "resource_of"]
+__all__ = ["Layout", "Model", "camel_case", "evolve", "field", "json_name", "layout_of", "register", "resource_of"]
 
 T = TypeVar("T")
 
 #: Where an attribute's metadata has its name in JSON, if that is another than its own in camelCase.
 _JSON_NAME = "kube_core.json"
 
+
+@attrs.frozen
+class Layout:
+    """Where in a document the fields of a class are that has none for `spec`: all are in `spec`, but for these two.
+
+    `status` is the class of the status, whether or not an instance has a field for it.
+    """
+
+    metadata: bool = False
+    status: type | None = None
+    has_status: bool = False
+
+
 _RESOURCES: dict[type, ResourceType] = {}
+_LAYOUTS: dict[type, Layout] = {}
 
 
 def field(*, default: Any = attrs.NOTHING, factory: Callable[[], Any] | None = None, json: str = "") -> Any:
@@ -48,9 +62,11 @@ def evolve(value: T, **changes: Any) -> T:
     return attrs.evolve(value, **changes)  # type: ignore[misc]
 
 
-def register(kind: type, resource: ResourceType) -> None:
-    """Objects of the class `kind` are those of `resource`."""
+def register(kind: type, resource: ResourceType, layout: Layout | None = None) -> None:
+    """Objects of the class `kind` are those of `resource`. Without a layout its fields are those of the document."""
     _RESOURCES[kind] = resource
+    if layout is not None:
+        _LAYOUTS[kind] = layout
 
 
 def resource_of(kind: type) -> ResourceType:
@@ -59,6 +75,11 @@ def resource_of(kind: type) -> ResourceType:
         if (resource := _RESOURCES.get(base)) is not None:
             return resource
     raise TypeError(f"{kind.__qualname__} is not a kind of object")
+
+
+def layout_of(kind: type) -> Layout | None:
+    """How a class that is registered is laid out; None where its fields are those of the document."""
+    return next((found for base in kind.__mro__ if (found := _LAYOUTS.get(base)) is not None), None)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))

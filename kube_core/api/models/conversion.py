@@ -297,11 +297,11 @@ def _read_time(value: Any, _: Any) -> datetime:
 
 
 def _write_time(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat()[:19] + "Z"
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _write_micro_time(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _shown(value: Any) -> str:
