@@ -19,7 +19,7 @@ from kube_core.registry.kinds.checks import Errors
 from kube_core.registry.kinds.conditions import conditions, is_true
 from kube_core.registry.kinds.metadata import check_annotations
 
-__all__ = ["PodCertificateStrategy"]
+__all__ = ["PodCertificateStrategy", "lifetimes"]
 
 SPEC = Path("spec")
 STATUS = Path("status")
@@ -52,11 +52,11 @@ class PodCertificateStrategy(BuiltinStrategy):
             elif len(spec[uid]) > _UID_LIMIT:
                 yield fields.too_long(SPEC.child(uid), _UID_LIMIT)
         seconds = spec.get("maxExpirationSeconds")
-        longest = _LONGEST_OWN if _is_own(signer) else _LONGEST
+        shortest, longest = lifetimes(signer)
         if seconds is None:
             yield fields.required(SPEC.child("maxExpirationSeconds"), "must be set")
-        elif not _SHORTEST <= seconds <= longest:
-            detail = f"must be in the range [{_SHORTEST}, {longest}]"
+        elif not shortest <= seconds <= longest:
+            detail = f"must be in the range [{shortest}, {longest}]"
             yield fields.invalid(SPEC.child("maxExpirationSeconds"), seconds, detail)
         yield from _request(spec.get("stubPKCS10Request") or "")
 
@@ -92,9 +92,11 @@ class PodCertificateStrategy(BuiltinStrategy):
         return ("spec.nodeName",)
 
 
-def _is_own(signer: str) -> bool:
+def lifetimes(signer: str) -> tuple[int, int]:
+    """The shortest and longest that a signer may be asked for, in seconds."""
     domain = signer.partition("/")[0]
-    return domain == "kubernetes.io" or domain.endswith(".kubernetes.io")
+    is_own = domain == "kubernetes.io" or domain.endswith(".kubernetes.io")
+    return _SHORTEST, _LONGEST_OWN if is_own else _LONGEST
 
 
 def _request(text: str) -> Errors:

@@ -212,7 +212,8 @@ def _projected(path: Path, part: Part) -> Errors:
 def _projected_paths(part: Part) -> Sequence[str]:
     if part.get("path"):
         return [part["path"]]
-    return [item["path"] for item in part.get("items") or () if item.get("path")]
+    placed = [part[name] for name in _CERTIFICATE_PLACES if part.get(name)]
+    return placed or [item["path"] for item in part.get("items") or () if item.get("path")]
 
 
 def _named_projection(path: Path, part: Part) -> Errors:
@@ -255,13 +256,33 @@ def _trust_projection(path: Path, part: Part) -> Errors:
 
 
 def _certificate_projection(path: Path, part: Part) -> Errors:
-    for name in ("signerName", "keyType"):
-        if not part.get(name):
-            yield fields.required(path.child(name))
-    if not any(part.get(name) for name in ("credentialBundlePath", "keyPath", "certificateChainPath")):
-        yield fields.required(path, "specify at least one of credentialBundlePath, keyPath, or certificateChainPath")
+    # lazily: few pods have one
+    from kube_core.registry.kinds.certificates import signer_name
+    from kube_core.registry.kinds.metadata import check_annotations
+    from kube_core.registry.kinds.pod_certificates import lifetimes
+
+    signer = part.get("signerName") or ""
+    yield from signer_name(path.child("signerName"), signer)
+    yield from check_annotations(path.child("userAnnotations"), part.get("userAnnotations"))
+    if part.get("keyType") not in _KEY_TYPES:
+        yield fields.not_supported(path.child("keyType"), part.get("keyType") or "", _KEY_TYPES)
+    seconds = part.get("maxExpirationSeconds")
+    if seconds is not None:
+        shortest, longest = lifetimes(signer)
+        limits = path.child("maxExpirationSeconds")
+        if seconds < shortest:
+            yield fields.invalid(limits, seconds, f"if provided, maxExpirationSeconds must be >= {shortest}")
+        if seconds > longest:
+            yield fields.invalid(limits, seconds, f"if provided, maxExpirationSeconds must be <= {longest}")
+    places = [name for name in _CERTIFICATE_PLACES if part.get(name)]
+    for name in places:
+        yield from local_non_reserved(path.child(name), part[name])
+    if not places:
+        yield fields.required(path, "specify at least one of credentialBundlePath, keyPath, and certificateChainPath")
 
 
+_KEY_TYPES = ("RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519")
+_CERTIFICATE_PLACES = ("credentialBundlePath", "keyPath", "certificateChainPath")
 _PROJECTIONS: Mapping[str, Callable[[Path, Part], Errors]] = {
     "secret": _named_projection,
     "configMap": _named_projection,

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from kube_core.meta.fields import Path
+from kube_core.registry.kinds.pods.volumes import volumes
+
 MakeKind = Callable[..., Any]
 
 CONTAINER = {"name": "c", "image": "i:1"}
@@ -188,6 +191,41 @@ def test_a_new_pods_own_labels_go_into_its_selectors(pods: Any) -> None:
 ANNOTATED = {"name": "a", "namespace": "ns", "annotations": {"scheduler.alpha.kubernetes.io/critical-pod": ""}}
 OLD_OS = {"matchExpressions": [{"key": "beta.kubernetes.io/os", "operator": "In", "values": ["x"]}]}
 HOST_PORTS = [{"containerPort": 1}, {"containerPort": 1, "hostPort": 2}, {"containerPort": 1}]
+
+CERTIFICATES: list[tuple[dict[str, Any], list[str]]] = [
+    ({"signerName": "example.com/a", "keyType": "ED25519", "keyPath": "key"}, []),
+    (
+        {"signerName": "a", "keyType": "RSA1", "keyPath": "../key", "maxExpirationSeconds": 3599},
+        [
+            'signerName: Invalid value: "a": must be a fully qualified domain and path of the form '
+            "'example.com/signer-name'",
+            'keyType: Unsupported value: "RSA1": supported values: "RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", '
+            '"ECDSAP521", "ED25519"',
+            "maxExpirationSeconds: Invalid value: 3599: if provided, maxExpirationSeconds must be >= 3600",
+            "keyPath: Invalid value: \"../key\": must not contain '..'",
+        ],
+    ),
+    (
+        {"signerName": "kubernetes.io/a", "keyType": "ED25519", "keyPath": "key", "maxExpirationSeconds": 86401},
+        ["maxExpirationSeconds: Invalid value: 86401: if provided, maxExpirationSeconds must be <= 86400"],
+    ),
+    (
+        {"signerName": "example.com/a", "keyType": "ED25519", "keyPath": "key", "maxExpirationSeconds": 7862401},
+        ["maxExpirationSeconds: Invalid value: 7862401: if provided, maxExpirationSeconds must be <= 7862400"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("certificate", "errors"), CERTIFICATES)
+def test_a_pods_certificate_is_of_a_signer_and_a_kind_and_a_time(
+    certificate: dict[str, Any], errors: list[str]
+) -> None:
+    volume = {"name": "v", "projected": {"sources": [{"podCertificate": certificate}]}}
+    where = "spec.volumes[0].projected.sources[0].podCertificate."
+    assert [str(each) for each in volumes(Path("spec").child("volumes"), [volume], "p")] == [
+        where + each for each in errors
+    ]
+
 
 WARNED: list[tuple[dict[str, Any], list[str]]] = [
     (
