@@ -7,12 +7,15 @@ keys, serial numbers and tokens come from `secrets` and `cryptography`.
 from __future__ import annotations
 
 import random
-import uuid
 
 __all__ = ["SUFFIX_ALPHABET", "Random"]
 
 #: Upstream's alphabet for generated names: no vowels and no look-alikes, so no words appear by accident.
 SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+
+#: The bits of a UUID that say that it is of version 4, and all others.
+_MARKS = 0x4000 << 64 | 0x8000 << 48
+_UNMARKED = ~(0xF000 << 64 | 0xC000 << 48)
 
 
 class Random:
@@ -23,7 +26,9 @@ class Random:
 
     def uid(self) -> str:
         """A version 4 UUID in its text form."""
-        return str(uuid.UUID(int=self._source.getrandbits(128), version=4))
+        bits = self._source.getrandbits(128) & _UNMARKED | _MARKS
+        text = f"{bits:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     def suffix(self, length: int = 5) -> str:
         """`length` characters that may stand in a name (what `generateName` appends)."""

@@ -65,6 +65,13 @@ class Reader:
     def list(self, resource: ResourceType, namespace: str = "") -> Iterable[Document]:
         raise NotImplementedError
 
+    def follow(self, resource: ResourceType, changed: Callable[[], None]) -> None:
+        """Call `changed` from now on in the moment in which an object of the resource changes, comes or goes.
+
+        For what would otherwise be read anew at every write. It must be quick, and nothing is read in it.
+        """
+        raise NotImplementedError
+
     def resource(self, kind: GroupVersionKind) -> ResourceType | None:
         """The resource of a kind, if it is served."""
         raise NotImplementedError

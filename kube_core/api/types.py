@@ -16,7 +16,8 @@ from kube_core.meta.gvk import GroupKind, GroupResource, GroupVersionKind, Group
 __all__ = ["Column", "ResourceDescriptor", "ResourceType", "Subresource"]
 
 
-@attrs.frozen
+# Admission and controllers look things up by resource all the time.
+@attrs.frozen(cache_hash=True)
 class ResourceType:
     """A resource in one version: enough to build its paths and to recognise its objects."""
 

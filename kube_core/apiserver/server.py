@@ -77,7 +77,7 @@ from kube_core.registry.kinds.services.allocation import ServiceAllocator
 from kube_core.registry.options import ListOptions
 from kube_core.registry.service_endpoints import ServiceEndpoints
 from kube_core.registry.strategy import Strategy
-from kube_core.storage.cache import WatchCache
+from kube_core.storage.cache import ResourceCache, WatchCache
 from kube_core.storage.objects import ObjectStore
 
 if TYPE_CHECKING:
@@ -504,13 +504,23 @@ class _CacheReader(Reader):
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
+        self._caches: dict[ResourceType, ResourceCache] = {}
 
     def get(self, resource: ResourceType, key: Key) -> Document | None:
-        stored: Stored | None = self._catalogue.of(resource).cache.get(key)
+        stored: Stored | None = self._cache(resource).get(key)
         return stored.document if stored is not None else None
 
     def list(self, resource: ResourceType, namespace: str = "") -> Iterable[Document]:
-        return [stored.document for stored in self._catalogue.of(resource).cache.list(namespace)]
+        return [stored.document for stored in self._cache(resource).list(namespace)]
+
+    def follow(self, resource: ResourceType, changed: Callable[[], None]) -> None:
+        self._cache(resource).followers.append(lambda _: changed())
 
     def resource(self, kind: GroupVersionKind) -> ResourceType | None:
         return next((each.type for each in self._catalogue if each.type.gvk == kind), None)
+
+    def _cache(self, resource: ResourceType) -> ResourceCache:
+        found = self._caches.get(resource)
+        if found is None:
+            found = self._caches[resource] = self._catalogue.of(resource).cache
+        return found

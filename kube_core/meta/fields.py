@@ -16,22 +16,46 @@ __all__ = ["FieldError", "Path", "duplicate", "forbidden", "internal", "invalid"
            "required", "too_long", "too_many", "type_invalid"]  # fmt: skip
 
 
-@attrs.frozen(slots=True)
 class Path:
-    """A place in a document: `Path("spec").child("containers").index(0)` reads `spec.containers[0]`."""
+    """A place in a document: `Path("spec").child("containers").index(0)` reads `spec.containers[0]`.
 
-    text: str = ""
+    Most paths are made for an error that does not happen, so a path is put into words only when somebody reads it.
+    """
+
+    __slots__ = ("_above", "_text")
+
+    def __init__(self, text: str = "", above: Path | None = None) -> None:
+        """`text`: what follows `above`, its dot or bracket included where there is something before it."""
+        self._text = text
+        self._above = above
+
+    @property
+    def text(self) -> str:
+        above = self._above
+        if above is not None:
+            text = above.text + self._text
+            self._text = text if text[:1] != "." else text[1:]
+            self._above = None
+        return self._text
 
     def child(self, *names: str) -> Path:
         """The field `names[-1]` under here."""
-        dotted = ".".join(names)
-        return Path(f"{self.text}.{dotted}" if self.text else dotted)
+        return Path("." + (names[0] if len(names) == 1 else ".".join(names)), self)
 
     def index(self, position: int) -> Path:
-        return Path(f"{self.text}[{position}]")
+        return Path(f"[{position}]", self)
 
     def key(self, name: str) -> Path:
-        return Path(f"{self.text}[{name}]")
+        return Path(f"[{name}]", self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Path) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __repr__(self) -> str:
+        return f"Path({self.text!r})"
 
     def __str__(self) -> str:
         return self.text or "<nil>"

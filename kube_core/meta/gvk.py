@@ -34,7 +34,8 @@ class GroupKind:
         return f"{self.kind}.{self.group}" if self.group else self.kind
 
 
-@attrs.frozen(order=True)
+# Whatever is looked up for a change is looked up by this.
+@attrs.frozen(order=True, cache_hash=True)
 class GroupResource:
     group: str
     resource: str

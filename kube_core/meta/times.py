@@ -5,6 +5,7 @@ Durations (`metav1.Duration`) are those of configuration files, as Go writes the
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import UTC, datetime
 from typing import Final
@@ -17,7 +18,7 @@ _PART: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 
 def format_time(seconds: float) -> str:
     """`metav1.Time` of a moment in seconds since the epoch: `2026-01-01T00:00:00Z`."""
-    return datetime.fromtimestamp(int(seconds), UTC).isoformat()[:19] + "Z"
+    return _second(int(seconds))
 
 
 def format_micro_time(seconds: float) -> str:
@@ -39,3 +40,9 @@ def parse_duration(text: str) -> float:
     if text != "0" and (not parts or "".join(number + unit for number, unit in parts) != text):
         raise ValueError(f"{text!r} is not a duration")
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+# A second has many writes, and each says several times when it was.
+@functools.lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19] + "Z"

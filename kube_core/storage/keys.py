@@ -5,6 +5,8 @@ The core group is written `core`. Lists are in the order of keys: by `namespace/
 
 from __future__ import annotations
 
+import functools
+
 from kube_core.abc.store import KeyRange
 from kube_core.meta.documents import Key
 from kube_core.meta.gvk import GroupResource
@@ -34,8 +36,14 @@ def parse(text: str) -> tuple[GroupResource, Key]:
     if not text.startswith(REGISTRY):
         raise ValueError(f"{text!r} is not below {REGISTRY}")
     parts = text[len(REGISTRY) :].split("/")
-    if len(parts) not in (3, 4):
+    if len(parts) == 4:
+        return _resource(parts[0], parts[1]), Key(parts[2], parts[3])
+    if len(parts) != 3:
         raise ValueError(f"{text!r} does not name an object")
-    group, resource = parts[0], parts[1]
-    namespace, name = (parts[2], parts[3]) if len(parts) == 4 else ("", parts[2])
-    return GroupResource("" if group == "core" else group, resource), Key(namespace, name)
+    return _resource(parts[0], parts[1]), Key("", parts[2])
+
+
+# There are some hundred resources, and each change of the store names one.
+@functools.lru_cache(maxsize=1024)
+def _resource(group: str, resource: str) -> GroupResource:
+    return GroupResource("" if group == "core" else group, resource)

@@ -100,11 +100,11 @@ class Ledger:
 
     def cap_updaters(self) -> None:
         """Put the oldest update entries together, by API version, until no more than `MAX_UPDATERS` are left."""
-        updaters = [(owner.time, identity.sort_text, identity) for identity, owner in self._owners.items()
-                    if identity.operation == UPDATE]  # fmt: skip
-        excess = len(updaters) - MAX_UPDATERS
+        excess = sum(identity.operation == UPDATE for identity in self._owners) - MAX_UPDATERS
         if excess <= 0:
             return
+        updaters = [(owner.time, identity.sort_text, identity) for identity, owner in self._owners.items()
+                    if identity.operation == UPDATE]  # fmt: skip
         first_of: dict[str, Identity] = {}
         for _, _, identity in sorted(updaters, key=lambda entry: entry[:2]):
             if excess <= 0:

@@ -1,7 +1,7 @@
 """Which policies a write is to be held to: policies, their bindings, and the parameters of each.
 
-Read from the server's cache at each write and taken apart only when something has changed, so a policy counts from the
-moment in which its creation is answered. A write is held to a policy once for each binding, and once for each object
+Read from the server's cache when something has changed, at the next write, so a policy counts from the moment in which
+its creation is answered. A write is held to a policy once for each binding, and once for each object
 that the binding's `paramRef` selects.
 """
 
@@ -118,8 +118,10 @@ class Bindings:
     def __init__(self, reader: Reader, policies: ResourceType, bindings: ResourceType) -> None:
         self._reader = reader
         self._resources = policies, bindings
-        self._seen: list[tuple[str, str]] = []
         self._policies: Sequence[Policy] = ()
+        self._stale = True
+        for each in self._resources:
+            reader.follow(each, self._changed)
 
     def of(self, attributes: Attributes) -> list[BoundPolicy]:
         """In order of their names. Raises StatusErrors."""
@@ -139,12 +141,14 @@ class Bindings:
         return found
 
     def _current(self) -> Sequence[Policy]:
-        policies, bindings = (list(self._reader.list(each)) for each in self._resources)
-        seen = [(each["metadata"]["uid"], each["metadata"]["resourceVersion"]) for each in (*policies, *bindings)]
-        if seen != self._seen:
+        if self._stale:
+            policies, bindings = (list(self._reader.list(each)) for each in self._resources)
             self._policies = [_policy(each, bindings) for each in sorted(policies, key=_name)]
-            self._seen = seen
+            self._stale = False
         return self._policies
+
+    def _changed(self) -> None:
+        self._stale = True
 
     def _params(self, policy: Policy, binding: Binding, attributes: Attributes) -> Sequence[Document | None]:
         """Raises `Misconfigured`."""

@@ -1,7 +1,7 @@
 """What is configured, in the order in which webhooks are asked: configurations by name, their webhooks as written.
 
-Read from the server's cache at each write and taken apart only when something has changed, so a configuration counts
-from the moment in which its creation is answered.
+Read from the server's cache when something has changed, at the next write, so a configuration counts from the moment in
+which its creation is answered.
 """
 
 from __future__ import annotations
@@ -58,16 +58,18 @@ class Configurations:
     def __init__(self, reader: Reader, resource: ResourceType) -> None:
         self._reader = reader
         self._resource = resource
-        self._seen: list[tuple[str, str]] = []
         self._hooks: Sequence[Hook] = ()
+        self._stale = True
+        reader.follow(resource, self._changed)
 
     def hooks(self) -> Sequence[Hook]:
-        documents = list(self._reader.list(self._resource))
-        seen = [(each["metadata"]["uid"], each["metadata"]["resourceVersion"]) for each in documents]
-        if seen != self._seen:
-            self._hooks = [hook for document in documents for hook in _hooks(document)]
-            self._seen = seen
+        if self._stale:
+            self._hooks = [hook for document in self._reader.list(self._resource) for hook in _hooks(document)]
+            self._stale = False
         return self._hooks
+
+    def _changed(self) -> None:
+        self._stale = True
 
 
 def _hooks(document: Document) -> list[Hook]:
