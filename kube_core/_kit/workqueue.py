@@ -7,6 +7,7 @@ What always holds:
 * No two workers hold the same key.
 * Keys come out in the order in which they went in: a key that is added all the time holds up no other.
 * A key that is added with a delay comes at its time; of several delays of one key the earliest counts.
+* Of keys that failed, each has its own back-off; with `turns` all of them together have so many a second.
 * Delays count on the clock that was given; what happens at one moment comes in the order in which it was asked for.
 
 This is the queue of every controller, and mirrors the promises of upstream's client-go work queue. It belongs to one
@@ -18,14 +19,43 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from kube_core._kit.backoff import Backoff
 from kube_core._kit.clock import Clock, Timer
 
-__all__ = ["WorkQueue"]
+__all__ = ["QueueMeter", "RetryTurns", "WorkQueue"]
 
 K = TypeVar("K", bound=Hashable)
+
+
+class QueueMeter(Protocol):
+    """Who is told what becomes of keys. Times are in seconds."""
+
+    def added(self) -> None: ...
+
+    def taken(self, waited: float) -> None: ...
+
+    def done(self, worked: float) -> None: ...
+
+    def retried(self) -> None: ...
+
+
+class RetryTurns:
+    """A token bucket for all keys that failed together: how long the next of them waits for its turn."""
+
+    def __init__(self, clock: Clock, per_second: float, burst: int) -> None:
+        self._clock = clock
+        self._interval = 1.0 / per_second
+        #: When the bucket is as full as it gets.
+        self._full_at = 0.0
+        self._room = burst * self._interval
+
+    def next(self) -> float:
+        """Take a token, which may be one of the future: seconds until it is there."""
+        now = self._clock.monotonic()
+        self._full_at = max(self._full_at, now) + self._interval
+        return max(self._full_at - now - self._room, 0.0)
 
 
 class WorkQueue(Generic[K]):
@@ -36,9 +66,20 @@ class WorkQueue(Generic[K]):
             finally: queue.done(key)
     """  # fmt: skip
 
-    def __init__(self, clock: Clock, backoff: Backoff[K]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        backoff: Backoff[K],
+        *,
+        turns: RetryTurns | None = None,
+        meter: QueueMeter | None = None,
+    ) -> None:
         self._clock = clock
         self._backoff = backoff
+        self._turns = turns
+        self._meter = meter
+        #: For the meter: since when each key waits, and since when a worker has it.
+        self._since: dict[K, float] = {}
         self._ready: deque[K] = deque()
         #: Keys that need work: those in `_ready`, and those that are to go there when their worker is done.
         self._dirty: set[K] = set()
@@ -81,9 +122,10 @@ class WorkQueue(Generic[K]):
         if self._shut_down or key in self._dirty:
             return
         self._dirty.add(key)
+        if self._meter is not None:
+            self._meter.added()
         if key not in self._processing:
-            self._ready.append(key)
-            self._wake()
+            self._make_ready(key)
 
     def add_after(self, key: K, delay: float) -> None:
         """The key needs work in `delay` seconds (now, when that is not positive)."""
@@ -102,8 +144,14 @@ class WorkQueue(Generic[K]):
 
     def add_rate_limited(self, key: K) -> None:
         """The work failed: the key needs it again after its backoff."""
-        if not self._shut_down:
-            self.add_after(key, self._backoff.next(key))
+        if self._shut_down:
+            return
+        if self._meter is not None:
+            self._meter.retried()
+        delay = self._backoff.next(key)
+        if self._turns is not None:
+            delay = max(delay, self._turns.next())
+        self.add_after(key, delay)
 
     def forget(self, key: K) -> None:
         """The work went well: the key's next failure counts as its first."""
@@ -132,14 +180,19 @@ class WorkQueue(Generic[K]):
         key = self._ready.popleft()
         self._dirty.discard(key)
         self._processing.add(key)
+        if self._meter is not None:
+            now = self._clock.monotonic()
+            self._meter.taken(now - self._since.get(key, now))
+            self._since[key] = now
         return key
 
     def done(self, key: K) -> None:
         """The worker lets go of the key. A key that nobody has is a mistake: `KeyError`."""
         self._processing.remove(key)
+        if self._meter is not None:
+            self._meter.done(self._clock.monotonic() - self._since.pop(key))
         if key in self._dirty and not self._shut_down:
-            self._ready.append(key)
-            self._wake()
+            self._make_ready(key)
 
     def shut_down(self) -> None:
         """Give out no more keys, take no more, and wake every worker that waits. Twice is once."""
@@ -151,6 +204,21 @@ class WorkQueue(Generic[K]):
         self._delayed.clear()
         while self._getters:
             self._wake()
+
+    def unfinished(self) -> tuple[float, float]:
+        """Seconds that workers have had their keys: of all together, and of the one that is longest at it.
+
+        Zeros without a meter.
+        """
+        now = self._clock.monotonic()
+        spent = [now - self._since[key] for key in self._processing if key in self._since]
+        return sum(spent), max(spent, default=0.0)
+
+    def _make_ready(self, key: K) -> None:
+        if self._meter is not None:
+            self._since[key] = self._clock.monotonic()
+        self._ready.append(key)
+        self._wake()
 
     def _due(self, key: K) -> None:
         del self._delayed[key]

@@ -11,8 +11,9 @@ controller, waits for its informers, feeds its queue and runs its workers.
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 import attrs
 
@@ -28,16 +29,21 @@ if TYPE_CHECKING:
     from kube_core.client.client import ApiClient
     from kube_core.client.informer import Informers
     from kube_core.control.events import EventRecorder
+    from kube_core.control.predicates import Predicate
 
 __all__ = [
     "Controller",
     "ControllerContext",
     "ControllerSpec",
     "MapToKeys",
+    "RateLimits",
     "Watch",
+    "resource_named",
     "to_controller_owner",
     "to_itself",
 ]
+
+T = TypeVar("T")
 
 #: From a changed object to the keys to reconcile. Called with the object before and after the change (each if any).
 MapToKeys = Callable[[Document], Iterable[Key]]
@@ -59,16 +65,71 @@ def to_controller_owner(kind: str) -> MapToKeys:
     return owner
 
 
-@attrs.frozen
 class Watch:
-    """Changes to `resource` put the keys that `to_keys` gives, for the object as it was and as it is, in the queue.
+    """Changes to objects of `kind` put the keys that `map` gives, for the object as it was and as it is, in the queue.
 
-    `predicate(before, after)` filters changes first: either may be None (creation, deletion).
+    `kind` is a resource, and then `map` and `predicate` get documents; or a class, and then they get instances of it.
+    Without `map` the key is the object's own. `predicate(before, after)` filters changes first: either may be None
+    (creation, deletion); `kube_core.control.predicates` has ready-made ones, and combines them.
     """
 
-    resource: ResourceType
-    to_keys: MapToKeys = to_itself
-    predicate: Callable[[Document | None, Document | None], bool] | None = None
+    __slots__ = ("_map", "_predicate", "kind", "resource")
+
+    @overload
+    def __init__(
+        self,
+        kind: ResourceType,
+        map: MapToKeys | None = None,
+        predicate: Predicate | Callable[[Document | None, Document | None], bool] | None = None,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        kind: type[T],
+        map: Callable[[T], Iterable[Key]] | None = None,
+        predicate: Predicate | Callable[[T | None, T | None], bool] | None = None,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        kind: type[Any] | ResourceType,
+        map: Callable[[Any], Iterable[Key]] | None = None,
+        predicate: Predicate | Callable[[Any, Any], bool] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.resource = resource_named(kind)
+        self._map = map
+        self._predicate = None
+        if predicate is not None:
+            from kube_core.control.predicates import (
+                as_predicate,
+            )  # few watches have any, and models cost time to import
+
+            self._predicate = as_predicate(predicate)
+
+    def admits(self, before: Document | None, after: Document | None) -> bool:
+        """Whether a change counts."""
+        return self._predicate is None or self._predicate.admits(self.kind, before, after)
+
+    def keys(self, document: Document) -> Iterable[Key]:
+        """The keys that an object concerns."""
+        if self._map is None:
+            return to_itself(document)
+        if isinstance(self.kind, ResourceType):
+            return self._map(document)
+        from kube_core.api.models import from_document  # by now it is there: somebody made a class of it
+
+        return self._map(from_document(self.kind, document))
+
+
+def resource_named(kind: type[Any] | ResourceType) -> ResourceType:
+    """The resource of a class that is registered as a kind; a resource is its own. Raises TypeError."""
+    if isinstance(kind, ResourceType):
+        return kind
+    from kube_core.api.models import resource_of  # whoever has a class has imported it
+
+    return resource_of(kind)
 
 
 @attrs.frozen
@@ -120,6 +181,19 @@ class Controller(abc.ABC):
 
 
 @attrs.frozen
+class RateLimits:
+    """How soon a key that failed comes back: seconds for each key, and tries per second for all that failed together.
+
+    A key waits for the longer of its own back-off and its turn among the others. The numbers are upstream's.
+    """
+
+    first_retry: float = 0.005
+    last_retry: float = 1000.0
+    retries_per_second: float = 10.0
+    burst: int = 100
+
+
+@attrs.frozen
 class ControllerSpec:
     """A controller that a plugin adds. `name` is upstream's (`deployment-controller`) where there is one."""
 
@@ -130,3 +204,10 @@ class ControllerSpec:
     account: str = ""
     """The service account in `kube-system` as which it acts, with what roles give to that. "": it has none, and acts as
     an administrator, like the program that it was installed in."""
+    workers: int | None = None
+    """How many keys are reconciled at a time; None: what the controller's class says."""
+    rate_limits: RateLimits = RateLimits(retries_per_second=math.inf)
+    timeout: float | None = None
+    """Seconds after which one reconcile is cancelled, and counts as failed."""
+    resync: float | None = None
+    """Seconds after which a key that asked for nothing is reconciled again anyway."""

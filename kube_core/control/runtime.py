@@ -8,9 +8,11 @@ What always holds:
 * A reconciler that raises is asked again, after 5 ms at first and up to 1000 s (upstream's rate limits); one key's
   trouble holds up neither other keys nor other controllers. `Conflict`, `NotFound` and `AlreadyExists` are the normal
   way to learn that a cache was behind, and are logged for debugging only.
+* What a reconciler raises is reported with its trace once: as long as the same key fails in the same place again, the
+  report is one line.
 * A controller that cannot be built, or whose `start` fails, is named, reported and left out.
-* Leaving stops: no new key is begun, and a reconcile that is under way is cancelled. A reconciler is level-based, so
-  whoever looks at the key next finds what was left half done.
+* Leaving stops: no new key is begun; a reconcile that is under way has `grace` seconds to come to its end, and is then
+  cancelled. A reconciler is level-based, so whoever looks at the key next finds what was left half done.
 
 Called by `cluster.py` and by the controllers' own command. What a controller does is in its plugin.
 """
@@ -29,7 +31,7 @@ from kube_core._kit.backoff import Backoff
 from kube_core._kit.clock import Clock
 from kube_core._kit.logs import get_logger
 from kube_core._kit.random import Random
-from kube_core._kit.workqueue import WorkQueue
+from kube_core._kit.workqueue import RetryTurns, WorkQueue
 from kube_core.client.client import ApiClient
 from kube_core.client.informer import Informer, Informers
 from kube_core.control.action import Action
@@ -41,10 +43,9 @@ from kube_core.meta.status import AlreadyExists, Conflict, NotFound, ServiceUnav
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-__all__ = ["ControllerRuntime", "LeftOut"]
+    from kube_core.control.metrics import ControllerMeter, ControllerMetrics
 
-_FIRST_RETRY = 0.005
-_LAST_RETRY = 1000.0
+__all__ = ["ControllerRuntime", "LeftOut"]
 
 
 @attrs.frozen
@@ -60,9 +61,10 @@ class ControllerRuntime:
 
     `client_factory(name)` gives each controller its client. `informers`: the program's own, already entered, where it
     has some; otherwise the runtime keeps a set for its controllers. `drivers`: by seam, for controllers that need one.
+    `grace`: see above. `metrics`: where to count, if anywhere.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (a program says what it is made of)
         self,
         specs: Iterable[ControllerSpec],
         client_factory: Callable[[str], ApiClient],
@@ -72,7 +74,11 @@ class ControllerRuntime:
         drivers: Mapping[str, Any] | None = None,
         informers: Informers | None = None,
         log: FilteringBoundLogger | None = None,
+        grace: float = 0.0,
+        metrics: ControllerMetrics | None = None,
     ) -> None:
+        self._grace = grace
+        self._metrics = metrics
         self._specs = tuple(specs)
         self._client_factory = client_factory
         self._clock = clock
@@ -140,6 +146,13 @@ class ControllerRuntime:
     ) -> None:
         for loop in self._loops.values():
             loop.queue.shut_down()
+        if self._grace > 0:
+            try:
+                async with self._clock.timeout(self._grace):
+                    for loop in self._loops.values():
+                        await loop.finished.wait()
+            except TimeoutError:
+                self._log.warning("reconciles cancelled: they took longer than the grace", controllers=self.busy)
         await self._stack.aclose()
 
     def _build(self, spec: ControllerSpec, informers: Informers, writer: EventWriter) -> None:
@@ -148,7 +161,14 @@ class ControllerRuntime:
             self._leave_out(spec.name, f"it needs a driver for {', '.join(missing)}")
             return
         client = self._client_factory(spec.name)
-        queue: WorkQueue[Key] = WorkQueue(self._clock, Backoff(_FIRST_RETRY, _LAST_RETRY))
+        limits = spec.rate_limits
+        meter = self._metrics.meter(spec.name) if self._metrics is not None else None
+        queue: WorkQueue[Key] = WorkQueue(
+            self._clock,
+            Backoff(limits.first_retry, limits.last_retry),
+            turns=RetryTurns(self._clock, limits.retries_per_second, limits.burst),
+            meter=meter,
+        )
         context = ControllerContext(
             name=spec.name,
             client=client,
@@ -162,7 +182,7 @@ class ControllerRuntime:
         )
         try:
             controller = spec.factory(context)
-            loop = _Loop(spec.name, controller, context, queue)
+            loop = _Loop(spec, controller, context, queue, meter)
             for watch in controller.watches():
                 loop.watch(watch)
             loop.informers += [informers.informer(resource) for resource in controller.reads()]
@@ -171,6 +191,8 @@ class ControllerRuntime:
             self._leave_out(spec.name, f"{type(error).__name__}: {error}")
             return
         self._loops[spec.name] = loop
+        if self._metrics is not None:
+            self._metrics.observe_queue(spec.name, queue, loop.workers)
 
     def _leave_out(self, name: str, reason: str) -> None:
         self._left_out.append(LeftOut(name, reason))
@@ -189,23 +211,38 @@ class ControllerRuntime:
                 loop.started.set()
                 return
             async with asyncio.TaskGroup() as workers:
-                for number in range(loop.controller.workers):
+                for number in range(loop.workers):
                     workers.create_task(loop.work(), name=f"{loop.name} worker {number}")
                 loop.started.set()
         finally:
             await loop.stop()
+            loop.finished.set()
 
 
 class _Loop:
     """One controller with its queue."""
 
-    def __init__(self, name: str, controller: Controller, context: ControllerContext, queue: WorkQueue[Key]) -> None:
-        self.name = name
+    def __init__(
+        self,
+        spec: ControllerSpec,
+        controller: Controller,
+        context: ControllerContext,
+        queue: WorkQueue[Key],
+        meter: ControllerMeter | None,
+    ) -> None:
+        self.name = spec.name
         self.controller = controller
         self.context = context
         self.queue = queue
+        self.workers = controller.workers if spec.workers is None else spec.workers
         self.informers: list[Informer] = []
         self.started = asyncio.Event()
+        self.finished = asyncio.Event()
+        self._timeout = spec.timeout
+        self._resync = spec.resync
+        self._meter = meter
+        #: Where each key that fails failed last.
+        self._reported: dict[Key, tuple[str, int]] = {}
         self._handlers: list[tuple[Informer, Callable[[Document | None, Document | None], None]]] = []
 
     def watch(self, watch: Watch) -> None:
@@ -213,11 +250,11 @@ class _Loop:
         informer = self.context.informers.informer(watch.resource)
 
         def handle(before: Document | None, after: Document | None) -> None:
-            if watch.predicate is not None and not watch.predicate(before, after):
+            if not watch.admits(before, after):
                 return
             for document in (before, after):
                 if document is not None:
-                    for key in watch.to_keys(document):
+                    for key in watch.keys(document):
                         self.queue.add(key)
 
         informer.add_handler(handle)
@@ -230,11 +267,15 @@ class _Loop:
             try:
                 action = await self._reconcile(key)
                 if action is None:
+                    self._count("error")
                     self.queue.add_rate_limited(key)
                     continue
+                self._reported.pop(key, None)
                 self.queue.forget(key)
-                if action.requeue_after is not None:
-                    self.queue.add_after(key, action.requeue_after)
+                after = action.requeue_after if action.requeue_after is not None else self._resync
+                self._count("success" if action.requeue_after is None else "requeue_after")
+                if after is not None:
+                    self.queue.add_after(key, after)
             finally:
                 self.queue.done(key)
 
@@ -248,12 +289,48 @@ class _Loop:
 
     async def _reconcile(self, key: Key) -> Action | None:
         """The reconciler's answer; None where it raised."""
+        log = self.context.log
         try:
-            return await self.controller.reconcile(key)
+            if self._timeout is None:
+                return await self.controller.reconcile(key)
+            async with self.context.clock.timeout(self._timeout):
+                return await self.controller.reconcile(key)
         except (Conflict, NotFound, AlreadyExists, ServiceUnavailable) as error:
-            self.context.log.debug("reconcile will be tried again", key=str(key), error=error.message)
+            log.debug("reconcile will be tried again", key=str(key), error=error.message)
         except StatusError as error:
-            self.context.log.warning("reconcile failed", key=str(key), error=error.message)
-        except Exception:
-            self.context.log.exception("reconcile failed", key=str(key))
+            log.warning("reconcile failed", key=str(key), error=error.message)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise  # it is this worker that is to end, and not something that the reconciler waited for
+            self._report(key, error)
+        except TimeoutError as error:
+            if self._meter is not None:
+                self._meter.timeouts.value += 1
+            self._report(key, error)
+        except (Exception, SystemExit) as error:
+            if self._meter is not None:
+                self._meter.panics.value += 1
+            self._report(key, error)
         return None
+
+    def _report(self, key: Key, error: BaseException) -> None:
+        """Say that a reconciler failed, with the trace where it is news."""
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        place = (type(error).__name__, id(trace.tb_frame.f_code) + trace.tb_lineno if trace is not None else 0)
+        if self._reported.get(key) == place:
+            failures = self.queue.failures(key) + 1
+            self.context.log.warning(
+                "reconcile failed again", key=str(key), error=f"{place[0]}: {error}", failures=failures
+            )
+            return
+        self._reported[key] = place
+        self.context.log.error("reconcile failed", key=str(key), exc_info=error)
+
+    def _count(self, result: str) -> None:
+        if self._meter is not None:
+            self._meter.results[result].value += 1
+            if result == "error":
+                self._meter.errors.value += 1
