@@ -101,9 +101,15 @@ class ClusterConfig:
     event_ttl: float = attrs.field(default=3600.0, validator=attrs.validators.ge(0))
     #: Of chance; None takes one from the operating system.
     seed: int | None = None
-
     #: Seconds from when `/readyz` fails to when the cluster begins to stop, for balancers to notice.
     shutdown_delay: float = attrs.field(default=0.0, validator=_not_negative)
+
+    @classmethod
+    def from_yaml(cls, path: Path | str) -> ClusterConfig:
+        """The options that a YAML file names. Raises `ConfigError`, which names file, line and field."""
+        from kube_core.config_file import read_options  # lazily: it reads YAML, which few programs do
+
+        return cls(**read_options(path))
 
     @property
     def simulated(self) -> bool:

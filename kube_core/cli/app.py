@@ -32,6 +32,7 @@ Name = Annotated[str, typer.Option("--name", help="Which cluster.")]
 @with_security_options
 def up(  # noqa: PLR0913, PLR0917 (each is an option that a person may give)
     name: Name = "default",
+    config: Annotated[str | None, typer.Option(help="YAML file of options; those given here win over it.")] = None,
     nodes: Annotated[int | None, typer.Option(help="How many nodes; 0 for a control plane alone.", min=0)] = None,
     runtime: Annotated[str | None, typer.Option(help="Runtime driver of the nodes.")] = None,
     network: Annotated[str | None, typer.Option(help="Network driver.")] = None,
@@ -73,6 +74,7 @@ def up(  # noqa: PLR0913, PLR0917 (each is an option that a person may give)
     options = command.UpOptions(
         name=name,
         given={option: value for option, value in given.items() if value is not None},
+        config_file=config,
         in_memory=in_memory,
         kubeconfig=kubeconfig,
         use_context=use_context,

@@ -1,6 +1,7 @@
 """`kube-core up`: start or resume a cluster, in the foreground or detached.
 
-Options that were given win over those the cluster was last started with, which win over the defaults. The kubeconfig
+Options that were given win over those of the file that was named, which win over those that the cluster was last
+started with, which win over the defaults. The kubeconfig
 gets a context `kube-core-NAME`. Detached, the same program runs in a session of its own, and this one waits on a pipe
 until it says that it is ready, or why not.
 """
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["UpOptions", "detached", "run"]
 
 _DEFAULTS: Mapping[str, Any] = {"nodes": 1, "runtime": "process", "bind": "127.0.0.1", "port": 0, "controllers": "all"}
+#: What the command line alone decides.
+_OF_COMMAND = ("name", "state_directory")
 _READY_FD = "KUBE_CORE_READY_FD"
 
 
@@ -39,6 +42,7 @@ class UpOptions:
 
     name: str
     given: Mapping[str, Any]
+    config_file: str | None = None
     in_memory: bool = False
     kubeconfig: str | None = None
     use_context: bool = False
@@ -136,7 +140,8 @@ def _run(options: UpOptions) -> str | None:
 
 def _config(options: UpOptions, state: ClusterState | None, saved: Mapping[str, Any]) -> ClusterConfig:
     """Raises `ConfigError`."""
-    chosen = {**_DEFAULTS, **saved, **options.given}
+    of_file = _of_file(options.config_file)
+    chosen = {**_DEFAULTS, **saved, **of_file, **options.given}
     if state is None:
         chosen["store"] = "memory:"
     elif "store" not in chosen or chosen["store"] == "sqlite":
@@ -148,7 +153,8 @@ def _config(options: UpOptions, state: ClusterState | None, saved: Mapping[str, 
     controllers = str(chosen.pop("controllers"))
     names = () if controllers == "none" else tuple(name.strip() for name in controllers.split(",") if name.strip())
     chosen.pop("security", None)
-    security = _security({**saved.get("security", {}), **options.given.get("security", {})})
+    sources = (saved, of_file, options.given)
+    security = _security({name: value for each in sources for name, value in each.get("security", {}).items()})
     images = tuple(Path(each).absolute() for each in chosen.pop("images", ()))
     try:
         return ClusterConfig(
@@ -161,6 +167,23 @@ def _config(options: UpOptions, state: ClusterState | None, saved: Mapping[str, 
         )
     except TypeError as error:
         raise ConfigError(f"the cluster's saved state does not fit: {error}") from None
+
+
+def _of_file(path: str | None) -> Mapping[str, Any]:
+    """What a file says, under the names and in the form of the state file."""
+    if path is None:
+        return {}
+    from kube_core.config_file import read_options
+
+    found = read_options(path)
+    for name in _OF_COMMAND:
+        if name in found:
+            raise ConfigError(f"{path}: {name}: is for the command line to say")
+    if "controllers" in found:
+        found["controllers"] = ",".join(found["controllers"]) or "none"
+    if "security" in found:
+        found["security"] = found["security"].given()
+    return found
 
 
 def _security(given: Mapping[str, Any]) -> SecurityOptions:

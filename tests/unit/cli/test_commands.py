@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
 import pytest
 
 from kube_core.api import yaml
@@ -71,6 +72,24 @@ def test_the_kubeconfig_gains_a_context_and_loses_nothing(shell: Shell) -> None:
     shell.run("down", "--name", "t")
     assert shell.run("up", "--name", "t", "--detach", "--use-context").returncode == 0
     assert yaml.load(shell.kubeconfig.read_text())["current-context"] == "kube-core-t"
+
+
+def test_a_file_of_options_counts_less_than_the_command_line(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text("nodes: 2\nruntime: fake\nsecurity: {audit_log_maxsize: 7}\n")
+    started = shell.run("up", "--name", "t", "--detach", "--config", str(file), "--nodes", "1")
+    assert started.returncode == 0, started.stderr
+    [line] = [line for line in shell.run("status").stdout.splitlines() if line.startswith("t ")]
+    assert line.partition(")")[2].split()[:2] == ["1", "fake"]
+    saved = orjson.loads((shell.state / "kube-core" / "t" / "cluster.json").read_bytes())
+    assert saved["security"] == {"audit_log_maxsize": 7}
+
+
+def test_a_mistake_in_a_file_of_options_is_told_with_its_line(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text("runtime: fake\nnode: 2\n")
+    error = shell.fails("up", "--name", "t", "--config", str(file))
+    assert error == f"kube-core: {file}:2: node: there is no such field; did you mean nodes?"
 
 
 def test_a_port_in_use_is_one_clear_line(shell: Shell) -> None:
