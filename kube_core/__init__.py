@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kube_core.client.client import ApiClient as ApiClient
     from kube_core.cluster import Cluster as Cluster
     from kube_core.config import ClusterConfig as ClusterConfig
+    from kube_core.config import ConfigError as ConfigError
     from kube_core.control.action import Action as Action
     from kube_core.control.action import await_change as await_change
     from kube_core.control.action import requeue as requeue
@@ -26,17 +27,20 @@ if TYPE_CHECKING:
     from kube_core.control.controller import ControllerSpec as ControllerSpec
     from kube_core.control.controller import Watch as Watch
     from kube_core.hookspecs import hookimpl as hookimpl
+    from kube_core.scripting import blocking as blocking
 
 _WHERE = {
     "Action": "kube_core.control.action",
     "ApiClient": "kube_core.client.client",
     "Cluster": "kube_core.cluster",
     "ClusterConfig": "kube_core.config",
+    "ConfigError": "kube_core.config",
     "Controller": "kube_core.control.controller",
     "ControllerContext": "kube_core.control.controller",
     "ControllerSpec": "kube_core.control.controller",
     "Watch": "kube_core.control.controller",
     "await_change": "kube_core.control.action",
+    "blocking": "kube_core.scripting",
     "hookimpl": "kube_core.hookspecs",
     "requeue": "kube_core.control.action",
 }
