@@ -31,6 +31,14 @@ def kube_core_controllers() -> Iterable[ControllerSpec]:  # type: ignore[empty-b
 
 
 @hookspec
+def kube_core_kinds() -> Iterable[object]:  # type: ignore[empty-body]
+    """Kinds, and functions of `@validate`, `@mutate` and `@convert`; of a module all that it has.
+
+    An embedded cluster installs them before its controllers start, and `kube-core crds` prints or installs them.
+    """
+
+
+@hookspec
 def kube_core_cli(app: typer.Typer) -> None:
     """Add commands to the `kube-core` command line."""
 

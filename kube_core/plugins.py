@@ -88,6 +88,21 @@ class PluginHost:
                 self._fail(name, "kube_core_controllers", error)
         return list(specs.values())
 
+    def kinds(self) -> list[object]:
+        """The kinds of every plugin and their functions, in order. A plugin's that do not go together are left out."""
+        offered: list[object] = []
+        for name, implementation in self._implementations("kube_core_kinds"):
+            try:
+                # Imported only where there are some.
+                from kube_core.kinds.bundle import gather
+
+                found = list(implementation({}))
+                gather([*offered, *found])
+                offered += found
+            except Exception as error:
+                self._fail(name, "kube_core_kinds", error)
+        return offered
+
     def admission(self) -> list[AdmissionSpec]:
         """The admission plugins of every plugin, in order. Of two with one name the later is left out."""
         specs: dict[str, AdmissionSpec] = {}

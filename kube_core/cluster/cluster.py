@@ -48,6 +48,7 @@ from kube_core.cluster.access import SERVER_NAMES, kubeconfig, load_authority
 from kube_core.cluster.addresses import choose_ranges, node_ranges
 from kube_core.cluster.background import Background, begin
 from kube_core.cluster.identities import ADMIN, CONTROLLER_MANAGER, INGRESS, SCHEDULER, controller_user, ingress_policy
+from kube_core.cluster.kinds import OfferedKinds, install_kinds
 from kube_core.cluster.nodes import Nodes, Surroundings
 from kube_core.config import ClusterConfig, ConfigError
 from kube_core.control.events import EventWriter
@@ -77,10 +78,14 @@ class Cluster:
         *,
         clock: Clock | None = None,
         plugins: Iterable[object] = (),
+        kinds: Iterable[object] = (),
         host: PluginHost | None = None,
         **options: Any,
     ) -> None:
         """`plugins`: more of them, besides those that are installed (or those of `host`, where it is given).
+
+        `kinds`: classes of `@kind` and functions of `@validate`, `@mutate` and `@convert`, besides those of plugins; of
+        a module all that it has.
 
         Raises `ConfigError` for options that cannot be.
         """
@@ -92,6 +97,8 @@ class Cluster:
         self.random = Random(self.config.seed)
         self._host = host
         self._further_plugins = tuple(plugins)
+        if offered := tuple(kinds):
+            self._further_plugins += (OfferedKinds(offered),)
         self._stack = contextlib.AsyncExitStack()
         self._server: ApiServer | None = None
         self._client: ApiClient | None = None
@@ -246,6 +253,7 @@ class Cluster:
         self._server = await self._start_server(stack, store, ranges)
         self._client = self.client_for(ADMIN)
         await self._listen(stack)
+        await install_kinds(host.kinds(), self._server, self._client, clock=self.clock, fresh=True)
         self._informers = await stack.enter_async_context(
             Informers(
                 self.client_for(CONTROLLER_MANAGER),
