@@ -25,7 +25,7 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-__all__ = ["Clock", "FakeClock", "SystemClock", "Timer", "turn"]
+__all__ = ["Clock", "FakeClock", "StillClock", "SystemClock", "Timer", "turn"]
 
 
 class Timer(abc.ABC):
@@ -169,6 +169,10 @@ class FakeClock(Clock):
     def monotonic(self) -> float:
         return self._elapsed
 
+    def set_now(self, now: float) -> None:
+        """Let it be another time of day. Timers, and `monotonic`, do not notice."""
+        self._start = now - self._elapsed
+
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         timer = _FakeTimer(callback)
         heapq.heappush(self._timers, (self._elapsed + max(delay, 0.0), next(self._order), timer))
@@ -222,6 +226,23 @@ class FakeClock(Clock):
         while self._holds:
             await self.unheld()
             await settle()
+
+
+class StillClock(Clock):
+    """One moment, for good: what is to happen later does not. For what is kept rather than run."""
+
+    def __init__(self, now: float) -> None:
+        super().__init__()
+        self._now = now
+
+    def now(self) -> float:
+        return self._now
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
+        return _FakeTimer(callback)
 
 
 async def turn() -> None:

@@ -24,6 +24,15 @@ class Random:
     def __init__(self, seed: int | None = None) -> None:
         self._source = random.Random(seed)
 
+    @property
+    def state(self) -> object:
+        """Where this source is; `restore` goes on from there, here or in another."""
+        return self._source.getstate()
+
+    def restore(self, state: object) -> None:
+        """Give from now on what the source that `state` is of would give."""
+        self._source.setstate(state)  # type: ignore[arg-type]
+
     def uid(self) -> str:
         """A version 4 UUID in its text form."""
         bits = self._source.getrandbits(128) & _UNMARKED | _MARKS

@@ -17,6 +17,7 @@ import attrs
 
 from kube_core._kit.clock import Clock
 from kube_core.abc.proxy import Endpoint
+from kube_core.abc.snapshots import Snapshots
 
 __all__ = [
     "Backend",
@@ -92,9 +93,11 @@ class IngressCapabilities:
     serves: bool
     """Requests really arrive (a fake only resolves them)."""
     tls: bool = False
+    snapshot: bool = False
+    """`snapshot` and `restore` carry the driver's state to another cluster (`kube_core.abc.snapshots`)."""
 
 
-class IngressDriver(abc.ABC):
+class IngressDriver(Snapshots, abc.ABC):
     """One ingress."""
 
     capabilities: ClassVar[IngressCapabilities]

@@ -17,6 +17,7 @@ from typing import ClassVar
 import attrs
 
 from kube_core._kit.clock import Clock
+from kube_core.abc.snapshots import Snapshots
 
 __all__ = ["Attachment", "Network", "NetworkCapabilities", "NetworkError", "NetworkRanges", "SandboxRequest"]
 
@@ -41,6 +42,8 @@ class NetworkCapabilities:
     """Each pod has a network namespace of its own (so any port, and 0.0.0.0, belongs to it)."""
     persistent: bool = False
     """Attachments outlive the node agent."""
+    snapshot: bool = False
+    """`snapshot` and `restore` carry the driver's state to another cluster (`kube_core.abc.snapshots`)."""
 
 
 @attrs.frozen
@@ -63,7 +66,7 @@ class Attachment:
     namespace_path: str = ""
 
 
-class Network(abc.ABC):
+class Network(Snapshots, abc.ABC):
     """Pod networking of one node."""
 
     capabilities: ClassVar[NetworkCapabilities]

@@ -25,6 +25,7 @@ from typing import ClassVar
 import attrs
 
 from kube_core._kit.clock import Clock
+from kube_core.abc.snapshots import Snapshots
 
 __all__ = [
     "Endpoint",
@@ -100,9 +101,11 @@ class ProxyCapabilities:
     serves: bool
     """Connections really work (a fake only keeps the table)."""
     protocols: tuple[str, ...] = ("TCP", "UDP")
+    snapshot: bool = False
+    """`snapshot` and `restore` carry the driver's state to another cluster (`kube_core.abc.snapshots`)."""
 
 
-class ProxyDriver(abc.ABC):
+class ProxyDriver(Snapshots, abc.ABC):
     """The service proxy of one node, or of all nodes that share this host."""
 
     capabilities: ClassVar[ProxyCapabilities]

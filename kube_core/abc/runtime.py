@@ -30,6 +30,7 @@ from typing import ClassVar, Literal
 import attrs
 
 from kube_core._kit.clock import Clock
+from kube_core.abc.snapshots import Snapshots
 from kube_core.abc.transport import ByteStream
 
 __all__ = [
@@ -87,6 +88,8 @@ class RuntimeCapabilities:
     """Containers outlive the node agent."""
     networked: bool = False
     """The runtime gives pods their addresses itself (`SandboxStatus.ips`)."""
+    snapshot: bool = False
+    """`snapshot` and `restore` carry the driver's state to another cluster (`kube_core.abc.snapshots`)."""
 
 
 @attrs.frozen
@@ -267,7 +270,7 @@ class ProbeAnswer:
     output: str = ""
 
 
-class Runtime(abc.ABC):
+class Runtime(Snapshots, abc.ABC):
     """The containers of one node."""
 
     capabilities: ClassVar[RuntimeCapabilities]

@@ -13,6 +13,7 @@ from typing import ClassVar
 import attrs
 
 from kube_core._kit.clock import Clock
+from kube_core.abc.snapshots import Snapshots
 
 __all__ = ["Published", "VolumeCapabilities", "VolumeDriver", "VolumeError", "VolumeRequest", "VolumeSource"]
 
@@ -27,6 +28,8 @@ class VolumeCapabilities:
     """Content outlives the process."""
     access_modes: tuple[str, ...] = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
     expansion: bool = False
+    snapshot: bool = False
+    """`snapshot` and `restore` carry the driver's state to another cluster (`kube_core.abc.snapshots`)."""
 
 
 @attrs.frozen
@@ -58,7 +61,7 @@ class Published:
     path: str
 
 
-class VolumeDriver(abc.ABC):
+class VolumeDriver(Snapshots, abc.ABC):
     """One kind of storage."""
 
     capabilities: ClassVar[VolumeCapabilities]

@@ -13,6 +13,7 @@ run finish, watches end after a whole event, and everything else that lasts is e
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -91,23 +92,31 @@ class HttpServer:
         self._streams: dict[asyncio.Task[Any], EventStream | None] = {}
         self._draining = False
 
-    async def listen(self, host: str, port: int) -> int:
-        """Listen on an address; 0 takes a free port. Returns the port. Raises OSError."""
+    async def listen(self, host: str, port: int, *, kept: socket.socket | None = None) -> int:
+        """Listen on an address; 0 takes a free port. Returns the port. Raises OSError.
+
+        `kept`: what `kept_socket` of a server before this one gave, to go on listening there.
+        """
         if not self._listeners:
             await self._runner.setup()
         loop = asyncio.get_running_loop()
         listener = await loop.create_server(
             self._server,
-            host,
-            port,
+            None if kept is not None else host,
+            None if kept is not None else port,
+            sock=kept,
             ssl=self._context,
             ssl_handshake_timeout=HANDSHAKE_TIME if self._context is not None else None,
             backlog=1024,
-            reuse_address=True,
+            reuse_address=None if kept is not None else True,
         )
         self._listeners.append(listener)
         bound: int = listener.sockets[0].getsockname()[1]
         return bound
+
+    def kept_socket(self) -> socket.socket | None:
+        """A handle of the first socket, on which nothing is lost while this server ends and another begins."""
+        return self._listeners[0].sockets[0].dup() if self._listeners else None
 
     async def stop(self) -> None:
         """Stop listening, let requests finish and watches end, end all other streams."""

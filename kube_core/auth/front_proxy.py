@@ -36,6 +36,11 @@ class FrontProxy:
         self._clock = clock
         self._directory = directory
 
+    def share(self, other: FrontProxy) -> None:
+        """Be the same identity as `other`, as far as that is made."""
+        made = vars(other)
+        vars(self).update({name: made[name] for name in ("authority", "certificate") if name in made})
+
     @property
     def is_kept(self) -> bool:
         """Whether making or reading it takes the disk."""

@@ -76,6 +76,10 @@ class SigningKey:
                     self._key = await anyio.to_thread.run_sync(self._load_or_make)
         return self._key
 
+    def share(self, other: SigningKey) -> None:
+        """Sign with the key of `other`, if it is made."""
+        self._key = other.loaded
+
     @property
     def loaded(self) -> Any:
         """The private key, or None while there is none yet. Raises `ValueError` for a damaged file.

@@ -61,6 +61,15 @@ class Cache:
         self._namespaces: dict[str, dict[Key, Document]] = {}
         self._indexes: dict[str, _Index] = {OWNER_INDEX: _Index(_owner_uids)}
 
+    def copy(self) -> Cache:
+        """A cache of the same objects, which goes its own way. Further indexes belong to who asked for them."""
+        other = Cache()
+        other._objects = self._objects.copy()
+        other._namespaces = {namespace: objects.copy() for namespace, objects in self._namespaces.items()}
+        owners = self._indexes[OWNER_INDEX].entries
+        other._indexes[OWNER_INDEX].entries = {uid: objects.copy() for uid, objects in owners.items()}
+        return other
+
     def __len__(self) -> int:
         return len(self._objects)
 

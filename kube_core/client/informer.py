@@ -12,7 +12,7 @@ later starts at once, and leaving it ends them all. Nothing here decides when to
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -31,9 +31,11 @@ from kube_core.meta.documents import Document, Key
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-__all__ = ["OWNER_INDEX", "ChangeHandler", "Informer", "Informers", "Lister"]
+__all__ = ["OWNER_INDEX", "ChangeHandler", "Informer", "Informers", "InformersImage", "Lister"]
 
 ChangeHandler = Callable[[Document | None, Document | None], None]
+#: What informers held, by what they select, each with the resource version that it had come to.
+InformersImage = Mapping[object, tuple[Cache, str]]
 
 
 class Lister:
@@ -64,9 +66,19 @@ class Lister:
 class Informer:
     """One resource, kept up to date. Made by `Informers.informer`."""
 
-    def __init__(self, source: _Selection, *, clock: Clock, random: Random, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        source: _Selection,
+        *,
+        clock: Clock,
+        random: Random,
+        log: FilteringBoundLogger,
+        begin: tuple[Cache, str] | None = None,
+    ) -> None:
+        """`begin`: what to hold at first, and its resource version; otherwise the server is asked for a list."""
+        cache, resource_version = begin or (Cache(), "")
         self.resource = source.resource
-        self._cache = Cache()
+        self._cache = cache
         self.lister = Lister(self._cache)
         self._handlers: list[ChangeHandler] = []
         self._listed = asyncio.Event()
@@ -79,13 +91,17 @@ class Informer:
             log=log,
             changed=self._changed,
             listed=self._listed.set,
+            resource_version=resource_version,
         )
+        #: Whether handlers were told what was there at the beginning.
+        self._told = not resource_version
 
     def add_handler(self, handler: ChangeHandler) -> None:
         """Call `handler(before, after)` for what there is, as created, and then for every change."""
         self._handlers.append(handler)
-        for document in self._cache.list():
-            self._call(handler, (None, document))
+        if self._told:
+            for document in self._cache.list():
+                self._call(handler, (None, document))
 
     def remove_handler(self, handler: ChangeHandler) -> None:
         """Call it no more. An unknown handler does nothing."""
@@ -116,6 +132,11 @@ class Informer:
 
     async def run(self) -> None:
         """The reflector's loop, until cancelled. `Informers` calls it."""
+        if not self._told:
+            self._told = True
+            for document in self._cache.list():
+                self._changed((None, document))
+            self._listed.set()
         await self._reflector.run()
 
     def _changed(self, change: Change) -> None:
@@ -139,8 +160,11 @@ class Informers:
         clock: Clock | None = None,
         random: Random | None = None,
         log: FilteringBoundLogger | None = None,
+        image: InformersImage | None = None,
     ) -> None:
+        """`image`: what the informers of another cluster held, of whose state this server's is a copy."""
         self.client = client
+        self._image = image or {}
         self._clock = clock or SystemClock()
         self._random = random or Random()
         self._log: FilteringBoundLogger = log or get_logger("kube_core.client")
@@ -168,8 +192,13 @@ class Informers:
             selection = attrs.evolve(selection, metadata_only=True)
             found = self._informers.get(selection)
         if found is None:
+            held = self._image.get(selection.identity)
             found = self._informers[selection] = Informer(
-                selection, clock=self._clock, random=self._random, log=self._log.bind(resource=str(selection))
+                selection,
+                clock=self._clock,
+                random=self._random,
+                log=self._log.bind(resource=str(selection)),
+                begin=(held[0].copy(), held[1]) if held is not None else None,
             )
             if self._group is not None:
                 self._start(selection)
@@ -187,6 +216,13 @@ class Informers:
                 if task is not None:
                     task.cancel()
                     await asyncio.wait([task])
+
+    def image(self) -> InformersImage:
+        """What those that are synced hold now."""
+        synced = ((selection, informer) for selection, informer in self._informers.items() if informer.is_synced)
+        return {
+            selection.identity: (informer._cache.copy(), informer.resource_version) for selection, informer in synced
+        }
 
     async def synced(self) -> None:
         """Return once every informer there is has its first list."""
@@ -231,6 +267,11 @@ class _Selection:
     field_selector: str = ""
     label_selector: str = ""
     metadata_only: bool = False
+
+    @property
+    def identity(self) -> object:
+        """The same for the informers of any client."""
+        return self.resource, self.namespace, self.field_selector, self.label_selector, self.metadata_only
 
     def __str__(self) -> str:
         selectors = " ".join(part for part in (self.namespace, self.field_selector, self.label_selector) if part)

@@ -8,6 +8,7 @@ as long as it does).
 from __future__ import annotations
 
 from kube_core.cluster.cluster import Cluster
+from kube_core.cluster.snapshots import Snapshot, SnapshotRefused
 from kube_core.config import ClusterConfig
 
-__all__ = ["Cluster", "ClusterConfig"]
+__all__ = ["Cluster", "ClusterConfig", "Snapshot", "SnapshotRefused"]

@@ -17,22 +17,24 @@ import contextlib
 import functools
 import importlib
 import ipaddress
+import socket
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
 
-from kube_core._kit.clock import Clock, SystemClock, turn
+from kube_core._kit.clock import Clock, FakeClock, SystemClock, turn
 from kube_core._kit.logs import get_logger
 from kube_core._kit.random import Random
 from kube_core.abc.ingress import IngressDriver
 from kube_core.abc.network import NetworkRanges
 from kube_core.abc.proxy import ProxyDriver
+from kube_core.abc.snapshots import Snapshots
 from kube_core.abc.store import Store
-from kube_core.abc.transport import User
+from kube_core.abc.transport import Request, Response, User, WatchEvent, WatchRequest
 from kube_core.abc.volume import VolumeDriver
 from kube_core.api import resources
 from kube_core.api.config_files import ConfigFileError
@@ -50,6 +52,7 @@ from kube_core.cluster.background import Background, begin
 from kube_core.cluster.identities import ADMIN, CONTROLLER_MANAGER, INGRESS, SCHEDULER, controller_user, ingress_policy
 from kube_core.cluster.kinds import OfferedKinds, install_kinds
 from kube_core.cluster.nodes import Nodes, Surroundings
+from kube_core.cluster.snapshots import Snapshot, take
 from kube_core.config import ClusterConfig, ConfigError
 from kube_core.control.events import EventWriter
 from kube_core.control.runtime import ControllerRuntime
@@ -62,9 +65,15 @@ from kube_core.proxy.ingresses import ingress_class
 from kube_core.scheduler.scheduler import Scheduler
 from kube_core.settling import Settling
 
+if TYPE_CHECKING:
+    from kube_core.apiserver.http import HttpServer
+
 __all__ = ["Cluster"]
 
 _log = get_logger("kube_core.cluster")
+#: Options that say what is in a snapshot.
+_OF_STATE: Final = frozenset(("name", "nodes", "store", "runtime", "network", "volume", "proxy", "ingress",
+                              "pod_cidr", "service_cidr", "state_directory"))  # fmt: skip
 #: Turns of the loop in which the server's first writes are on their way to the disk.
 _HEAD_START = 8
 
@@ -105,7 +114,14 @@ class Cluster:
         self._informers: Informers | None = None
         self._authority: Authority | None = None
         self._admin: KeyPair | None = None
+        #: What to begin with, until begun.
+        self._snapshot: Snapshot | None = None
+        #: What has state of its own besides the store, by what it is.
+        self._drivers: dict[str, Snapshots] = {}
+        #: The socket to listen on, where there is one from before.
+        self._socket: socket.socket | None = None
         self._background: Background | None = None
+        self._http: HttpServer | None = None
         self._state: Path | None = None
         self.controllers: ControllerRuntime | None = None
         self.scheduler: Scheduler | None = None
@@ -115,6 +131,17 @@ class Cluster:
         #: The ranges of pod and service addresses; known once started.
         self.ranges = NetworkRanges()
         self.port = 0
+
+    @classmethod
+    def from_snapshot(cls, snapshot: Snapshot, **options: Any) -> Self:
+        """What `snapshot.fork` does. Raises `ConfigError` for options that say what a snapshot has in it."""
+        if fixed := sorted(_OF_STATE & options.keys()):
+            raise ConfigError(f"a fork has the {', '.join(fixed)} of its snapshot")
+        cluster = cls(snapshot.config, clock=snapshot.make_clock(), host=snapshot.plugins, **options)
+        cluster._snapshot = snapshot
+        if "seed" not in options:
+            cluster.random.restore(snapshot.chance)
+        return cluster
 
     @functools.cached_property
     def plugins(self) -> PluginHost:
@@ -158,8 +185,14 @@ class Cluster:
 
     def client_for(self, user: User, *, field_manager: str = "kube-core") -> ApiClient:
         """A client that asks as `user`, without a socket between."""
-        server = self.server
-        return ApiClient(LocalTransport(server.handle, server, user), field_manager=field_manager)
+        return ApiClient(LocalTransport(self._handle, self, user), field_manager=field_manager)
+
+    async def _handle(self, request: Request) -> Response:
+        return await self.server.handle(request)
+
+    def watch(self, wanted: WatchRequest, user: User) -> AsyncIterator[WatchEvent]:
+        """The event source of the clients in this program (`kube_core.abc.transport.EventSource`)."""
+        return self.server.watch(wanted, user)
 
     def kubeconfig(self) -> Mapping[str, Any]:
         """A kubeconfig for the cluster's administrator."""
@@ -196,6 +229,43 @@ class Cluster:
         """
         await self._settling.advance(seconds + 60.0 * minutes + 3600.0 * hours, limit)
 
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    async def snapshot(self) -> Snapshot:
+        """This cluster's whole state; settled first. Raises `SnapshotRefused`, which names who cannot give theirs."""
+        await self.settled()
+        return await take(self, self._drivers)
+
+    @contextlib.asynccontextmanager
+    async def fork(self, **options: Any) -> AsyncIterator[Cluster]:
+        """A running cluster that begins as this one is now, and goes its own way: `snapshot().fork(**options)`."""
+        async with (await self.snapshot()).fork(**options) as forked:
+            yield forked
+
+    async def restore(self, snapshot: Snapshot) -> None:
+        """Be again what `snapshot` says: everything stops, and starts from there. Its port, and its clients, stay.
+
+        The snapshot is one of this cluster, or of one with the same options. Time on a `FakeClock` becomes what it was;
+        watches end, and clients begin them anew. Raises `ConfigError` for a snapshot of another kind of cluster.
+        """
+        if differing := [name for name in sorted(_OF_STATE) if _differs(name, self.config, snapshot.config)]:
+            raise ConfigError(f"the snapshot is of a cluster with another {', '.join(differing)}")
+        http = self._http
+        self._socket = http.kept_socket() if http is not None else None
+        await self._stack.aclose()
+        self._forget()
+        self._snapshot = snapshot
+        self.random.restore(snapshot.chance)
+        if isinstance(self.clock, FakeClock) and snapshot.moment is not None:
+            self.clock.set_now(snapshot.moment)
+        await self.__aenter__()
+
+    def _forget(self) -> None:
+        """Be as before the start, but for what clients know of this cluster."""
+        self._server = self._informers = self._background = self._http = None
+        self.controllers = self.scheduler = self.service_proxy = self.ingress = None
+        self.nodes, self._drivers = {}, {}
+
     @functools.cached_property
     def _settling(self) -> Settling:
         return Settling(
@@ -224,10 +294,12 @@ class Cluster:
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
             try:
-                await self._start(stack)
+                await self._start(stack, self._snapshot)
             except ConfigFileError as error:
                 raise ConfigError(str(error)) from None
             self._stack = stack.pop_all()
+        # Objects that are gone here must not be kept for good.
+        self._snapshot = None
         return self
 
     async def __aexit__(
@@ -237,28 +309,37 @@ class Cluster:
             await self._server.announce_stop(self.config.shutdown_delay)
         await self._stack.aclose()
 
-    async def _start(self, stack: contextlib.AsyncExitStack) -> None:
+    async def _start(self, stack: contextlib.AsyncExitStack, snapshot: Snapshot | None) -> None:
         self._state = self._state_directory(stack)
         network = load_driver("network", self.config.driver("network"))
         self.ranges = ranges = choose_ranges(self.config, network, self._state, stack)
         nodes = Nodes(self.config, self.clock, network, node_ranges(ranges.pod_cidr, self.config.nodes), self._state)
         self.nodes = nodes.agents
+        for part, driver in nodes.drivers():
+            self._add_driver(part, driver)
         # Some runtimes start a process of their own: that takes its time beside ours.
         nodes.start_runtimes()
         stack.push_async_callback(nodes.end)
         await turn()
-        self._authority = load_authority(self.config.state_directory, self.clock)
-        store = await self._open_store(stack)
+        if snapshot is None:
+            self._authority = load_authority(self.config.state_directory, self.clock)
+            store = await self._open_store(stack)
+        else:
+            self._authority, self._admin = snapshot.authority, snapshot.admin
+            store = await snapshot.store.fork(clock=self.clock)
+            stack.push_async_callback(store.close)
         host = self.plugins
         self._server = await self._start_server(stack, store, ranges)
-        self._client = self.client_for(ADMIN)
+        if self._client is None:
+            self._client = self.client_for(ADMIN)
         await self._listen(stack)
-        await install_kinds(host.kinds(), self._server, self._client, clock=self.clock, fresh=True)
+        await install_kinds(host.kinds(), self._server, self._client, clock=self.clock, fresh=snapshot is None)
         self._informers = await stack.enter_async_context(
             Informers(
                 self.client_for(CONTROLLER_MANAGER),
                 clock=self.clock,
                 random=self.random,
+                image=snapshot.informers if snapshot is not None else None,
             )
         )
         writer = EventWriter(self.client_for(CONTROLLER_MANAGER), clock=self.clock, random=self.random)
@@ -270,11 +351,23 @@ class Cluster:
             await self._start_scheduler(host)
             await self._start_data_plane()
             around = Surroundings(
-                self.client_for, self.informers, self._events, volumes, self.background, self.server.nodes
+                self.client_for,
+                self.informers,
+                self._events,
+                volumes,
+                self.background,
+                self.server.nodes,
+                goes_on=snapshot is not None,
             )
             await nodes.start(around)
         # Nobody waits for these, and all the rest would.
         self.server.begin_upkeep()
+
+    def _add_driver(self, part: str, driver: Snapshots) -> None:
+        """A driver that is not started yet; it goes on from the snapshot, if there is one."""
+        self._drivers[part] = driver
+        if self._snapshot is not None:
+            self._snapshot.hand_over(part, driver)
 
     def _state_directory(self, stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> Path | None:
         """Where state is kept, made if need be; None for a cluster that keeps nothing."""
@@ -323,7 +416,8 @@ class Cluster:
             server.issuer.key.loaded  # noqa: B018 (a damaged key is to be told now, not when a pod needs a token)
         except ValueError as error:
             raise ConfigError(str(error)) from None
-        starting = begin(stack, server.start(upkeep=False), server.stop)
+        image = self._snapshot.server if self._snapshot is not None else None
+        starting = begin(stack, server.start(upkeep=False, image=image), server.stop)
         if self.config.listen:
             for _ in range(_HEAD_START):
                 await turn()
@@ -340,13 +434,14 @@ class Cluster:
 
         names = [*SERVER_NAMES, "localhost", "127.0.0.1", self.config.bind, self.server.config.kubernetes_ip]
         pair = self.authority.issue_server("kube-apiserver", names, now=self.clock.now())
-        http = HttpServer(
-            self.server.handle,
+        http = self._http = HttpServer(
+            self._handle,
             server_context(pair, self._client_authorities()),
             doorkeeper=self.server.pipeline.admits,
         )
         try:
-            listening = begin(stack, http.listen(self.config.bind, self.config.port), http.stop)
+            kept, self._socket = self._socket, None
+            listening = begin(stack, http.listen(self.config.bind, self.config.port, kept=kept), http.stop)
             self.port = await asyncio.shield(listening)
         except OSError as error:
             raise ConfigError(describe_listen_error(error, [f"{self.config.bind}:{self.config.port}"])) from error
@@ -369,6 +464,7 @@ class Cluster:
         driver: VolumeDriver = load_driver("volume", self.config.driver("volume"))(
             clock=self.clock, state_directory=directory
         )
+        self._add_driver("volume", driver)
         await driver.start()
         stack.push_async_callback(driver.stop)
         await self._ensure(resources.STORAGE_CLASSES, driver.storage_class())
@@ -390,26 +486,32 @@ class Cluster:
     async def _start_data_plane(self) -> None:
         """Service proxy and ingress, for all nodes of this host."""
         proxy: ProxyDriver = load_driver("proxy", self.config.driver("proxy"))(clock=self.clock)
+        self._add_driver("service proxy", proxy)
         recorder = self._events.recorder("kube-proxy")
         self.service_proxy = ServiceProxyAgent(self.informers, proxy, clock=self.clock, events=recorder)
         self.background.start("service proxy", self.service_proxy.run())
         ingress: IngressDriver = load_driver("ingress", self.config.driver("ingress"))(
             clock=self.clock, address=self._reachable_bind(), port=self.config.ingress_port
         )
+        self._add_driver("ingress", ingress)
         client = self.client_for(INGRESS, field_manager="kube-core-ingress")
         needed = [(resources.INGRESS_CLASSES, ingress_class()), *ingress_policy()]
-        await asyncio.gather(*(self._ensure(resource, document) for resource, document in needed))
+        if self._snapshot is None:
+            await asyncio.gather(*(self._ensure(resource, document) for resource, document in needed))
         self.ingress = IngressAgent(self.informers, ingress, client, clock=self.clock)
         self.background.start("ingress", self.ingress.run())
-        await self.service_proxy.started()
-        await self.ingress.started()
+        if self._snapshot is None:
+            await self.service_proxy.started()
+            await self.ingress.started()
 
     def _reachable_bind(self) -> str:
         """The address to listen on, or loopback where that is every address: it is shown to people."""
         return "127.0.0.1" if ipaddress.ip_address(self.config.bind).is_unspecified else self.config.bind
 
     async def _ensure(self, resource: ResourceType, document: Mapping[str, Any]) -> None:
-        """Make an object, unless there is one of its name."""
+        """Make an object, unless there is one of its name. A snapshot has all of them that were wanted."""
+        if self._snapshot is not None:
+            return
         with contextlib.suppress(AlreadyExists):
             await self.client.create(resource, document)
 
@@ -439,4 +541,13 @@ class Cluster:
             informers=self.informers,
         )
         self.controllers = await stack.enter_async_context(runtime)
-        await runtime.started()
+        # Those of a fork have nothing to catch up with, and nobody has to wait for them.
+        if self._snapshot is None:
+            await runtime.started()
+
+
+def _differs(name: str, config: ClusterConfig, other: ClusterConfig) -> bool:
+    """Whether an option differs; addresses and directories are as chosen at the start."""
+    if name in ("pod_cidr", "service_cidr", "state_directory"):
+        return False
+    return bool(getattr(config, name) != getattr(other, name))

@@ -7,7 +7,7 @@ server to talk to. A cluster that stops in good order takes its pods along; one 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -48,6 +48,8 @@ class Surroundings:
     background: Background
     #: Where the server looks for a node's streams, by the node's name.
     streams: MutableMapping[str, NodeStreams]
+    #: The nodes are those of a snapshot.
+    goes_on: bool = False
 
 
 class Nodes:
@@ -59,7 +61,6 @@ class Nodes:
         """`cidrs`: the pod addresses of each node. `state`: where nodes keep what they keep, if anywhere."""
         self.agents: dict[str, NodeAgent] = {}
         self._clock = clock
-        self._network = network
         self._state = state
         self._cidrs = {f"node-{number}": cidr for number, cidr in enumerate(cidrs, start=1)}
         driver = load_driver("runtime", config.runtime) if cidrs else None
@@ -69,17 +70,28 @@ class Nodes:
             for name in self._cidrs
             if driver is not None
         }
+        self._networks: dict[str, Network] = {
+            name: network(clock=clock, node_name=name, pod_cidr=cidr, state_directory=self._directory(name))
+            for name, cidr in self._cidrs.items()
+        }
         self._starting: asyncio.Future[list[None]] | None = None
+
+    def drivers(self) -> Iterator[tuple[str, Runtime | Network]]:
+        """Every node's, by what they are."""
+        yield from ((f"runtime of {name}", runtime) for name, runtime in self._runtimes.items())
+        yield from ((f"network of {name}", network) for name, network in self._networks.items())
 
     def start_runtimes(self) -> None:
         """Begin to start the runtimes; `start` waits for them."""
         self._starting = asyncio.gather(*(runtime.start() for runtime in self._runtimes.values()))
 
     async def start(self, around: Surroundings) -> None:
-        """Start every node's agent; return when all are Ready."""
+        """Start every node's agent; return when all are Ready, as those that go on are already."""
         if self._starting is not None:
             await self._starting
-        await asyncio.gather(*(self._start(name, around) for name in self._cidrs))
+        starting = [self._start(name, around) for name in self._cidrs]
+        if not around.goes_on:
+            await asyncio.gather(*(first(ready, running) for ready, running in starting))
 
     async def end(self) -> None:
         """End what runs on the nodes. The agents have stopped."""
@@ -88,16 +100,16 @@ class Nodes:
             await asyncio.gather(self._starting, return_exceptions=True)
         await asyncio.gather(*(_end_gently(runtime) for runtime in self._runtimes.values()))
 
-    async def _start(self, name: str, around: Surroundings) -> None:
+    def _start(self, name: str, around: Surroundings) -> tuple[asyncio.Event, asyncio.Task[None]]:
         state, cidr = self._directory(name), self._cidrs[name]
         agent = NodeAgent(
             # Its streams are called directly, so nothing listens on the kubelet's port.
-            NodeConfig(name, pod_cidr=cidr, state_directory=state, kubelet_port=0),
+            NodeConfig(name, pod_cidr=cidr, state_directory=state, kubelet_port=0, goes_on=around.goes_on),
             client=around.client_for(node_user(name)),
             informers=around.informers,
             events=around.events,
             runtime=self._runtimes[name],
-            network=self._network(clock=self._clock, node_name=name, pod_cidr=cidr, state_directory=state),
+            network=self._networks[name],
             volumes=[around.volumes],
             clock=self._clock,
         )
@@ -105,7 +117,7 @@ class Nodes:
         around.streams[name] = PodStreams(agent)
         ready = asyncio.Event()
         running = around.background.start(f"node {name}", agent.run(ready=ready.set), ready)
-        await first(ready, running)
+        return ready, running
 
     def _directory(self, name: str) -> str:
         """Where a node keeps what it keeps; "" for a cluster without state."""

@@ -33,7 +33,7 @@ from kube_core.meta.documents import (
     resource_version_of,
     uid_of,
 )
-from kube_core.meta.status import NotFound, StatusError
+from kube_core.meta.status import AlreadyExists, NotFound, StatusError
 from kube_core.meta.times import format_time
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ EventType = Literal["Normal", "Warning"]
 
 _BUFFER = 1000
 _TRIES = 12
+#: Names that are tried for one event.
+_NAMES = 64
 _RETRY_SECONDS = 10.0
 
 
@@ -160,9 +162,8 @@ class EventWriter:
 
     async def _take(self, submitted: _Submitted) -> None:
         event, moment = submitted.event, submitted.moment
-        # Upstream's names: the object's, and the moment in nanoseconds as hexadecimal; never the same one twice.
         self._last_stamp = max(self._last_stamp + 1, int(moment * 1_000_000_000))
-        event["metadata"]["name"] = f"{event['involvedObject'].get('name', '')}.{self._last_stamp:x}"
+        event["metadata"]["name"] = self._name_of(event)
         event["lastTimestamp"] = format_time(moment)
         occurrence = self._correlator.correlate(event, moment)
         if occurrence is None:
@@ -185,6 +186,10 @@ class EventWriter:
                 return
         self._log.warning("event given up: the server cannot be reached", reason=event["reason"])
 
+    def _name_of(self, event: MutableDocument) -> str:
+        # Upstream's names: the object's, and the moment in nanoseconds as hexadecimal; never the same one twice.
+        return f"{event['involvedObject'].get('name', '')}.{self._last_stamp:x}"
+
     async def _write(self, client: ApiClient, event: MutableDocument, occurrence: Occurrence) -> None:
         if occurrence.written:
             patch = {field: event[field] for field in ("count", "message", "lastTimestamp")}
@@ -196,5 +201,15 @@ class EventWriter:
                 occurrence.written = False
             else:
                 return
-        await client.create(EVENTS, event)
-        occurrence.written = True
+        for attempt in range(_NAMES):
+            try:
+                await client.create(EVENTS, event)
+            except AlreadyExists:
+                # Another writer's, of the same moment: virtual time may stand still while a cluster starts again.
+                if attempt == _NAMES - 1:
+                    raise
+                self._last_stamp += 1
+                occurrence.name = event["metadata"]["name"] = self._name_of(event)
+            else:
+                occurrence.written = True
+                return

@@ -62,6 +62,8 @@ class NodeConfig:
     """Where `server.py` listens; 0: nowhere."""
     state_directory: str = ""
     """Where volumes and logs go; needed by runtimes with processes."""
+    goes_on: bool = False
+    """Not the start of a machine: what was Ready is still, and there is nothing to tell of."""
 
 
 class Registration:
@@ -91,6 +93,8 @@ class Registration:
 
     async def register(self) -> None:
         """Return once the Node is there and Ready; tries until it is."""
+        if self._config.goes_on and await self._is_registered():
+            return
         self._tell("Starting", "Starting kubelet.")
         for _, reason, _ in _HEALTHY:
             self._tell_status(reason.replace("Kubelet", "Node"))
@@ -103,6 +107,17 @@ class Registration:
                 await self._clock.sleep(_RETRY_SECONDS)
             else:
                 return
+
+    async def _is_registered(self) -> bool:
+        """Whether the Node and its Lease are there, as they are when nothing has come between."""
+        try:
+            node = await self._client.get(resources.NODES, self._config.name)
+            self._lease = await self._client.get(resources.LEASES, self._config.name, _LEASE_NAMESPACE)
+        except StatusError:
+            return False
+        self.node = node
+        self._status_at = self._clock.monotonic()
+        return _is_ready(node)
 
     async def run(self) -> None:
         """Renew the Lease and the status, until cancelled."""

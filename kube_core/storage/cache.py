@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import attrs
 
 from kube_core._kit.clock import turn
 from kube_core.abc.store import Entry, KeyRange, Store, WatchBatch
@@ -25,7 +27,7 @@ from kube_core.meta.gvk import GroupResource
 from kube_core.meta.status import Expired
 from kube_core.storage import keys
 
-__all__ = ["ResourceCache", "WatchCache"]
+__all__ = ["CacheImage", "ResourceCache", "WatchCache"]
 
 #: How many changes of one resource can be replayed to a watch that starts in the past.
 HISTORY = 4096
@@ -45,6 +47,14 @@ class ResourceCache:
         self.replayable_after = started
         #: Called with each change in the turn in which it is applied: for what must never lag behind, and is quick.
         self.followers: list[Callable[[Change], None]] = []
+
+    def copy_from(self, other: ResourceCache) -> None:
+        """Hold what `other` holds, past included, and share every object with it."""
+        self._namespaces = {namespace: objects.copy() for namespace, objects in other._namespaces.items()}
+        # These lists are never changed, only made again.
+        self._sorted = other._sorted.copy()
+        self._history = other._history.copy()
+        self.replayable_after = other.replayable_after
 
     def get(self, key: Key) -> Stored | None:
         return self._namespaces.get(key.namespace, _NONE).get(key.name)
@@ -104,6 +114,15 @@ class ResourceCache:
 _NONE: dict[str, Stored] = {}
 
 
+@attrs.frozen
+class CacheImage:
+    """Every resource as it was at `revision`, for the caches of other servers on forks of the same store."""
+
+    revision: int
+    resources: Mapping[GroupResource, ResourceCache]
+    recent: Recent
+
+
 class WatchCache:
     """The caches of every resource, fed by one watch of the store."""
 
@@ -120,9 +139,28 @@ class WatchCache:
         self._task: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
 
-    async def start(self) -> None:
-        """Read everything, then follow the store. Raises `StoreError`."""
+    def image(self) -> CacheImage:
+        """What is here, as of now."""
+        copies = {}
+        for resource, cache in self._resources.items():
+            copy = copies[resource] = ResourceCache(resource, self._started)
+            copy.copy_from(cache)
+        return CacheImage(self.revision, copies, self._recent)
+
+    async def start(self, image: CacheImage | None = None) -> None:
+        """Read everything, then follow the store. Raises `StoreError`.
+
+        `image`: what a cache of the store that this one is a fork of held at its last revision.
+        """
         everything = KeyRange.prefix(keys.REGISTRY)
+        if image is not None:
+            self.revision = self._started = image.revision
+            # What is decoded for one of them is decoded for all, and bounded for all together.
+            self._recent = image.recent
+            for resource, cache in image.resources.items():
+                self.resource(resource).copy_from(cache)
+            self._task = asyncio.create_task(self._follow(everything), name="watch-cache")
+            return
         found = await self.store.range(everything)
         self.revision = self._started = found.revision
         for entry in found.entries:

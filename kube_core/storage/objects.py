@@ -61,7 +61,7 @@ class ObjectStore:
         self.store = store
         self.cache = cache
         #: By lifetime: the lease for what is written now, and until when it is taken.
-        self._leases: dict[float, tuple[int, float]] = {}
+        self.leases: dict[float, tuple[int, float]] = {}
         self._granting = asyncio.Lock()
         self._stale: Container[str] = store.stale if isinstance(store, EncryptedStore) else ()
 
@@ -133,12 +133,12 @@ class ObjectStore:
     async def _lease(self, lifetime: float) -> int:
         """A lease that lasts for `lifetime` at least. Objects written within a minute share one, as upstream's do."""
         async with self._granting:
-            lease, usable_until = self._leases.get(lifetime, (0, 0.0))
+            lease, usable_until = self.leases.get(lifetime, (0, 0.0))
             now = self.store.clock.now()
             # A clock that was set back must not lengthen what a lease is taken for.
             if not lease or not usable_until - LEASE_SHARED <= now < usable_until:
                 lease = await self.store.grant_lease(lifetime + LEASE_SHARED)
-                self._leases[lifetime] = lease, now + LEASE_SHARED
+                self.leases[lifetime] = lease, now + LEASE_SHARED
             return lease
 
     def _current(self, name: str, key: Key, result: TransactionResult) -> Stored | None:

@@ -15,11 +15,17 @@ __all__ = ["FakeIngress"]
 class FakeIngress(IngressDriver):
     """Resolves requests."""
 
-    capabilities: ClassVar[IngressCapabilities] = IngressCapabilities(serves=False)
+    capabilities: ClassVar[IngressCapabilities] = IngressCapabilities(serves=False, snapshot=True)
 
     def __init__(self, *, clock: Clock, address: str = "127.0.0.1", port: int = 0) -> None:
         super().__init__(clock=clock, address=address, port=port)
         self._router = Router(RouteTable())
+
+    def snapshot(self) -> None:
+        """The routes follow from the cluster's objects; there is nothing else."""
+
+    def restore(self, state: None) -> None:
+        pass
 
     async def start(self) -> None:
         pass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from kube_core._kit.clock import Clock
@@ -15,11 +15,18 @@ __all__ = ["FakeNetwork"]
 class FakeNetwork(Network):
     """Hands out addresses, in order, and forgets them when the node agent ends."""
 
-    capabilities: ClassVar[NetworkCapabilities] = NetworkCapabilities(reachable=False)
+    capabilities: ClassVar[NetworkCapabilities] = NetworkCapabilities(reachable=False, snapshot=True)
 
     def __init__(self, *, clock: Clock, node_name: str, pod_cidr: str, state_directory: str = "") -> None:
         super().__init__(clock=clock, node_name=node_name, pod_cidr=pod_cidr, state_directory=state_directory)
         self._pool = AddressPool(pod_cidr)
+
+    def snapshot(self) -> tuple[Mapping[str, str], int]:
+        return dict(self._pool.assigned), self._pool.cursor
+
+    def restore(self, state: tuple[Mapping[str, str], int]) -> None:
+        assigned, cursor = state
+        self._pool = AddressPool(self.pod_cidr, assigned, cursor=cursor)
 
     async def start(self) -> None:
         pass

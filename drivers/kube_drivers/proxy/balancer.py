@@ -9,14 +9,24 @@ was seen longest ago is forgotten first.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+import attrs
 
 from kube_core._kit.clock import Clock
 from kube_core.abc.proxy import Endpoint
 
-__all__ = ["Balancer"]
+__all__ = ["Balancer", "BalancerState"]
 
 _MOST_CLIENTS = 16_384
+
+
+@attrs.frozen
+class BalancerState:
+    """Whose turn it is, and which clients have an endpoint, each with the seconds since its last connection."""
+
+    turn: int
+    clients: Mapping[str, tuple[Endpoint, float]]
 
 
 class Balancer:
@@ -24,12 +34,22 @@ class Balancer:
 
     __slots__ = ("_affinity", "_clients", "_clock", "_next", "endpoints")
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, state: BalancerState | None = None) -> None:
         self._clock = clock
         self.endpoints: Sequence[Endpoint] = ()
         self._affinity = 0
         self._next = 0
         self._clients: OrderedDict[str, tuple[Endpoint, float]] = OrderedDict()
+        if state is not None:
+            now = clock.monotonic()
+            self._next = state.turn
+            self._clients.update({client: (found, now - ago) for client, (found, ago) in state.clients.items()})
+
+    def state(self) -> BalancerState:
+        """What `__init__` takes to go on from here, on another clock too."""
+        now = self._clock.monotonic()
+        clients = {client: (found, now - seen) for client, (found, seen) in self._clients.items()}
+        return BalancerState(self._next, clients)
 
     def update(self, endpoints: Sequence[Endpoint], affinity_seconds: int) -> None:
         """What to choose from, from now on."""

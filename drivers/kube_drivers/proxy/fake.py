@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from kube_core._kit.clock import Clock
 from kube_core.abc.proxy import Endpoint, ProxyCapabilities, ProxyDriver, ProxyProblem, Table
-from kube_drivers.proxy.balancer import Balancer
+from kube_drivers.proxy.balancer import Balancer, BalancerState
 from kube_drivers.proxy.frontends import Frontend, plan_frontends
 
 __all__ = ["FakeProxy"]
@@ -16,13 +16,20 @@ __all__ = ["FakeProxy"]
 class FakeProxy(ProxyDriver):
     """Table only."""
 
-    capabilities: ClassVar[ProxyCapabilities] = ProxyCapabilities(serves=False)
+    capabilities: ClassVar[ProxyCapabilities] = ProxyCapabilities(serves=False, snapshot=True)
 
     def __init__(self, *, clock: Clock, node_addresses: Sequence[str] = ("127.0.0.1",)) -> None:
         super().__init__(clock=clock, node_addresses=node_addresses)
         self.table: Table = {}
         self._balancers: dict[Frontend, Balancer] = {}
         self._problems: tuple[ProxyProblem, ...] = ()
+
+    def snapshot(self) -> Mapping[Frontend, BalancerState]:
+        # The table follows from the cluster's Services; whose turn it is does not.
+        return {frontend: balancer.state() for frontend, balancer in self._balancers.items()}
+
+    def restore(self, state: Mapping[Frontend, BalancerState]) -> None:
+        self._balancers = {frontend: Balancer(self.clock, balanced) for frontend, balanced in state.items()}
 
     async def start(self) -> None:
         pass

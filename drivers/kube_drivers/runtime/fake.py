@@ -13,7 +13,6 @@ With a `FakeClock` all of it is deterministic. Used by tests and by clusters tha
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -83,13 +82,45 @@ class _Container:
     log: list[LogLine] = attrs.field(factory=list)
     timer: Timer | None = None
     deadline: float = 0.0
+    #: When it will end by itself, and how: a monotonic moment, exit code and reason.
+    end: tuple[float, int, str] | None = None
     exited: asyncio.Event = attrs.field(factory=asyncio.Event)
+
+    def kept(self, now: float) -> _Kept:
+        left = max(self.deadline - now, 0.001) if self.deadline else 0.0
+        end = (max(self.end[0] - now, 0.0), *self.end[1:]) if self.end is not None else None
+        return _Kept(self.status, self.behaviour, tuple(self.log), left, end)
+
+
+@attrs.frozen
+class _Kept:
+    """A container in a snapshot. Times are seconds that are left."""
+
+    status: ContainerStatus
+    behaviour: FakeBehaviour
+    log: tuple[LogLine, ...]
+    grace: float
+    end: tuple[float, int, str] | None
+
+
+@attrs.frozen
+class _State:
+    """A runtime in a snapshot."""
+
+    last_id: int
+    behaviours: Mapping[str, FakeBehaviour]
+    unready: frozenset[str]
+    images: Mapping[str, ImageStatus]
+    sandboxes: Mapping[str, SandboxStatus]
+    containers: tuple[_Kept, ...]
 
 
 class FakeRuntime(Runtime):
     """Tests put behaviours in `behaviours` (by image), call `crash`, and set `unready` (pod uids that fail probes)."""
 
-    capabilities: ClassVar[RuntimeCapabilities] = RuntimeCapabilities(processes=False, reachable=False, exec=True)
+    capabilities: ClassVar[RuntimeCapabilities] = RuntimeCapabilities(
+        processes=False, reachable=False, exec=True, snapshot=True
+    )
     name: ClassVar[str] = "fake"
 
     def __init__(
@@ -103,12 +134,41 @@ class FakeRuntime(Runtime):
         super().__init__(clock=clock, node_name=node_name, state_directory=state_directory)
         self.behaviours: dict[str, FakeBehaviour] = dict(behaviours or {})
         self.unready: set[str] = set()
-        self._ids = itertools.count(1)
+        self._last_id = 0
         self._images: dict[str, ImageStatus] = {}
         self._sandboxes: dict[str, SandboxStatus] = {}
         self._containers: dict[str, _Container] = {}
         self._pods: dict[str, list[str]] = {}
         self._events: asyncio.Queue[ContainerEvent | None] = asyncio.Queue()
+
+    def snapshot(self) -> _State:
+        now = self.clock.monotonic()
+        return _State(
+            self._last_id,
+            dict(self.behaviours),
+            frozenset(self.unready),
+            dict(self._images),
+            dict(self._sandboxes),
+            tuple(container.kept(now) for container in self._containers.values()),
+        )
+
+    def restore(self, state: _State) -> None:
+        now = self.clock.monotonic()
+        self._last_id = state.last_id
+        self.behaviours.update(state.behaviours)
+        self.unready = set(state.unready)
+        self._images = dict(state.images)
+        self._sandboxes = dict(state.sandboxes)
+        for kept in state.containers:
+            status = kept.status
+            container = _Container(status, kept.behaviour, list(kept.log))
+            container.deadline = now + kept.grace if kept.grace else 0.0
+            if status.state == "exited":
+                container.exited.set()
+            self._containers[status.id] = container
+            self._pods.setdefault(status.pod_uid, []).append(status.id)
+            if kept.end is not None:
+                self._exit_later(container, *kept.end)
 
     async def start(self) -> None:
         pass
@@ -122,7 +182,7 @@ class FakeRuntime(Runtime):
             await self.remove_sandbox(sandbox)
 
     async def run_sandbox(self, config: SandboxConfig) -> SandboxStatus:
-        identity = f"sandbox-{self.node_name}-{next(self._ids)}"
+        identity = f"sandbox-{self.node_name}-{self._next_id()}"
         status = SandboxStatus(identity, config, ready=True, created_at=self.clock.now(), ips=config.ips)
         self._sandboxes[identity] = status
         return status
@@ -151,7 +211,7 @@ class FakeRuntime(Runtime):
             raise ContainerNotFound(f"there is no running sandbox {sandbox_id}")
         if (image := self._images.get(config.image)) is None:
             raise RuntimeFailure(f'image "{config.image}" is not present')
-        identity = f"fake-{self.node_name}-{next(self._ids)}"
+        identity = f"fake-{self.node_name}-{self._next_id()}"
         uid = sandbox.config.uid
         status = ContainerStatus(
             identity, sandbox_id, uid, config, "created", created_at=self.clock.now(), image_id=image.id
@@ -261,6 +321,10 @@ class FakeRuntime(Runtime):
         """End a container as if its program had failed."""
         self._exit(self._known(container_id), exit_code)
 
+    def _next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
     def _behaviour(self, sandbox: SandboxConfig, config: ContainerConfig) -> FakeBehaviour:
         text = sandbox.annotations.get(BEHAVIOUR_ANNOTATION)
         if text:
@@ -287,12 +351,13 @@ class FakeRuntime(Runtime):
     def _exit_later(self, container: _Container, delay: float, code: int, reason: str = "") -> None:
         if container.timer is not None:
             container.timer.cancel()
+        container.end = (self.clock.monotonic() + delay, code, reason)
         container.timer = self.clock.call_later(delay, lambda: self._exit(container, code, reason))
 
     def _exit(self, container: _Container, code: int, reason: str = "") -> None:
         if container.timer is not None:
             container.timer.cancel()
-            container.timer = None
+            container.timer = container.end = None
         if container.status.state == "exited":
             return
         container.status = attrs.evolve(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from kube_core._kit.clock import Clock
@@ -13,7 +14,7 @@ __all__ = ["FakeVolumes"]
 class FakeVolumes(VolumeDriver):
     """Keeps books. Tests read `volumes` and `published`, and put in `failures` what the next calls raise."""
 
-    capabilities: ClassVar[VolumeCapabilities] = VolumeCapabilities(persistent=False)
+    capabilities: ClassVar[VolumeCapabilities] = VolumeCapabilities(persistent=False, snapshot=True)
     provisioner: ClassVar[str] = "fake.kube-core.dev"
 
     def __init__(self, *, clock: Clock, state_directory: str = "") -> None:
@@ -21,6 +22,14 @@ class FakeVolumes(VolumeDriver):
         self.volumes: dict[str, VolumeRequest] = {}
         self.published: dict[str, set[str]] = {}
         self.failures: list[str] = []
+
+    def snapshot(self) -> tuple[Mapping[str, VolumeRequest], Mapping[str, frozenset[str]]]:
+        return dict(self.volumes), {handle: frozenset(pods) for handle, pods in self.published.items()}
+
+    def restore(self, state: tuple[Mapping[str, VolumeRequest], Mapping[str, frozenset[str]]]) -> None:
+        volumes, published = state
+        self.volumes = dict(volumes)
+        self.published = {handle: set(pods) for handle, pods in published.items()}
 
     async def start(self) -> None:
         pass

@@ -56,11 +56,12 @@ class Upkeep:
         self._flow_control = FlowControl(catalogue)
         self._presence = Presence(catalogue, service_ip=service_ip, publish=publish)
 
-    async def run(self, policy_is_there: Callable[[], None]) -> None:
-        """Without end. `policy_is_there` is called once the default roles are in the store."""
-        with self._clock.hold("the default roles are being written"):
-            await policy.put_right(self._catalogue)
-            policy_is_there()
+    async def run(self, ready: Callable[[], None], *, policy_is_there: bool = False) -> None:
+        """Without end. `ready` is called once the default roles are in the store, as in a fork they may be already."""
+        if not policy_is_there:
+            with self._clock.hold("the default roles are being written"):
+                await policy.put_right(self._catalogue)
+        ready()
         loops = {
             "authentication": self._write_authentication(),
             "presence": self._follow(self._presence, "the first namespaces and the kubernetes Service are kept"),

@@ -114,7 +114,7 @@ def test_cluster_scoped_owner_is_found_from_any_namespace() -> None:
     graph.observe(NODES, made(NODES, "n1"))
     graph.observe(PODS, made(PODS, "pod", ref(NODES, "n1")))
     pod = node_of(graph, "pod")
-    assert graph.find_owner(pod, pod.owners[0]) is node_of(graph, "n1")
+    assert graph.find_owner(pod, pod.owners[0]) == node_of(graph, "n1")
 
 
 def test_owner_of_another_version_of_its_group_is_found() -> None:

@@ -87,10 +87,11 @@ class GarbageCollector(Controller):
 
     def _changed(self, resource: ResourceType, before: Document | None, after: Document | None) -> None:
         if after is not None:
-            self._look_at(self.graph.observe(resource, after))
+            if uids := self.graph.observe(resource, after):
+                self._look_at(uids)
         elif before is not None:
             self._look_at(self.graph.forget(uid_of(before)))
-        if resource.group_resource == _DEFINITIONS:
+        if resource.plural == _DEFINITIONS.resource and resource.group_resource == _DEFINITIONS:
             self.context.enqueue(_DISCOVERY)
 
     def _lost(self, document: Document) -> None:

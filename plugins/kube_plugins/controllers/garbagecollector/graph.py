@@ -75,14 +75,20 @@ class Graph:
 
     def __init__(self) -> None:
         self._nodes: dict[str, Node] = {}
+        #: Objects without owners that nobody asked to delete, as most are: made into nodes when somebody looks.
+        self._plain: dict[str, Document] = {}
+        self._resources: dict[str, ResourceType] = {}
         self._dependents: dict[str, dict[str, None]] = {}
         self._absent: OrderedDict[object, None] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._nodes)
+        return len(self._nodes) + len(self._plain)
 
     def get(self, uid: str) -> Node | None:
-        return self._nodes.get(uid)
+        node = self._nodes.get(uid)
+        if node is None and (document := self._plain.get(uid)) is not None:
+            return _node(self._resources[uid], document)
+        return node
 
     def dependents(self, uid: str) -> Sequence[Node]:
         """The objects that name this uid as an owner."""
@@ -90,7 +96,7 @@ class Graph:
 
     def find_owner(self, node: Node, owner: Owner) -> Node | None:
         """The object that a reference means, where it was seen: uid, kind, name and namespace must all fit."""
-        found = self._nodes.get(owner.uid)
+        found = self.get(owner.uid)
         if found is None or found.key.name != owner.name:
             return None
         if found.resource.kind != owner.kind or found.resource.group != owner.group:
@@ -109,13 +115,22 @@ class Graph:
 
     def observe(self, resource: ResourceType, document: Document) -> Collection[str]:
         """An object is there, in this state. Returns the uids to look at."""
+        # Every object of a cluster comes by here when it starts.
+        metadata = document["metadata"]
+        uid = metadata["uid"]
+        if not (uid in self._nodes or metadata.get("ownerReferences") or "deletionTimestamp" in metadata):
+            known = self._resources.setdefault(uid, resource)
+            if known is resource or known.group_resource == resource.group_resource:
+                self._plain[uid] = document
+            return ()
         node = _node(resource, document)
-        before = self._nodes.get(node.uid)
+        before = self.get(uid)
         if before == node:
             return ()
         if before is not None and before.resource.group_resource != resource.group_resource:
             return ()  # one object, served under two names: one of them is enough
         self._nodes[node.uid] = node
+        self._drop_plain(uid)
         self._link(node, before)
         return self._concerned(node, before)
 
@@ -126,12 +141,18 @@ class Graph:
 
     def lose(self, uid: str) -> Collection[str]:
         """An object is no longer watched, and may be there or not. Returns what `forget` does."""
+        if self._drop_plain(uid):
+            return tuple(self._dependents.get(uid, ()))
         node = self._nodes.pop(uid, None)
         if node is None:
             return tuple(self._dependents.get(uid, ()))
         for owner in node.owners:
             self._unlink(owner.uid, uid)
         return (*self._dependents.get(uid, ()), *self._waiting_owners(node))
+
+    def _drop_plain(self, uid: str) -> bool:
+        self._resources.pop(uid, None)
+        return self._plain.pop(uid, None) is not None
 
     def _link(self, node: Node, before: Node | None) -> None:
         owners = {owner.uid for owner in node.owners}

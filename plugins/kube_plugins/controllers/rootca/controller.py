@@ -69,8 +69,9 @@ class RootCertificatePublisher(Controller):
         return str((published or {}).get("data", {}).get("client-ca-file", ""))
 
     def _to_namespaces(self, document: Document) -> Iterable[Key]:
-        if name_of(document) == _NAME:
+        name = name_of(document)
+        if name == _NAME:
             yield Key("", namespace_of(document))
-        elif (namespace_of(document), name_of(document)) == ("kube-system", _SERVER_AUTHENTICATION.name):
+        elif name == _SERVER_AUTHENTICATION.name and namespace_of(document) == _SERVER_AUTHENTICATION.namespace:
             for namespace in self.context.informers.lister(NAMESPACES).list():
                 yield Key("", name_of(namespace))
