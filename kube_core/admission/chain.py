@@ -20,9 +20,9 @@ from kube_core._kit.clock import Clock
 from kube_core._kit.random import Random
 from kube_core.abc.transport import User
 from kube_core.api.types import ResourceType
+from kube_core.cel.authorizer import Answer, Question
 from kube_core.meta.documents import Document, Key, MutableDocument
 from kube_core.meta.gvk import GroupVersionKind
-from kube_core.registry.cel.authorizer import Answer, Question
 from kube_core.registry.context import Attributes, Operation
 from kube_core.registry.webhooks import WebhookCaller
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kube_core.admission.expressions import Evaluation
-from kube_core.registry.cel.engine import CelError
+from kube_core.cel.engine import CelError
 from kube_core.registry.kinds.admission.expressions import CONDITIONS, Scope, compiled
 
 __all__ = ["ConditionError", "conditions_hold"]

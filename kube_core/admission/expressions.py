@@ -19,9 +19,9 @@ from kube_core.admission.chain import AdmissionContext, Permissions
 from kube_core.admission.reviews import admission_request, forms
 from kube_core.api.resources import NAMESPACES
 from kube_core.api.types import ResourceType
+from kube_core.cel.authorizer import Answers, asking, authorizer_value
+from kube_core.cel.engine import CelError
 from kube_core.meta.documents import Document, Key, thaw
-from kube_core.registry.cel.authorizer import Answers, asking, authorizer_value
-from kube_core.registry.cel.engine import CelError
 from kube_core.registry.context import Attributes
 from kube_core.registry.kinds.admission.expressions import Compiled
 

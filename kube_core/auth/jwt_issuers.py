@@ -199,7 +199,7 @@ def _rule(section: Section, variables: tuple[str, ...]) -> Rule:
 
 
 def _compiled(section: Section, field: str, expression: str, variables: Sequence[str]) -> None:
-    from kube_core.registry.cel.engine import CelError, compile_expression  # native, and rarely needed
+    from kube_core.cel.engine import CelError, compile_expression  # native, and rarely needed
 
     try:
         compile_expression(expression, tuple(variables))

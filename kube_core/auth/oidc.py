@@ -172,7 +172,7 @@ def _check(rule: Rule, variables: Mapping[str, Any]) -> None:
 
 
 def _evaluate(expression: str, variables: Mapping[str, Any]) -> Any:
-    from kube_core.registry.cel.engine import CelError, compile_expression  # native, and rarely needed
+    from kube_core.cel.engine import CelError, compile_expression  # native, and rarely needed
 
     try:
         return compile_expression(expression, tuple(variables)).evaluate(dict(variables))

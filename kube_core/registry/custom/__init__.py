@@ -1,6 +1,5 @@
 """Custom resources: what a CustomResourceDefinition says, carried out.
 
-    structural.py    a version's schema, read once into a tree
     pruning.py       what the schema does not know is dropped
     embedded.py      whole objects within: their metadata, and what they say they are
     defaulting.py    defaults filled in, nulls that may not be dropped

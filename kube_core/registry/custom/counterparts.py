@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kube_core.registry.custom.structural import NOTHING, Structural
+from kube_core.api.structural import NOTHING, Structural
 
 __all__ = ["paired"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from kube_core.api.structural import NOTHING, Structural
 from kube_core.meta.documents import thaw
-from kube_core.registry.custom.structural import NOTHING, Structural
 
 __all__ = ["drop_nulls", "fill"]
 

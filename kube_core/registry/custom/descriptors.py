@@ -14,11 +14,11 @@ from typing import Any
 
 import attrs
 
+from kube_core.api.structural import Structural
 from kube_core.api.types import Column, ResourceDescriptor, ResourceType, Subresource
 from kube_core.meta.documents import Document
 from kube_core.meta.gvk import GroupVersionKind
 from kube_core.meta.versions import version_order
-from kube_core.registry.custom.structural import Structural
 
 __all__ = ["ScalePaths", "Served", "Version", "served_versions", "storage_version"]
 

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kube_core.api.schemas import Schema, builtin
+from kube_core.api.structural import Structural
 from kube_core.meta import fields, names
 from kube_core.meta.fields import FieldError, Path
 from kube_core.registry import decoding
-from kube_core.registry.custom.structural import Structural
 from kube_core.registry.decoding import DecodingError
 from kube_core.registry.kinds.metadata import template_metadata
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import orjson
 
+from kube_core.api.structural import NOTHING, Structural
 from kube_core.meta import fields
 from kube_core.meta.equality import same
 from kube_core.meta.fields import FieldError, Path
-from kube_core.registry.custom.structural import NOTHING, Structural
 
 __all__ = ["duplicates"]
 

@@ -46,7 +46,7 @@ def matches(pattern: str, text: str) -> bool:
         return False
     if quantifiers == 0 or (quantifiers == 1 and len(text) <= _SHORT):
         return compiled.search(text) is not None
-    from kube_core.registry.cel.engine import CelError, compile_expression  # native, and rarely needed
+    from kube_core.cel.engine import CelError, compile_expression  # native, and rarely needed
 
     try:
         program = compile_expression("text.matches(pattern)", ("text", "pattern"))

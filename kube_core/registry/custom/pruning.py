@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kube_core.registry.custom.structural import Structural
+from kube_core.api.structural import Structural
 
 __all__ = ["prune"]
 

@@ -17,14 +17,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from kube_core.api.structural import NOTHING, Structural
+from kube_core.cel.engine import COST_EXCEEDED, CelError, Program, compile_expression
+from kube_core.cel.field_types import type_problem
 from kube_core.meta import fields
 from kube_core.meta.equality import same
 from kube_core.meta.fields import FieldError, Path
 from kube_core.meta.times import parse_time
-from kube_core.registry.cel.engine import COST_EXCEEDED, CelError, Program, compile_expression
 from kube_core.registry.custom.counterparts import paired
-from kube_core.registry.custom.rule_types import type_problem
-from kube_core.registry.custom.structural import NOTHING, Structural
 from kube_core.registry.custom.validation import kind_name
 
 __all__ = ["rule_errors", "rule_problems"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from kube_core.api.structural import NOTHING, Structural
 from kube_core.meta import fields
 from kube_core.meta.documents import Document, MutableDocument, finalizers_of
 from kube_core.meta.fields import FieldError, Path
@@ -17,7 +18,6 @@ from kube_core.registry.custom.descriptors import Served
 from kube_core.registry.custom.list_types import duplicates
 from kube_core.registry.custom.rules import rule_errors
 from kube_core.registry.custom.scale import SimplePath
-from kube_core.registry.custom.structural import NOTHING, Structural
 from kube_core.registry.custom.validation import validate
 from kube_core.registry.kinds.metadata import STANDARD_FINALIZERS
 from kube_core.registry.strategy import Strategy

@@ -15,13 +15,13 @@ from typing import Any
 
 import attrs
 
+from kube_core.api.structural import NOTHING, Structural
 from kube_core.meta import fields
 from kube_core.meta.equality import same
 from kube_core.meta.fields import FieldError, Path
 from kube_core.registry.custom.counterparts import paired
 from kube_core.registry.custom.formats import is_of_format
 from kube_core.registry.custom.patterns import matches
-from kube_core.registry.custom.structural import NOTHING, Structural
 
 __all__ = ["kind_name", "validate"]
 

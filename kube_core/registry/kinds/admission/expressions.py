@@ -17,11 +17,11 @@ from typing import Any, Final
 
 import attrs
 
+from kube_core.api.structural import Structural
+from kube_core.cel.engine import CelError, Program, compile_expression
+from kube_core.cel.field_types import typed
 from kube_core.meta import fields
 from kube_core.meta.fields import Path
-from kube_core.registry.cel.engine import CelError, Program, compile_expression
-from kube_core.registry.custom.rule_types import typed
-from kube_core.registry.custom.structural import Structural
 from kube_core.registry.kinds.checks import Errors
 
 __all__ = ["BOOL", "CONDITIONS", "MESSAGE", "TEXT_OR_NULL", "Compiled", "Scope", "compiled", "declare", "mutation",

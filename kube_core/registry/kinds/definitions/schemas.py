@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from kube_core.api.structural import Structural
 from kube_core.meta import fields
 from kube_core.meta.fields import FieldError, Path
 from kube_core.registry.custom.formats import KNOWN
 from kube_core.registry.custom.patterns import compile_pattern
 from kube_core.registry.custom.pruning import prune
 from kube_core.registry.custom.rules import rule_errors, rule_problems
-from kube_core.registry.custom.structural import Structural
 from kube_core.registry.custom.validation import validate
 
 __all__ = ["schema_problems", "unknown_formats"]

@@ -9,11 +9,11 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from kube_core.api.structural import Structural
+from kube_core.cel.engine import CelError, compile_expression
+from kube_core.cel.field_types import typed
 from kube_core.meta import fields
 from kube_core.meta.fields import Path
-from kube_core.registry.cel.engine import CelError, compile_expression
-from kube_core.registry.custom.rule_types import typed
-from kube_core.registry.custom.structural import Structural
 from kube_core.registry.kinds.admission.expressions import type_name
 from kube_core.registry.kinds.checks import Errors
 

@@ -14,8 +14,8 @@ from kube_core.admission.chain import AdmissionContext
 from kube_core.admission.conditions import ConditionError, conditions_hold
 from kube_core.admission.expressions import Evaluation, Subject, subject_of
 from kube_core.api.types import ResourceType
+from kube_core.cel.engine import CelError
 from kube_core.meta.documents import thaw
-from kube_core.registry.cel.engine import CelError
 from kube_core.registry.context import Attributes
 from kube_core.registry.kinds.admission.expressions import Compiled, compiled
 from kube_plugins.admission.policies.bindings import BoundPolicy, Policy

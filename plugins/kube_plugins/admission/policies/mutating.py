@@ -15,9 +15,9 @@ from kube_core.admission.chain import AdmissionContext, AdmissionPlugin
 from kube_core.admission.changes import Memory, replace
 from kube_core.admission.expressions import Evaluation
 from kube_core.api.resources import MUTATING_ADMISSION_POLICIES, MUTATING_ADMISSION_POLICY_BINDINGS
+from kube_core.cel.engine import CelError
 from kube_core.meta.documents import Document, thaw
 from kube_core.meta.status import StatusError, forbidden
-from kube_core.registry.cel.engine import CelError
 from kube_core.registry.context import Attributes, Operation
 from kube_core.registry.decoding import DecodingError
 from kube_core.registry.kinds.admission.expressions import mutation

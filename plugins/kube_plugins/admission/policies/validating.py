@@ -15,8 +15,8 @@ import orjson
 from kube_core.admission.chain import AdmissionContext, AdmissionPlugin
 from kube_core.admission.expressions import Evaluation
 from kube_core.api.resources import VALIDATING_ADMISSION_POLICIES, VALIDATING_ADMISSION_POLICY_BINDINGS
+from kube_core.cel.engine import CelError
 from kube_core.meta.status import StatusError, forbidden
-from kube_core.registry.cel.engine import CelError
 from kube_core.registry.context import Attributes, Operation
 from kube_core.registry.kinds.admission.expressions import compiled
 from kube_plugins.admission.policies.bindings import Bindings, BoundPolicy, is_reviewed

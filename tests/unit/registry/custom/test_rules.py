@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from kube_core.api.structural import NOTHING, Structural
+from kube_core.cel.engine import CelError, compile_expression
 from kube_core.meta.fields import Path
-from kube_core.registry.cel.engine import CelError, compile_expression
 from kube_core.registry.custom.rules import rule_errors, rule_problems
-from kube_core.registry.custom.structural import NOTHING, Structural
 
 TEXT: dict[str, Any] = {"type": "string"}
 NUMBER: dict[str, Any] = {"type": "integer"}

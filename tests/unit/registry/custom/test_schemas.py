@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kube_core.api.structural import NOTHING, Structural
 from kube_core.meta.documents import thaw
 from kube_core.meta.fields import Path
 from kube_core.registry.custom import defaulting, embedded
@@ -13,7 +14,6 @@ from kube_core.registry.custom.formats import KNOWN, is_of_format
 from kube_core.registry.custom.list_types import duplicates
 from kube_core.registry.custom.patterns import compile_pattern, matches
 from kube_core.registry.custom.pruning import prune
-from kube_core.registry.custom.structural import NOTHING, Structural
 from kube_core.registry.custom.validation import validate
 from kube_core.registry.decoding import DecodingError
 

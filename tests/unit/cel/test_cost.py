@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kube_core.registry.cel.engine import COST_EXCEEDED, CelError, compile_expression
+from kube_core.cel.engine import COST_EXCEEDED, CelError, compile_expression
 
 
 def value(expression: str, given: Any) -> Any:

@@ -12,8 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from kube_core.registry.cel.engine import CelError, check_expression
-from kube_core.registry.custom.structural import Structural
+from kube_core.api.structural import Structural
+from kube_core.cel.engine import CelError, check_expression
 
 __all__ = ["fields_of", "type_problem", "typed"]
 

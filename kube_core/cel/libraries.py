@@ -19,8 +19,8 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
+from kube_core.cel import authorizer, formats
 from kube_core.meta import quantities
-from kube_core.registry.cel import authorizer, formats
 
 __all__ = ["INSERTIONS", "is_ours", "kubernetes_library"]
 

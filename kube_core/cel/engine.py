@@ -12,9 +12,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from kube_core.registry.cel import syntax
-from kube_core.registry.cel.formats import with_optionals
-from kube_core.registry.cel.libraries import INSERTIONS, is_ours, kubernetes_library
+from kube_core.cel import syntax
+from kube_core.cel.formats import with_optionals
+from kube_core.cel.libraries import INSERTIONS, is_ours, kubernetes_library
 
 __all__ = ["COST_EXCEEDED", "CelError", "Program", "check_expression", "compile_expression"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kube_core.registry.cel.engine import CelError, compile_expression
+from kube_core.cel.engine import CelError, compile_expression
 
 OBJECT = {"a": {"b": 1, "name": "x"}, "list": [3, 1, 2], "texts": ["b", "a"]}
 
