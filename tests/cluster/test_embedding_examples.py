@@ -53,9 +53,10 @@ async def test_an_aiohttp_application_runs_jobs() -> None:
 
 
 async def test_a_notebook_runs_from_top_to_bottom() -> None:
-    shell = InteractiveShell(history_load_length=0)
+    make_shell: Any = InteractiveShell
+    shell = make_shell(history_load_length=0)
     cells = json.loads((EXAMPLES / "cluster.ipynb").read_text())["cells"]
-    results = []
+    results: list[Any] = []
     for source in ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]:
         result = await shell.run_cell_async(source, transformed_cell=shell.transform_cell(source))
         result.raise_error()
