@@ -32,6 +32,7 @@ from kube_core.apiserver.discovery import Discovery
 from kube_core.apiserver.escalation import EscalationCheck
 from kube_core.apiserver.fairness import Fairness
 from kube_core.apiserver.health import Health
+from kube_core.apiserver.image import ServerImage
 from kube_core.apiserver.issuer import IssuerDocuments
 from kube_core.apiserver.legacy_tokens import LegacyTokenLoop
 from kube_core.apiserver.metrics import ServerMetrics
@@ -221,21 +222,39 @@ class ApiServer:
         """Answer one request: what the HTTP adapter and local transports call."""
         return await self.pipeline.handle(request)
 
-    async def start(self, *, upkeep: bool = True) -> None:
+    def image(self) -> ServerImage:
+        """What a server on a fork of the store is started with. The cache must have caught up."""
+        return ServerImage(
+            self.cache.image(),
+            self.objects.leases.copy(),
+            self.issuer.key,
+            self.front_proxy,
+            self.authorizer.rules_ready,
+        )
+
+    async def start(self, *, upkeep: bool = True, image: ServerImage | None = None) -> None:
         """Read the store, make what must be there, start the server's own loops. Raises `StoreError`.
 
-        Without `upkeep` the loops that nothing waits for begin with `begin_upkeep`.
+        Without `upkeep` the loops that nothing waits for begin with `begin_upkeep`. `image`: of a server on the store
+        that this one's is a fork of; what that has seen to is left alone.
         """
-        await self.cache.start()
+        if image is not None:
+            self.objects.leases = dict(image.leases)
+            self.issuer.key.share(image.signing_key)
+            self.front_proxy.share(image.front_proxy)
+            self.authorizer.rules_ready = image.policy_is_there
+        await self.cache.start(image.cache if image is not None else None)
         self._recover_allocations()
         self.definitions.start()
         self._legacy_tokens.start()
         self.security.start()
-        await bootstrap.bootstrap(
-            self.catalogue, Chain(), service_ip=self.config.kubernetes_ip, client_ca=self.config.client_ca
-        )
+        if image is None:
+            await bootstrap.bootstrap(
+                self.catalogue, Chain(), service_ip=self.config.kubernetes_ip, client_ca=self.config.client_ca
+            )
+        policy_is_there = image is not None and image.policy_is_there
         self._tasks.append(asyncio.create_task(self._compact(), name="compaction"))
-        self._tasks.append(asyncio.create_task(self._keep_up(), name="upkeep"))
+        self._tasks.append(asyncio.create_task(self._keep_up(policy_is_there), name="upkeep"))
         if upkeep:
             self.begin_upkeep()
 
@@ -423,14 +442,14 @@ class ApiServer:
         if registry is not None:
             self.services.load(stored.document for stored in registry.cache.list())
 
-    async def _keep_up(self) -> None:
+    async def _keep_up(self, policy_is_there: bool) -> None:
         await self._upkeep_begins.wait()
 
         def ready() -> None:
             self.authorizer.rules_ready = True
             self._policy_is_there.set()
 
-        await self._upkeep.run(ready)
+        await self._upkeep.run(ready, policy_is_there=policy_is_there)
 
     async def _compact(self) -> None:
         """Forget what was superseded more than a period ago."""
