@@ -15,6 +15,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kube_core.api.models import metadata_of as metadata_of
+    from kube_core.api.models import status_of as status_of
+    from kube_core.api.types import Column as Column
     from kube_core.client.client import ApiClient as ApiClient
     from kube_core.cluster import Cluster as Cluster
     from kube_core.config import ClusterConfig as ClusterConfig
@@ -27,22 +30,67 @@ if TYPE_CHECKING:
     from kube_core.control.controller import ControllerSpec as ControllerSpec
     from kube_core.control.controller import Watch as Watch
     from kube_core.hookspecs import hookimpl as hookimpl
+    from kube_core.kinds.certificates import SecretKeeper as SecretKeeper
+    from kube_core.kinds.declare import Object as Object
+    from kube_core.kinds.declare import Scale as Scale
+    from kube_core.kinds.declare import kind as kind
+    from kube_core.kinds.functions import AdmissionRequest as AdmissionRequest
+    from kube_core.kinds.functions import Denied as Denied
+    from kube_core.kinds.functions import convert as convert
+    from kube_core.kinds.functions import mutate as mutate
+    from kube_core.kinds.functions import validate as validate
+    from kube_core.kinds.markers import atomic as atomic
+    from kube_core.kinds.markers import embedded_resource as embedded_resource
+    from kube_core.kinds.markers import immutable as immutable
+    from kube_core.kinds.markers import in_schema as in_schema
+    from kube_core.kinds.markers import list_map as list_map
+    from kube_core.kinds.markers import list_set as list_set
+    from kube_core.kinds.markers import preserve_unknown_fields as preserve_unknown_fields
+    from kube_core.kinds.markers import rule as rule
+    from kube_core.kinds.markers import text_format as text_format
+    from kube_core.kinds.schemas import KindError as KindError
+    from kube_core.kinds.webhooks import ServiceReference as ServiceReference
+    from kube_core.kinds.webhooks import Webhooks as Webhooks
     from kube_core.scripting import blocking as blocking
 
 _WHERE = {
     "Action": "kube_core.control.action",
+    "AdmissionRequest": "kube_core.kinds.functions",
     "ApiClient": "kube_core.client.client",
     "Cluster": "kube_core.cluster",
     "ClusterConfig": "kube_core.config",
+    "Column": "kube_core.api.types",
     "ConfigError": "kube_core.config",
     "Controller": "kube_core.control.controller",
     "ControllerContext": "kube_core.control.controller",
     "ControllerSpec": "kube_core.control.controller",
+    "Denied": "kube_core.kinds.functions",
+    "KindError": "kube_core.kinds.schemas",
+    "Object": "kube_core.kinds.declare",
+    "Scale": "kube_core.kinds.declare",
+    "SecretKeeper": "kube_core.kinds.certificates",
+    "ServiceReference": "kube_core.kinds.webhooks",
     "Watch": "kube_core.control.controller",
+    "Webhooks": "kube_core.kinds.webhooks",
+    "atomic": "kube_core.kinds.markers",
     "await_change": "kube_core.control.action",
     "blocking": "kube_core.scripting",
+    "convert": "kube_core.kinds.functions",
+    "embedded_resource": "kube_core.kinds.markers",
     "hookimpl": "kube_core.hookspecs",
+    "immutable": "kube_core.kinds.markers",
+    "in_schema": "kube_core.kinds.markers",
+    "kind": "kube_core.kinds.declare",
+    "list_map": "kube_core.kinds.markers",
+    "list_set": "kube_core.kinds.markers",
+    "metadata_of": "kube_core.api.models",
+    "mutate": "kube_core.kinds.functions",
+    "preserve_unknown_fields": "kube_core.kinds.markers",
     "requeue": "kube_core.control.action",
+    "rule": "kube_core.kinds.markers",
+    "status_of": "kube_core.api.models",
+    "text_format": "kube_core.kinds.markers",
+    "validate": "kube_core.kinds.functions",
 }
 
 __all__ = sorted(_WHERE)  # noqa: PLE0605 (the names are those of the table above)

@@ -115,6 +115,26 @@ def drivers() -> None:
 
 
 @app.command()
+def crds(
+    modules: Annotated[
+        list[str] | None, typer.Argument(help="Modules, or files, that declare kinds; those of plugins without one.")
+    ] = None,
+    install: Annotated[bool, typer.Option("--install", help="Install them, and wait until they are served.")] = False,
+    print_them: Annotated[
+        bool, typer.Option("--print", help="Print them as YAML; so it is without --install.")
+    ] = False,
+    kubeconfig: Annotated[str | None, typer.Option(help="Kubeconfig file of the cluster to install to.")] = None,
+    context: Annotated[str, typer.Option(help="Its context; the current one without.")] = "",
+    timeout: Annotated[float, typer.Option(help="Seconds to wait until they are served.", min=0)] = 30.0,
+) -> None:
+    """Print the definitions of kinds that are declared with `@kind`, or install them."""
+    from kube_core.cli import crds as command
+
+    options = command.CrdOptions(tuple(modules or ()), install, print_them or not install, kubeconfig, context, timeout)
+    _exit(command.run(options))
+
+
+@app.command()
 def version() -> None:
     """Show the version, and that of the API."""
     from kube_core.cli import inspect

@@ -50,13 +50,18 @@ def configurations(bundle: Bundle, client_config: ClientConfig, name: str) -> li
 
 
 async def install(
-    client: ApiClient, documents: Sequence[Document], *, clock: Clock, timeout: float = 30.0
+    client: ApiClient,
+    documents: Sequence[Document],
+    *,
+    clock: Clock,
+    timeout: float = 30.0,
+    field_manager: str = FIELD_MANAGER,
 ) -> Sequence[Document]:
     """Apply definitions, and return them when all are established.
 
     `timeout` is in seconds. Raises `InstallError`, and StatusErrors of the server.
     """
-    writer = client.with_field_manager(FIELD_MANAGER)
+    writer = client.with_field_manager(field_manager)
     definition = resources.CUSTOM_RESOURCE_DEFINITIONS
     applied = [await writer.apply(definition, each, force=True) for each in documents]
     try:

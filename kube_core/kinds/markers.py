@@ -24,12 +24,12 @@ __all__ = [
     "atomic",
     "embedded_resource",
     "immutable",
+    "in_schema",
     "list_map",
     "list_set",
     "preserve_unknown_fields",
     "rule",
     "rules_of",
-    "schema",
     "text_format",
 ]
 
@@ -127,8 +127,8 @@ def text_format(name: str) -> Marker:
     return Marker({"format": name}, "string")
 
 
-def schema(**members: Any) -> Marker:
-    """Any members of the schema, as they are written in JSON: `kube.schema(title="Size", multipleOf=2)`."""
+def in_schema(**members: Any) -> Marker:
+    """Any members of the schema, as they are written in JSON: `kube.in_schema(title="Size", multipleOf=2)`."""
     return Marker(members)
 
 

@@ -1,0 +1,157 @@
+"""The certificates of a webhook server: an authority of its own, and a serving certificate that it renews in time.
+
+The serving certificate is replaced when two thirds of its life are over; connections that are open go on. So is the
+authority; from then on both are in `trusted`, until the old one has ended, so that no moment is without a valid chain.
+
+An authority lives in memory, with the program; in a directory; or in a Secret, which several replicas share.
+"""
+
+from __future__ import annotations
+
+import base64
+import ssl
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from kube_core._kit.certificates import Authority, KeyPair, load_or_create
+from kube_core._kit.clock import Clock
+from kube_core.api import resources
+from kube_core.client.client import ApiClient
+from kube_core.meta.documents import Document, Key
+from kube_core.meta.status import AlreadyExists, Conflict, NotFound
+
+__all__ = ["AuthorityKeeper", "DirectoryKeeper", "MemoryKeeper", "SecretKeeper", "ServingCertificate"]
+
+_NAME: Final = "kube-core webhooks"
+_DAY: Final = 86400.0
+_PARTS: Final = 3
+
+
+class AuthorityKeeper:
+    """Where authorities are kept: the present one, and the one before it (or None)."""
+
+    async def load(self, now: float) -> tuple[Authority, Authority | None]:
+        raise NotImplementedError
+
+    async def replace(self, old: Authority, now: float) -> tuple[Authority, Authority | None]:
+        """A new authority in the place of `old`, unless somebody else was faster."""
+        raise NotImplementedError
+
+
+class MemoryKeeper(AuthorityKeeper):
+    """Forgotten when the program ends: the next one begins with another authority."""
+
+    async def load(self, now: float) -> tuple[Authority, Authority | None]:
+        return Authority.create(_NAME, now=now), None
+
+    async def replace(self, old: Authority, now: float) -> tuple[Authority, Authority | None]:
+        return Authority.create(_NAME, now=now), old
+
+
+class DirectoryKeeper(AuthorityKeeper):
+    """In the files `ca.crt` and `ca.key` of a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    async def load(self, now: float) -> tuple[Authority, Authority | None]:
+        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return load_or_create(self._directory, _NAME, now=now), None
+
+    async def replace(self, old: Authority, now: float) -> tuple[Authority, Authority | None]:
+        for name in ("ca.key", "ca.crt"):
+            (self._directory / name).unlink(missing_ok=True)
+        return (await self.load(now))[0], old
+
+
+class SecretKeeper(AuthorityKeeper):
+    """In a Secret, for replicas: whoever is first makes it, and the others take it."""
+
+    def __init__(self, client: ApiClient, key: Key) -> None:
+        self._client = client
+        self._key = key
+
+    async def load(self, now: float) -> tuple[Authority, Authority | None]:
+        try:
+            return _from_secret(await self._client.get(resources.SECRETS, self._key.name, self._key.namespace))
+        except NotFound:
+            pass
+        try:
+            return _from_secret(await self._client.create(resources.SECRETS, self._secret(now, None)))
+        except AlreadyExists:
+            return await self.load(now)
+
+    async def replace(self, old: Authority, now: float) -> tuple[Authority, Authority | None]:
+        secret = await self._client.get(resources.SECRETS, self._key.name, self._key.namespace)
+        present, before = _from_secret(secret)
+        if present.certificate != old.certificate:
+            return present, before
+        wanted = self._secret(now, old)
+        wanted["metadata"]["resourceVersion"] = secret["metadata"]["resourceVersion"]
+        try:
+            return _from_secret(await self._client.update(resources.SECRETS, wanted))
+        except Conflict:
+            return await self.replace(old, now)
+
+    def _secret(self, now: float, old: Authority | None) -> dict[str, Any]:
+        made = Authority.create(_NAME, now=now).pair
+        data = {"tls.crt": made.certificate, "tls.key": made.key}
+        if old is not None:
+            data |= {"old.crt": old.pair.certificate, "old.key": old.pair.key}
+        return {
+            "metadata": {"name": self._key.name, "namespace": self._key.namespace},
+            "type": "kubernetes.io/tls",
+            "data": {name: base64.b64encode(value).decode() for name, value in data.items()},
+        }
+
+
+@attrs.define
+class ServingCertificate:
+    """What a server shows. `renew` makes and replaces what is due; `hosts` are names and addresses."""
+
+    hosts: Sequence[str]
+    clock: Clock
+    keeper: AuthorityKeeper
+    #: How long a serving certificate is valid.
+    days: float = 30.0
+    context: ssl.SSLContext = attrs.field(factory=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), init=False)
+    _authority: Authority | None = attrs.field(default=None, init=False)
+    _old: Authority | None = attrs.field(default=None, init=False)
+    _made: float = attrs.field(default=0.0, init=False)
+
+    @property
+    def trusted(self) -> bytes:
+        """The authorities by which clients know the server, in PEM: what goes into `caBundle`."""
+        known = [each.certificate for each in (self._authority, self._old) if each is not None]
+        return b"".join(known)
+
+    async def renew(self) -> None:
+        """Do what is due now; call it at the start, and then from time to time. Raises StatusErrors, OSError."""
+        now = self.clock.now()
+        if self._authority is None:
+            self._authority, self._old = await self.keeper.load(now)
+        issuer = self._authority
+        if self._old is not None and self._old.expires <= now:
+            self._old = None
+        if issuer.expires - now < self.days * _DAY:
+            self._authority, self._old = await self.keeper.replace(issuer, now)
+        if self._authority is not issuer or now >= self._made + 2 * self.days * _DAY / _PARTS:
+            self._show(self._authority.issue_server(_NAME, self.hosts, now=now, days=self.days))
+            self._made = now
+
+    def _show(self, pair: KeyPair) -> None:
+        # The ssl module reads keys from files only; this one is ours alone and gone at once.
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(pair.certificate + pair.key)
+            file.flush()
+            self.context.load_cert_chain(file.name)
+
+
+def _from_secret(secret: Document) -> tuple[Authority, Authority | None]:
+    data = {name: base64.b64decode(value) for name, value in (secret.get("data") or {}).items()}
+    old = Authority(KeyPair(data["old.crt"], data["old.key"])) if "old.crt" in data else None
+    return Authority(KeyPair(data["tls.crt"], data["tls.key"])), old
