@@ -24,7 +24,8 @@ from kube_core._kit.random import Random
 from kube_core.abc.transport import WatchEvent
 from kube_core.api.types import ResourceType
 from kube_core.client.cache import OWNER_INDEX, Cache, Change, IndexFunction
-from kube_core.client.client import ApiClient, Listing
+from kube_core.client.client import ApiClient
+from kube_core.client.pages import Listing
 from kube_core.client.reflector import Reflector
 from kube_core.meta.documents import Document, Key
 
@@ -124,6 +125,19 @@ class Informer:
     @property
     def is_synced(self) -> bool:
         return self._listed.is_set()
+
+    async def answered(self) -> None:
+        """Return once there is a list, or the server has answered that it has no such resource."""
+        await self._reflector.answered.wait()
+
+    @property
+    def is_unserved(self) -> bool:
+        """Whether the server last answered that it has no such resource. It is asked again from time to time."""
+        return self._reflector.unserved
+
+    def retry(self) -> None:
+        """Ask at once for a resource that was not served: it is now."""
+        self._reflector.retry()
 
     @property
     def resource_version(self) -> str:
@@ -277,7 +291,7 @@ class _Selection:
         selectors = " ".join(part for part in (self.namespace, self.field_selector, self.label_selector) if part)
         return f"{self.resource.group_resource} {selectors}".rstrip()
 
-    async def list(self) -> Listing:
+    async def list(self) -> Listing[Document]:
         return await self.client.list(
             self.resource,
             self.namespace,
@@ -287,7 +301,7 @@ class _Selection:
         )
 
     def watch(self, resource_version: str) -> AsyncIterator[WatchEvent]:
-        return self.client.watch(
+        return self.client.watch_once(
             self.resource,
             self.namespace,
             field_selector=self.field_selector,

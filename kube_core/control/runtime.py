@@ -3,7 +3,8 @@
 What always holds:
 
 * Every controller of a program reads from one set of informers; each writes through a client of its own.
-* A controller starts once the informers that it watches and reads have synced, and not before.
+* A controller starts once the informers that it watches and reads have synced, and not before. One whose kind is not
+  served yet waits for that, apart from the others: it does not count as work, nor as starting.
 * No key is reconciled twice at once; a key that changes while it is reconciled is reconciled again.
 * A reconciler that raises is asked again, after 5 ms at first and up to 1000 s (upstream's rate limits); one key's
   trouble holds up neither other keys nor other controllers. `Conflict`, `NotFound` and `AlreadyExists` are the normal
@@ -31,16 +32,20 @@ from kube_core._kit.backoff import Backoff
 from kube_core._kit.clock import Clock
 from kube_core._kit.logs import get_logger
 from kube_core._kit.random import Random
+from kube_core._kit.tracing import find_tracer
 from kube_core._kit.workqueue import RetryTurns, WorkQueue
+from kube_core.api.resources import CUSTOM_RESOURCE_DEFINITIONS
 from kube_core.client.client import ApiClient
 from kube_core.client.informer import Informer, Informers
 from kube_core.control.action import Action
+from kube_core.control.conditions import is_condition_true
 from kube_core.control.controller import Controller, ControllerContext, ControllerSpec, Watch
 from kube_core.control.events import EventWriter
 from kube_core.meta.documents import Document, Key
 from kube_core.meta.status import AlreadyExists, Conflict, NotFound, ServiceUnavailable, StatusError
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
     from structlog.typing import FilteringBoundLogger
 
     from kube_core.control.metrics import ControllerMeter, ControllerMetrics
@@ -79,6 +84,7 @@ class ControllerRuntime:
     ) -> None:
         self._grace = grace
         self._metrics = metrics
+        self._tracer = find_tracer("kube_core")
         self._specs = tuple(specs)
         self._client_factory = client_factory
         self._clock = clock
@@ -90,6 +96,7 @@ class ControllerRuntime:
         self._left_out: list[LeftOut] = []
         self._stack = contextlib.AsyncExitStack()
         self._writer: EventWriter | None = None
+        self._informers: Informers | None = None
 
     @property
     def controllers(self) -> Mapping[str, Controller]:
@@ -108,7 +115,7 @@ class ControllerRuntime:
     @property
     def busy(self) -> Sequence[str]:
         """Names of what has work now: controllers that have a key to reconcile or have yet to start, their events."""
-        names = [name for name, loop in self._loops.items() if not (loop.started.is_set() and loop.queue.idle)]
+        names = [name for name, loop in self._loops.items() if not loop.is_idle]
         if self._writer is not None and not self._writer.idle:
             names.append("events of controllers")
         return names
@@ -120,9 +127,9 @@ class ControllerRuntime:
         return min((moment for moment in moments if moment is not None), default=None)
 
     async def started(self) -> None:
-        """Return once every controller has its informers synced and its workers running."""
+        """Return once every controller whose kinds are served has its informers synced and its workers running."""
         for loop in list(self._loops.values()):
-            await loop.started.wait()
+            await loop.ready.wait()
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
@@ -131,6 +138,7 @@ class ControllerRuntime:
             if informers is None:
                 informers = Informers(client, clock=self._clock, random=self._random)
                 await stack.enter_async_context(informers)
+            self._informers = informers
             writer = EventWriter(client, clock=self._clock, random=self._random, log=self._log)
             self._writer = await stack.enter_async_context(writer)
             for spec in self._specs:
@@ -161,6 +169,11 @@ class ControllerRuntime:
             self._leave_out(spec.name, f"it needs a driver for {', '.join(missing)}")
             return
         client = self._client_factory(spec.name)
+        if self._tracer is not None:
+            from kube_core.client.observed import ObservedTransport  # few programs trace
+
+            observed = ObservedTransport(client.transport, tracer=self._tracer)
+            client = ApiClient(observed, field_manager=client.field_manager)
         limits = spec.rate_limits
         meter = self._metrics.meter(spec.name) if self._metrics is not None else None
         queue: WorkQueue[Key] = WorkQueue(
@@ -179,10 +192,11 @@ class ControllerRuntime:
             log=self._log.bind(controller=spec.name),
             drivers=self._drivers,
             enqueue=queue.add,
+            grace=self._grace,
         )
         try:
             controller = spec.factory(context)
-            loop = _Loop(spec, controller, context, queue, meter)
+            loop = _Loop(spec, controller, context, queue, meter=meter, tracer=self._tracer)
             for watch in controller.watches():
                 loop.watch(watch)
             loop.informers += [informers.informer(resource) for resource in controller.reads()]
@@ -200,7 +214,12 @@ class ControllerRuntime:
 
     async def _run(self, loop: _Loop) -> None:
         for informer in loop.informers:
-            await informer.synced()
+            await informer.answered()
+            if not informer.is_synced:
+                loop.context.log.info("waiting for a kind to be served", resource=str(informer.resource.group_resource))
+                self._follow_definitions(informer)
+                loop.ready.set()
+                await informer.synced()
         try:
             try:
                 await loop.controller.start()
@@ -208,15 +227,30 @@ class ControllerRuntime:
                 loop.context.log.exception("controller failed to start")
                 self._leave_out(loop.name, f"{type(error).__name__}: {error}")
                 loop.queue.shut_down()
-                loop.started.set()
+                loop.ready.set()
                 return
             async with asyncio.TaskGroup() as workers:
                 for number in range(loop.workers):
                     workers.create_task(loop.work(), name=f"{loop.name} worker {number}")
-                loop.started.set()
+                loop.started = True
+                loop.ready.set()
         finally:
             await loop.stop()
             loop.finished.set()
+
+    def _follow_definitions(self, informer: Informer) -> None:
+        """Let an informer know when a CustomResourceDefinition of its kind is established."""
+        assert self._informers is not None
+        wanted = informer.resource
+
+        def heard(_: Document | None, definition: Document | None) -> None:
+            if definition is None or not is_condition_true(definition, "Established"):
+                return
+            spec = definition["spec"]
+            if spec["group"] == wanted.group and spec["names"]["plural"] == wanted.plural:
+                informer.retry()
+
+        self._informers.informer(CUSTOM_RESOURCE_DEFINITIONS).add_handler(heard)
 
 
 class _Loop:
@@ -228,15 +262,20 @@ class _Loop:
         controller: Controller,
         context: ControllerContext,
         queue: WorkQueue[Key],
+        *,
         meter: ControllerMeter | None,
+        tracer: Tracer | None,
     ) -> None:
+        self._tracer = tracer
         self.name = spec.name
         self.controller = controller
         self.context = context
         self.queue = queue
         self.workers = controller.workers if spec.workers is None else spec.workers
         self.informers: list[Informer] = []
-        self.started = asyncio.Event()
+        self.started = False
+        #: Set once it has started, cannot, or waits for a kind that is not served.
+        self.ready = asyncio.Event()
         self.finished = asyncio.Event()
         self._timeout = spec.timeout
         self._resync = spec.resync
@@ -244,6 +283,13 @@ class _Loop:
         #: Where each key that fails failed last.
         self._reported: dict[Key, tuple[str, int]] = {}
         self._handlers: list[tuple[Informer, Callable[[Document | None, Document | None], None]]] = []
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to do now."""
+        if not self.started:
+            return self.ready.is_set() and all(each.is_synced or each.is_unserved for each in self.informers)
+        return self.queue.idle
 
     def watch(self, watch: Watch) -> None:
         """Put the keys that a change concerns in the queue."""
@@ -291,10 +337,12 @@ class _Loop:
         """The reconciler's answer; None where it raised."""
         log = self.context.log
         try:
-            if self._timeout is None:
-                return await self.controller.reconcile(key)
             async with self.context.clock.timeout(self._timeout):
-                return await self.controller.reconcile(key)
+                if self._tracer is None:
+                    return await self.controller.reconcile(key)
+                attributes = {"controller": self.name, "namespace": key.namespace, "name": key.name}
+                with self._tracer.start_as_current_span(f"reconcile {self.name}", attributes=attributes):
+                    return await self.controller.reconcile(key)
         except (Conflict, NotFound, AlreadyExists, ServiceUnavailable) as error:
             log.debug("reconcile will be tried again", key=str(key), error=error.message)
         except StatusError as error:
