@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from kube_core.control.controller import Controller as Controller
     from kube_core.control.controller import ControllerContext as ControllerContext
     from kube_core.control.controller import ControllerSpec as ControllerSpec
+    from kube_core.control.controller import RateLimits as RateLimits
     from kube_core.control.controller import Watch as Watch
+    from kube_core.control.predicates import annotations_changed as annotations_changed
+    from kube_core.control.predicates import generation_changed as generation_changed
+    from kube_core.control.predicates import labels_changed as labels_changed
     from kube_core.hookspecs import hookimpl as hookimpl
     from kube_core.kinds.certificates import SecretKeeper as SecretKeeper
     from kube_core.kinds.declare import Object as Object
@@ -51,6 +55,17 @@ if TYPE_CHECKING:
     from kube_core.kinds.schemas import KindError as KindError
     from kube_core.kinds.webhooks import ServiceReference as ServiceReference
     from kube_core.kinds.webhooks import Webhooks as Webhooks
+    from kube_core.meta.documents import Key as Key
+    from kube_core.operators.context import Context as Context
+    from kube_core.operators.declaration import Index as Index
+    from kube_core.operators.declaration import controller as controller
+    from kube_core.operators.handler_context import HandlerContext as HandlerContext
+    from kube_core.operators.handlers import PermanentError as PermanentError
+    from kube_core.operators.handlers import TemporaryError as TemporaryError
+    from kube_core.operators.handlers import daemon as daemon
+    from kube_core.operators.handlers import on as on
+    from kube_core.operators.handlers import timer as timer
+    from kube_core.operators.running import run as run
     from kube_core.scripting import blocking as blocking
 
 _WHERE = {
@@ -61,35 +76,50 @@ _WHERE = {
     "ClusterConfig": "kube_core.config",
     "Column": "kube_core.api.types",
     "ConfigError": "kube_core.config",
+    "Context": "kube_core.operators.context",
     "Controller": "kube_core.control.controller",
     "ControllerContext": "kube_core.control.controller",
     "ControllerSpec": "kube_core.control.controller",
     "Denied": "kube_core.kinds.functions",
+    "HandlerContext": "kube_core.operators.handler_context",
+    "Index": "kube_core.operators.declaration",
+    "Key": "kube_core.meta.documents",
     "KindError": "kube_core.kinds.schemas",
     "Object": "kube_core.kinds.declare",
+    "PermanentError": "kube_core.operators.handlers",
+    "RateLimits": "kube_core.control.controller",
     "Scale": "kube_core.kinds.declare",
     "SecretKeeper": "kube_core.kinds.certificates",
     "ServiceReference": "kube_core.kinds.webhooks",
+    "TemporaryError": "kube_core.operators.handlers",
     "Watch": "kube_core.control.controller",
     "Webhooks": "kube_core.kinds.webhooks",
+    "annotations_changed": "kube_core.control.predicates",
     "atomic": "kube_core.kinds.markers",
     "await_change": "kube_core.control.action",
     "blocking": "kube_core.scripting",
+    "controller": "kube_core.operators.declaration",
     "convert": "kube_core.kinds.functions",
+    "daemon": "kube_core.operators.handlers",
     "embedded_resource": "kube_core.kinds.markers",
+    "generation_changed": "kube_core.control.predicates",
     "hookimpl": "kube_core.hookspecs",
     "immutable": "kube_core.kinds.markers",
     "in_schema": "kube_core.kinds.markers",
     "kind": "kube_core.kinds.declare",
+    "labels_changed": "kube_core.control.predicates",
     "list_map": "kube_core.kinds.markers",
     "list_set": "kube_core.kinds.markers",
     "metadata_of": "kube_core.api.models",
     "mutate": "kube_core.kinds.functions",
+    "on": "kube_core.operators.handlers",
     "preserve_unknown_fields": "kube_core.kinds.markers",
     "requeue": "kube_core.control.action",
     "rule": "kube_core.kinds.markers",
+    "run": "kube_core.operators.running",
     "status_of": "kube_core.api.models",
     "text_format": "kube_core.kinds.markers",
+    "timer": "kube_core.operators.handlers",
     "validate": "kube_core.kinds.functions",
 }
 

@@ -76,7 +76,10 @@ class PluginHost:
         return tuple(self._failures)
 
     def controllers(self) -> list[ControllerSpec]:
-        """The controllers of every plugin, in order. Of two with one name the later is left out."""
+        """The controllers of every plugin, in order. Of two with one name the later is left out.
+
+        They come from the hook, and then from what plugins declare by `@controller`, `@on`, `@timer` and `@daemon`.
+        """
         specs: dict[str, ControllerSpec] = {}
         for name, implementation in self._implementations("kube_core_controllers"):
             try:
@@ -86,6 +89,19 @@ class PluginHost:
                     specs[spec.name] = spec
             except Exception as error:
                 self._fail(name, "kube_core_controllers", error)
+        if declaring := [(name, plugin) for name, plugin in self._pluggy.list_name_plugin() if _declares(plugin)]:
+            # Imported only where there are some.
+            from kube_core.operators.discovery import controllers_in
+
+            known: set[object] = set()
+            for name, plugin in declaring:
+                try:
+                    for spec in controllers_in(plugin, known):
+                        if spec.name in specs:
+                            raise ValueError(f"there is a controller {spec.name!r} already")
+                        specs[spec.name] = spec
+                except Exception as error:
+                    self._fail(name, "a declared controller", error)
         return list(specs.values())
 
     def kinds(self) -> list[object]:
@@ -163,6 +179,12 @@ class PluginHost:
 
 def _call(implementation: pluggy.HookImpl, arguments: dict[str, Any]) -> Any:
     return implementation.function(*(arguments[name] for name in implementation.argnames))
+
+
+def _declares(plugin: object) -> bool:
+    """Whether a plugin, or something that it has, says that it declares controllers (see `kube_core.operators`)."""
+    values = (plugin, *vars(plugin).values()) if hasattr(plugin, "__dict__") else (plugin,)
+    return any(hasattr(type(value), "kube_core_declares") for value in values)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""The command line: `kube-core up | down | status | plugins | drivers | version`, and what plugins add.
+"""The command line: `kube-core up | down | status | run | plugins | drivers | version`, and what plugins add.
 
 A failure that a person can do something about is one line on standard error and exit code 1. Every command imports
 what it needs when it runs, so that the light ones stay light.
@@ -98,6 +98,53 @@ def status(name: Annotated[str | None, typer.Option("--name", help="Only this cl
     _exit(command.run(name))
 
 
+@app.command(name="run")
+def run_controllers(  # noqa: PLR0913, PLR0917 (each is an option that a person may give)
+    programs: Annotated[list[str], typer.Argument(metavar="MODULE|FILE...", help="What declares controllers.")],
+    kubeconfig: Annotated[str | None, typer.Option(help="Kubeconfig file; kubectl's rules without.")] = None,
+    context: Annotated[str, typer.Option(help="Context of the kubeconfig; the current one without.")] = "",
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Look at this namespace only.")] = "",
+    controllers: Annotated[str, typer.Option(help="Names separated by commas; all without.")] = "",
+    leader_elect: Annotated[
+        bool, typer.Option("--leader-elect", help="Be one of several, of which one works.")
+    ] = False,
+    lease: Annotated[str, typer.Option(help="Name of the Lease, or NAMESPACE/NAME.")] = "",
+    identity: Annotated[str, typer.Option(help="Who this is among the candidates.")] = "",
+    lease_duration: Annotated[float, typer.Option(help="Seconds after which a silent leader is replaced.")] = 15.0,
+    renew_deadline: Annotated[float, typer.Option(help="Seconds after which a leader gives up.")] = 10.0,
+    retry_period: Annotated[float, typer.Option(help="Seconds between tries.")] = 2.0,
+    metrics_bind: Annotated[
+        str, typer.Option(help="HOST:PORT for /metrics, /healthz and /readyz; nowhere without.")
+    ] = "",
+    install_kinds: Annotated[bool, typer.Option("--install-kinds", help="Install the kinds declared there.")] = False,
+    webhooks_bind: Annotated[str, typer.Option(help="HOST:PORT at which functions of kinds are served.")] = "",
+    webhooks_url: Annotated[str, typer.Option(help="The URL by which the cluster reaches that.")] = "",
+    grace: Annotated[float, typer.Option(help="Seconds that reconciles have when told to stop.", min=0)] = 30.0,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Run the controllers of a program against any cluster."""
+    from kube_core.cli import run as command
+
+    if log_level not in ("debug", "info", "warning", "error"):
+        _exit(f"--log-level is debug, info, warning or error, not {log_level}")
+    given = {
+        "kubeconfig": kubeconfig,
+        "context": context,
+        "namespace": namespace,
+        "controllers": [name.strip() for name in controllers.split(",") if name.strip()],
+        "leader_elect": leader_elect,
+        "lease": lease,
+        "identity": identity,
+        "metrics_bind": metrics_bind,
+        "install_kinds": install_kinds,
+        "webhooks_bind": webhooks_bind,
+        "webhooks_url": webhooks_url,
+        "grace": grace,
+    }
+    times = {"lease_duration": lease_duration, "renew_deadline": renew_deadline, "retry_period": retry_period}
+    _exit(command.run(programs, given, times, log_level=log_level))
+
+
 @app.command()
 def plugins() -> None:
     """List the plugins, and those that were left out."""
@@ -140,6 +187,21 @@ def version() -> None:
     from kube_core.cli import inspect
 
     _exit(inspect.version())
+
+
+new = typer.Typer(help="Write something to begin from.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(new, name="new")
+
+
+@new.command("plugin")
+def new_plugin(
+    name: Annotated[str, typer.Argument(help="Of the package: small letters, digits and dashes.")],
+    directory: Annotated[str, typer.Option(help="The folder to write it in.")] = ".",
+) -> None:
+    """Write a plugin with a kind, its controller and their tests, in a folder of its own."""
+    from kube_core.cli import new as command
+
+    _exit(command.plugin(name, directory))
 
 
 def _exit(error: str | None) -> None:
