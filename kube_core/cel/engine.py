@@ -52,6 +52,10 @@ class Program:
         #: Whether the engine's checker has seen it; where it has not, `returns` says nothing.
         self.checked = checked
 
+    def tree(self) -> syntax.Checked:
+        """What the engine made of it."""
+        return syntax.read(self._expression.serialize())
+
     def evaluate(self, variables: Mapping[str, Any]) -> Any:
         """The value, as plain JSON. Raises `CelError`."""
         try:
@@ -148,7 +152,8 @@ def _keep_optionals_apart(compiled: Any) -> None:
         hides = hides or (node.name == "_?_:_" and not kept)
         for below in node.below if hides else ():
             if below.number not in node.optional and "optional" in checked.types.get(below.number, ""):
-                raise CelError(f"ERROR: <input>:1:1: an optional value cannot be given to '{node.name or node.kind}'")
+                name = node.name if node.kind == "call" else node.kind
+                raise CelError(f"ERROR: <input>:1:1: an optional value cannot be given to '{name}'")
 
 
 def _rooted(said: str, text: str) -> str:

@@ -18,6 +18,17 @@ __all__ = ["Checked", "Node", "read", "walk"]
 #: Fields of `Expr` that say what it is.
 _KINDS: Final = {3: "constant", 4: "name", 5: "field", 6: "call", 7: "list", 8: "map", 9: "loop"}
 _PRIMITIVES: Final = ("", "bool", "int", "uint", "double", "string", "bytes")
+#: Fields of `Constant`.
+_CONSTANTS: Final = {
+    2: "bool",
+    3: "int",
+    4: "uint",
+    5: "double",
+    6: "string",
+    7: "bytes",
+    8: "duration",
+    9: "timestamp",
+}
 _WELL_KNOWN: Final = ("", "any", "timestamp", "duration")
 
 Message = Mapping[int, Sequence[int | bytes]]
@@ -30,7 +41,7 @@ class Node:
     number: int
     #: `constant`, `name`, `field`, `call`, `list`, `map` or `loop`.
     kind: str
-    #: Of a variable, field or function; of a constant of text the text's length in characters.
+    #: Of a variable, field or function; of a constant its type.
     name: str = ""
     below: tuple[Node, ...] = ()
     #: The numbers of those elements and values that are left out where they are `optional.none()`.
@@ -41,6 +52,10 @@ class Node:
     presence: bool = False
     #: Characters of a text, elements of a list or map.
     size: int = 0
+    #: What a constant of text says.
+    text: str = ""
+    #: A call whose first part is what it is called on.
+    member: bool = False
 
 
 @attrs.frozen
@@ -88,14 +103,15 @@ def _node(data: int | bytes) -> Node:
     match kind:
         case "constant":
             text = _decoded(_bytes(body, 6)) if 6 in body else ""
-            return Node(number, kind, size=len(text) or len(_bytes(body, 7)))
+            form = next((name for field, name in _CONSTANTS.items() if field in body), "null_type")
+            return Node(number, kind, form, size=len(text) or len(_bytes(body, 7)), text=text)
         case "name":
             return Node(number, kind, _decoded(_bytes(body, 1)))
         case "field":
             below = (_node(_bytes(body, 1)),)
             return Node(number, kind, _decoded(_bytes(body, 2)), below, presence=bool(_number(body, 3)))
         case "call":
-            return Node(number, kind, _decoded(_bytes(body, 2)), _nodes(body, 1) + _nodes(body, 3))
+            return Node(number, kind, _decoded(_bytes(body, 2)), _nodes(body, 1) + _nodes(body, 3), member=1 in body)
         case "list":
             elements = _nodes(body, 1)
             optional = frozenset(elements[each].number for each in _numbers(body.get(2, ())))

@@ -6,7 +6,7 @@
     validation.py    values checked, in upstream's words; formats.py and patterns.py: texts
     counterparts.py  which old item a new one is compared with
     list_types.py    sets without doubles, maps with unique keys
-    rules.py         rules in CEL
+    rules.py         rules in CEL; rule_costs.py: what they may cost
     descriptors.py   from a definition to what the server serves
     strategy.py      what is particular to custom resources in the generic registry
     registry.py      that registry: reads by the schema, shows every version, stores one

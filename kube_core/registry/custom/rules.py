@@ -6,8 +6,8 @@ judged on what an update leaves as it was.
 
 `rule_errors` judges values, `rule_problems` a definition. Mirrors "Validation rules" in
 upstream's documentation of CustomResourceDefinitions: escaped names, message expressions, reasons and field paths are
-as it has them. Of its limits on cost there is the one of the engine, when a rule is judged; none when a definition is
-written.
+as it has them. So are the limits on what rules may cost in the worst case, when a definition is written
+(`rule_costs.py`); when a rule is judged, the engine's own bounds hold.
 """
 
 from __future__ import annotations
@@ -17,14 +17,19 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+import attrs
+
 from kube_core.api.structural import NOTHING, Structural
+from kube_core.cel.costs import worst_cost
 from kube_core.cel.engine import COST_EXCEEDED, CelError, Program, compile_expression
 from kube_core.cel.field_types import type_problem
+from kube_core.cel.sizes import Sized, escaped, sized
 from kube_core.meta import fields
 from kube_core.meta.equality import same
 from kube_core.meta.fields import FieldError, Path
 from kube_core.meta.times import parse_time
 from kube_core.registry.custom.counterparts import paired
+from kube_core.registry.custom.rule_costs import TotalCost, bounded
 from kube_core.registry.custom.validation import kind_name
 
 __all__ = ["rule_errors", "rule_problems"]
@@ -33,11 +38,6 @@ Errors = Iterator[FieldError]
 Rule = Mapping[str, Any]
 
 _REASONS: Final = ("FieldValueRequired", "FieldValueForbidden", "FieldValueInvalid", "FieldValueDuplicate")
-_RESERVED: Final = frozenset(
-    ["true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import",
-     "let", "loop", "package", "namespace", "return", "var", "void", "while"]
-)  # fmt: skip
-_ESCAPES: Final = {"__": "__underscores__", ".": "__dot__", "-": "__dash__", "/": "__slash__"}
 _STRINGS = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
 _OLD = re.compile(r"\boldSelf\b")
 _STEP = re.compile(r"\.(?P<name>[A-Za-z_]\w*)|\['(?P<quoted>(?:[^'\\]|\\.)*)'\]", re.ASCII)
@@ -171,7 +171,7 @@ def _shown_object(value: Mapping[str, Any], schema: Structural | None) -> dict[s
     if schema is None or schema.values is not None or not schema.properties:
         values = schema.values if schema is not None else None
         return {name: _shown(member, values) for name, member in value.items()}
-    shown = {_escaped(name): _shown(value[name], below) for name, below in schema.properties.items() if name in value}
+    shown = {escaped(name): _shown(value[name], below) for name, below in schema.properties.items() if name in value}
     for name in ("apiVersion", "kind"):
         if name in value:
             shown.setdefault(name, value[name])
@@ -205,36 +205,85 @@ def _duration(text: str, into: Any) -> Any:
     return into
 
 
-@functools.lru_cache(maxsize=4096)
-def _escaped(name: str) -> str:
-    if name in _RESERVED:
-        return f"__{name}__"
-    for character, escape in _ESCAPES.items():
-        name = name.replace(character, escape)
-    return name
-
-
 # -- definitions -------------------------------------------------------------------------------------------------------
 
 
-def rule_problems(schema: Structural, path: Path, *, uncorrelatable: Path | None = None, root: bool = True) -> Errors:
-    """What is wrong with the rules of a schema. `uncorrelatable`: the list above whose items have no counterparts."""
+def rule_problems(schema: Structural, path: Path, *, cheap: bool = True) -> list[FieldError]:
+    """What is wrong with the rules of a version's schema. `cheap`: each rule by itself is held to its limit on cost."""
+    if not schema.has_rules:
+        return []
+    total = TotalCost(cheap=cheap)
+    found = list(_problems_below(schema, path, _Place(total, sized(schema, root=True))))
+    return [*found, *total.problems(path)]
+
+
+@attrs.frozen
+class _Place:
+    """Where in a schema its rules are. `times`: how often a value can be there, None where nothing bounds that."""
+
+    total: TotalCost
+    #: The type of the values, with their sizes; None where they are no whole objects, or expressions do not see them.
+    type: Sized | None
+    times: int | None = 1
+    root: bool = True
+    #: The list above whose items have no counterparts.
+    uncorrelatable: Path | None = None
+
+    def below(self, schema: Structural, member: Structural, type_: Sized | None, without: Path | None) -> _Place:
+        """The place of a member, a value or an item of a schema's values."""
+        times = bounded(self.times, schema)
+        type_ = type_ if type_ is not None else sized(member, root=member.embedded)
+        return _Place(self.total, type_, times, root=False, uncorrelatable=without)
+
+
+def _problems_below(schema: Structural, path: Path, place: _Place) -> Errors:
     if not schema.has_rules:
         return
+    type_, without = place.type, place.uncorrelatable
+    atomic = without or (path if schema.map_type == "atomic" else None)
+    for name, member in schema.properties.items():
+        known = type_.fields.get(escaped(name)) if type_ is not None else None
+        below = place.below(schema, member, known, atomic)
+        yield from _problems_below(member, path.child("properties").key(name), below)
+    inner = type_.inner if type_ is not None else None
+    if schema.values is not None:
+        below = place.below(schema, schema.values, inner, without)
+        yield from _problems_below(schema.values, path.child("additionalProperties"), below)
+    if schema.items is not None:
+        within = without if schema.list_type == "map" else without or path
+        below = place.below(schema, schema.items, inner, within)
+        yield from _problems_below(schema.items, path.child("items"), below)
     for index, rule in enumerate(schema.rules):
         here = path.child("x-kubernetes-validations").index(index)
-        errors = list(_rule_problems(rule, here, schema, uncorrelatable))
-        yield from errors or _type_problems(rule, schema, here, root=root)
-    atomic = uncorrelatable or (path if schema.map_type == "atomic" else None)
-    for name, member in schema.properties.items():
-        here = path.child("properties").key(name)
-        yield from rule_problems(member, here, uncorrelatable=atomic, root=False)
-    if schema.values is not None:
-        here = path.child("additionalProperties")
-        yield from rule_problems(schema.values, here, uncorrelatable=uncorrelatable, root=False)
-    if schema.items is not None:
-        within = uncorrelatable if schema.list_type == "map" else uncorrelatable or path
-        yield from rule_problems(schema.items, path.child("items"), uncorrelatable=within, root=False)
+        yield from _cost_problems(rule, here, place)
+        errors = list(_rule_problems(rule, here, schema, place.uncorrelatable))
+        yield from errors or _type_problems(rule, schema, here, root=place.root)
+
+
+def _cost_problems(rule: Rule, path: Path, place: _Place) -> Errors:
+    """The limits on what a rule, and what its message, may cost; what does not compile costs nothing."""
+    if place.type is None:
+        return
+    optional = bool(rule.get("optionalOldSelf"))
+    for name, times in (("rule", place.times), ("messageExpression", 1)):
+        text = rule.get(name) or ""
+        if not text.strip():
+            continue
+        try:
+            cost = _worst_cost(text, place.type, optional=optional)
+        except CelError:
+            continue
+        yield from place.total.add(path.child(name), name, cost, times, place.type)
+
+
+def _worst_cost(text: str, type_: Sized, *, optional: bool) -> int:
+    """Raises `CelError`."""
+    checked = _program(text, optional=optional).tree()
+    if not optional:
+        return worst_cost(checked, {"self": type_, "oldSelf": type_}, type_)
+    # The rule is what is said of the variable that is bound around it.
+    old = Sized("optional_type", inner=type_)
+    return worst_cost(checked, {"self": type_, "oldSelf": old}, type_, checked.root.below[-1])
 
 
 def _rule_problems(rule: Rule, path: Path, schema: Structural, uncorrelatable: Path | None) -> Errors:

@@ -60,14 +60,17 @@ _OUTER_ONLY: Final = (
 )
 
 
-def schema_problems(schema: Node, path: Path, *, has_status: bool = False) -> list[FieldError]:
-    """What is wrong with a version's schema at `path`. `has_status`: the status is a subresource."""
+def schema_problems(schema: Node, path: Path, *, has_status: bool = False, changed: bool = True) -> list[FieldError]:
+    """What is wrong with a version's schema at `path`. `has_status`: the status is a subresource.
+
+    `changed`: it is not the one that was there; its rules are held to their limits on cost one by one only then.
+    """
     found = [*_root(schema, path, has_status=has_status), *_openapi(schema, path)]
     if not found:
         found = list(_structural(schema, path, "root"))
     if not found:
         tree = Structural(schema)
-        found = list(_defaults(schema, tree, path)) or list(rule_problems(tree, path))
+        found = list(_defaults(schema, tree, path)) or rule_problems(tree, path, cheap=changed)
     return found
 
 

@@ -110,7 +110,7 @@ class DefinitionStrategy(BuiltinStrategy):
 
     def validate_update(self, document: Document, old: Document) -> Errors:
         yield from _approval(document, old)
-        yield from self._object(document)
+        yield from self._object(document, old)
         spec, before = document["spec"], old["spec"]
         established = _is(old, "Established")
         for path, new, kept in (
@@ -131,7 +131,7 @@ class DefinitionStrategy(BuiltinStrategy):
 
     # -- rules -------------------------------------------------------------------------------------------------------
 
-    def _object(self, document: Document) -> Errors:
+    def _object(self, document: Document, old: Document | None = None) -> Errors:
         spec = document.get("spec") or {}
         group, given = spec.get("group") or "", spec.get("names") or {}
         name = name_of(document)
@@ -149,7 +149,7 @@ class DefinitionStrategy(BuiltinStrategy):
             detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema"
             yield fields.invalid(SPEC.child("preserveUnknownFields"), True, f"{detail} instead")
         yield from _conversion(spec.get("conversion") or {})
-        yield from _version_parts(versions)
+        yield from _version_parts(versions, (old["spec"].get("versions") or ()) if old is not None else ())
         stored = (document.get("status") or {}).get("storedVersions")
         yield from _stored_versions(stored, spec, Path("status").child("storedVersions"))
 
@@ -307,8 +307,9 @@ def _review_versions(versions: Sequence[str], path: Path) -> Errors:
         yield fields.invalid(path, list(versions), "must include at least one of v1, v1beta1")
 
 
-def _version_parts(versions: Sequence[Node]) -> Errors:
+def _version_parts(versions: Sequence[Node], before: Sequence[Node]) -> Errors:
     """The rules on schemas, subresources, columns and selectable fields, once where all versions have the same."""
+    schemas = {each.get("name"): _schema(each) for each in before}
     for index, version in enumerate(versions):
         if (version.get("schema") or {}).get("openAPIV3Schema") is None:
             yield fields.required(SPEC.child("versions").index(index).child("schema", "openAPIV3Schema"))
@@ -318,14 +319,16 @@ def _version_parts(versions: Sequence[Node]) -> Errors:
             place = SPEC.child(internal) if shared else SPEC.child("versions").index(index).child(name)
             judged = versions if shared else (version,)
             has_status = any((each.get("subresources") or {}).get("status") is not None for each in judged)
-            yield from _part(name, version, place, has_status=has_status)
+            changed = any(_schema(each) != schemas.get(each.get("name")) for each in judged)
+            yield from _part(name, version, place, has_status=has_status, changed=changed)
 
 
-def _part(name: str, version: Node, path: Path, *, has_status: bool) -> Errors:
+def _part(name: str, version: Node, path: Path, *, has_status: bool, changed: bool) -> Errors:
     schema = _schema(version)
     if name == "schema":
         if (version.get("schema") or {}).get("openAPIV3Schema") is not None:
-            yield from schema_problems(schema, path.child("openAPIV3Schema"), has_status=has_status)
+            here = path.child("openAPIV3Schema")
+            yield from schema_problems(schema, here, has_status=has_status, changed=changed)
     elif name == "subresources":
         yield from subresource_problems(version.get(name) or {}, path)
     elif name == "additionalPrinterColumns":

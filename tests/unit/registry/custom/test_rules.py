@@ -152,7 +152,7 @@ def test_rules_that_cannot_be_are_refused(rule: dict[str, Any], field: str, part
 
 
 def test_transition_rules_need_something_to_compare_with() -> None:
-    item = {"type": "string", "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}
+    item = {"type": "string", "maxLength": 9, "x-kubernetes-validations": [{"rule": "self == oldSelf"}]}
     [found] = rule_problems(Structural({"type": "array", "items": item}), Path("s"))
     assert "oldSelf cannot be used on the uncorrelatable portion of the schema within s" in found.body
     atomic = {"type": "object", "x-kubernetes-map-type": "atomic", "properties": {"a": item}}
@@ -161,7 +161,7 @@ def test_transition_rules_need_something_to_compare_with() -> None:
 
 
 def test_rules_may_name_formats() -> None:
-    schema = ruled("!format.dns1123Label().validate(self.name).hasValue()", name=TEXT)
+    schema = ruled("!format.dns1123Label().validate(self.name).hasValue()", name={**TEXT, "maxLength": 63})
     assert list(rule_problems(schema, Path("s"))) == []
     assert said(schema, {"name": "a"}) == []
     assert len(said(schema, {"name": "?"})) == 1
@@ -228,3 +228,56 @@ def test_loops_within_loops_over_much_are_refused_rather_than_run() -> None:
     assert said(schema, {"l": [1] * 20}) == []
     assert "call cost exceeds limit for rule" in said(schema, {"l": [1] * 200})[0]
     assert said(ruled("self.l.all(a, a > 0) && self.l.all(b, b > 0)", l=many), {"l": [1] * 2000}) == []
+
+
+# -- costs -------------------------------------------------------------------------------------------------------------
+
+_ADVICE = (
+    "(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings "
+    "are declared)"
+)
+
+
+def problems(schema: dict[str, Any], *, cheap: bool = True) -> list[tuple[str, str]]:
+    return [(each.field, each.body) for each in rule_problems(Structural(schema), Path("s"), cheap=cheap)]
+
+
+def test_rules_that_may_cost_too_much_are_forbidden() -> None:
+    rule = {"rule": "self.all(x, self.all(y, x == y))"}
+    lists: dict[str, Any] = {"type": "array", "items": TEXT, "x-kubernetes-validations": [rule]}
+    schema = {"type": "object", "properties": {"a": lists}}
+    place = "s.properties[a].x-kubernetes-validations[0].rule"
+    excess = f"exceeds budget by factor of more than 100x {_ADVICE}"
+    total = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema"
+    assert problems(schema) == [
+        (place, f"Forbidden: estimated rule cost {excess}"),
+        (place, "Forbidden: contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema"),
+        ("s", f"Forbidden: {total} {excess}"),
+    ]
+    bounds = {"maxItems": 10, "items": {**TEXT, "maxLength": 10}}
+    assert problems({"type": "object", "properties": {"a": {**lists, **bounds}}}) == []
+
+
+def test_a_rule_costs_as_often_as_its_value_can_be_there() -> None:
+    item = {**TEXT, "maxLength": 1000, "x-kubernetes-validations": [{"rule": "self.contains('abc')"}]}
+    once = {"type": "object", "properties": {"a": {"type": "array", "maxItems": 100, "items": item}}}
+    assert problems(once) == []
+    often = {"type": "object", "properties": {"a": {"type": "array", "maxItems": 30_000, "items": item}}}
+    [(place, said)] = problems(often)
+    assert place == "s.properties[a].items.x-kubernetes-validations[0].rule"
+    assert said == f"Forbidden: estimated rule cost exceeds budget by factor of 1.203000x {_ADVICE}"
+
+
+def test_a_message_has_a_limit_of_its_own() -> None:
+    rule = {"rule": "true", "messageExpression": f"self.matches('{'a' * 150}') ? 'yes' : 'no'"}
+    schema = {"type": "object", "properties": {"a": {**TEXT, "x-kubernetes-validations": [rule]}}}
+    [(place, said)] = problems(schema)
+    assert place == "s.properties[a].x-kubernetes-validations[0].messageExpression"
+    assert said.startswith("Forbidden: estimated messageExpression cost exceeds budget by factor of ")
+
+
+def test_what_was_written_before_is_held_to_the_limit_for_all_rules_only() -> None:
+    rule = {"rule": "self.contains('abc')"}
+    item = {**TEXT, "maxLength": 1000, "x-kubernetes-validations": [rule]}
+    schema = {"type": "object", "properties": {"a": {"type": "array", "maxItems": 30_000, "items": item}}}
+    assert problems(schema, cheap=False) == []
