@@ -207,11 +207,15 @@ def convert(function: Any = None, *, source: type | None = None, target: type | 
 
 
 def admission_of(function: object) -> AdmissionFunction | None:
-    return getattr(function, _ADMISSION, None)
+    """What `@validate` or `@mutate` noted at a function; None for anything else."""
+    found = getattr(function, _ADMISSION, None)
+    return found if isinstance(found, AdmissionFunction) else None
 
 
 def conversion_of(function: object) -> Conversion | None:
-    return getattr(function, _CONVERSION, None)
+    """What `@convert` noted at a function; None for anything else."""
+    found = getattr(function, _CONVERSION, None)
+    return found if isinstance(found, Conversion) else None
 
 
 def _admission(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from kube_core._kit.clock import Clock
+from kube_core.abc.transport import WatchRequest
 from kube_core.api import resources
 from kube_core.client.client import ApiClient
 from kube_core.kinds.bundle import Bundle
@@ -104,7 +105,8 @@ async def _established(client: ApiClient, definition: Document) -> Document:
             return definition
         version = definition["metadata"]["resourceVersion"]
         try:
-            async for event in client.watch(resource, name=name, resource_version=version):
+            # One watch as the server gives it, so that its end is told.
+            async for event in client.transport.watch(WatchRequest(resource, name=name, resource_version=version)):
                 if event.type == "DELETED":
                     raise InstallError(f"{name} was deleted")
                 if event.type in ("ADDED", "MODIFIED") and _is_established(event.object):

@@ -38,7 +38,8 @@ _RULES: Final = "__kube_rules__"
 Reason = Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate"]
 
 
-@attrs.frozen
+# By identity: it is part of types, and those are keys.
+@attrs.frozen(eq=False)
 class Marker:
     """Adds `extensions` to the schema of a type; `of` says which types of schema it goes with ("" for any)."""
 

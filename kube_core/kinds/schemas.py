@@ -3,7 +3,7 @@
 | type | schema |
 | --- | --- |
 | `str`, `int`, `float`, `bool` | string, integer (int64), number, boolean |
-| `bytes`, `datetime` | string in base64 (`byte`), `date-time` |
+| `bytes`, `datetime` | string in base64 (`byte`, or empty), `date-time` |
 | an `Enum`, `Literal` | `enum` |
 | `X | None` | X, not required where the default is None |
 | `tuple[X, ...]`, `list[X]` | array |
@@ -19,6 +19,7 @@ that names class and field.
 
 from __future__ import annotations
 
+import copy
 import types
 from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
@@ -44,7 +45,8 @@ _SCALARS: Final[Mapping[Any, Schema]] = {
     int: {"type": "integer", "format": "int64"},
     float: {"type": "number", "format": "double"},
     bool: {"type": "boolean"},
-    bytes: {"type": "string", "format": "byte"},
+    # Upstream's format does not take the empty text, which is how no bytes are written.
+    bytes: {"type": "string", "anyOf": [{"format": "byte"}, {"maxLength": 0}]},
     datetime: {"type": "string", "format": "date-time"},
 }
 _JSON_TYPES: Final = {str: "string", int: "integer", float: "number", bool: "boolean"}
@@ -125,7 +127,7 @@ def _of(kind: Any, where: str, scope: _Scope) -> Schema:
     if kind is Any:
         return {"x-kubernetes-preserve-unknown-fields": True}
     if kind in _SCALARS:
-        return dict(_SCALARS[kind])
+        return copy.deepcopy(_SCALARS[kind])
     if origin is Literal:
         return _enum(arguments, where)
     if origin in (Union, types.UnionType):

@@ -39,9 +39,9 @@ def constrain(schema: dict[str, Any], validator: Any) -> None:
             _bound(schema, validator)
         case "_MatchesReValidator":
             _match(schema, validator)
-        case "_MinLengthValidator" if (noun := _LENGTHS.get(schema.get("type", ""))) and schema.get("format") != "byte":
+        case "_MinLengthValidator" if noun := _noun(schema):
             schema[f"min{noun}"] = max(validator.min_length, schema.get(f"min{noun}", 0))
-        case "_MaxLengthValidator" if (noun := _LENGTHS.get(schema.get("type", ""))) and schema.get("format") != "byte":
+        case "_MaxLengthValidator" if noun := _noun(schema):
             schema[f"max{noun}"] = min(validator.max_length, schema.get(f"max{noun}", validator.max_length))
         case "_DeepIterable":
             _inside(schema.get("items"), validator.member_validator)
@@ -49,6 +49,11 @@ def constrain(schema: dict[str, Any], validator: Any) -> None:
         case "_DeepMapping":
             _inside(schema.get("additionalProperties"), validator.value_validator)
             constrain(schema, validator.mapping_validator)
+
+
+def _noun(schema: dict[str, Any]) -> str:
+    """What is counted of a value; "" where a schema cannot (bytes, which it sees in base64)."""
+    return "" if "anyOf" in schema else _LENGTHS.get(schema.get("type", ""), "")
 
 
 def _inside(schema: Any, validator: Any) -> None:

@@ -17,6 +17,7 @@ The fixture `client` is in `client.py`: where another plugin has one of that nam
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ async def cluster(request: pytest.FixtureRequest, anyio_backend: Any) -> AsyncIt
     """A cluster in virtual time: one node that only pretends, no socket, the same names every time; settled.
 
     `@pytest.mark.cluster(...)` on a test, a class or a module takes every option of `Cluster`. For a test that takes
-    `kubectl` it listens.
+    `kubectl` it listens. The kinds that the test's module declares or imports are there, with their functions.
     """
     backend = anyio_backend if isinstance(anyio_backend, str) else anyio_backend[0]
     if backend != "asyncio":
@@ -57,6 +58,7 @@ async def cluster(request: pytest.FixtureRequest, anyio_backend: Any) -> AsyncIt
         if mark.args:
             raise pytest.UsageError(f"{request.node.nodeid}: options of the mark `cluster` are given by name")
         options.update(mark.kwargs)
+    options.setdefault("kinds", _kinds_of(request.module))
     options.setdefault("clock", _fake_clock(listening=bool(options["listen"])))
     async with Cluster(**options) as running:
         await running.settled()
@@ -74,6 +76,15 @@ async def kubectl(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) ->
     from kube_core.testing.kubectl import Kubectl
 
     return Kubectl(cluster, tmp_path_factory.mktemp("kubectl"))
+
+
+def _kinds_of(module: Any) -> list[object]:
+    """What a module has of own kinds and their functions."""
+    if "kube_core.kinds.declare" not in sys.modules:
+        return []
+    from kube_core.kinds.bundle import offers
+
+    return [value for value in vars(module).values() if offers(value)]
 
 
 def _fake_clock(*, listening: bool) -> Clock:
