@@ -85,7 +85,8 @@ def _show(value: Any) -> str:
 
 
 def invalid(path: Path, value: Any, detail: str) -> FieldError:
-    return FieldError(str(path), "FieldValueInvalid", f"Invalid value: {_show(value)}: {detail}")
+    tail = f": {detail}" if detail else ""
+    return FieldError(str(path), "FieldValueInvalid", f"Invalid value: {_show(value)}{tail}")
 
 
 def type_invalid(path: Path, value: Any, detail: str) -> FieldError:

@@ -14,6 +14,7 @@ from kube_core.meta.fields import FieldError, Path
 from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.checks import Errors
+from kube_core.registry.kinds.pods.resources import container_resource_name
 
 __all__ = ["AutoscalerStrategy", "OldAutoscalerStrategy"]
 
@@ -23,6 +24,7 @@ SPEC = Path("spec")
 STATUS = Path("status")
 _STABILIZATION_LIMIT = 3600
 _PERIOD_LIMIT = 1800
+_NOTHING_TO_WAKE = "must specify at least one Object or External metric to support scaling to zero replicas"
 _METRICS = {
     "Resource": "resource",
     "ContainerResource": "containerResource",
@@ -30,6 +32,9 @@ _METRICS = {
     "Pods": "pods",
     "External": "external",
 }
+#: In which upstream looks at them.
+_IN_ORDER = ("object", "external", "pods", "resource", "containerResource")
+_KIND = ("apiVersion", "kind")
 _UP = [{"type": "Pods", "value": 4, "periodSeconds": 15}, {"type": "Percent", "value": 100, "periodSeconds": 15}]
 _DOWN = [{"type": "Percent", "value": 100, "periodSeconds": 15}]
 
@@ -45,12 +50,21 @@ class OldAutoscalerStrategy(BuiltinStrategy):
         spec.setdefault("targetCPUUtilizationPercentage", 80)
 
     def validate(self, document: Document) -> Errors:
+        return self._validate(document, None)
+
+    def validate_update(self, document: Document, old: Document) -> Errors:
+        return self._validate(document, old)
+
+    def _validate(self, document: Document, old: Document | None) -> Errors:
         spec = document["spec"]
         yield from _replicas(spec)
-        yield from _target(SPEC.child("scaleTargetRef"), spec.get("scaleTargetRef") or {})
+        yield from _scaled(spec, old["spec"] if old is not None else None)
+        if spec.get("minReplicas") == 0:
+            yield fields.forbidden(SPEC.child("metrics"), _NOTHING_TO_WAKE)
         percentage = spec.get("targetCPUUtilizationPercentage")
         where = SPEC.child("metrics").index(0).child("resource").child("target").child("averageUtilization")
         yield from checks.positive(where, percentage)
+        yield from _bounds(spec)
 
     def validate_status_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         return _status(document)
@@ -73,20 +87,32 @@ class AutoscalerStrategy(BuiltinStrategy):
             _default_rules(behavior.setdefault("scaleDown", {}), _DOWN, stabilization=None)
 
     def validate(self, document: Document) -> Errors:
+        return self._validate(document, None)
+
+    def validate_update(self, document: Document, old: Document) -> Errors:
+        return self._validate(document, old)
+
+    def _validate(self, document: Document, old: Document | None) -> Errors:
         spec = document["spec"]
         yield from _replicas(spec)
-        yield from _target(SPEC.child("scaleTargetRef"), spec.get("scaleTargetRef") or {})
+        before = old["spec"] if old is not None else {}
+        yield from _scaled(spec, before or None)
+        was_odd = any(
+            metric.get("type") == "Object" and _version_problem(metric["object"].get("describedObject") or {})
+            for metric in before.get("metrics") or ()
+            if metric.get("object") is not None
+        )
         for position, metric in enumerate(spec.get("metrics") or ()):
-            yield from _metric(SPEC.child("metrics").index(position), metric)
+            yield from _metric(SPEC.child("metrics").index(position), metric, any_version=was_odd)
         if spec.get("minReplicas") == 0 and not any(
             metric.get("type") in ("Object", "External") for metric in spec.get("metrics") or ()
         ):
-            detail = "must specify at least one Object or External metric to support scaling to zero replicas"
-            yield fields.forbidden(SPEC.child("metrics"), detail)
+            yield fields.forbidden(SPEC.child("metrics"), _NOTHING_TO_WAKE)
         for name in ("scaleUp", "scaleDown"):
             rules = (spec.get("behavior") or {}).get(name)
             if rules is not None:
                 yield from _rules(SPEC.child("behavior").child(name), rules)
+        yield from _bounds(spec)
 
     def validate_status_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         return _status(document)
@@ -102,74 +128,101 @@ def _default_rules(rules: dict[str, Any], policies: list[dict[str, Any]], *, sta
 
 def _replicas(spec: Part) -> Errors:
     least, most = spec.get("minReplicas"), spec.get("maxReplicas") or 0
+    if least is not None and most < least:
+        yield fields.invalid(SPEC.child("maxReplicas"), most, "must be greater than or equal to `minReplicas`")
+
+
+def _bounds(spec: Part) -> Errors:
+    """What upstream's generated checks say, after everything else."""
+    least, most = spec.get("minReplicas"), spec.get("maxReplicas") or 0
     if least is not None and least < 0:
         yield fields.invalid(SPEC.child("minReplicas"), least, "must be greater than or equal to 0")
     if most == 0:
         yield fields.required(SPEC.child("maxReplicas"))
     elif most < 1:
         yield fields.invalid(SPEC.child("maxReplicas"), most, "must be greater than or equal to 1")
-    if least is not None and most < least:
-        yield fields.invalid(SPEC.child("maxReplicas"), most, "must be greater than or equal to `minReplicas`")
 
 
-def _target(path: Path, reference: Part) -> Errors:
+def _scaled(spec: Part, before: Part | None) -> Errors:
+    """What is scaled; its version is not looked at again where it has not changed."""
+    reference, path = spec.get("scaleTargetRef") or {}, SPEC.child("scaleTargetRef")
+    earlier = (before.get("scaleTargetRef") or {}) if before is not None else None
+    yield from _reference(path, reference)
+    if earlier is not None and all((reference.get(name) or "") == (earlier.get(name) or "") for name in _KIND):
+        return
+    version, where = reference.get("apiVersion") or "", path.child("apiVersion")
+    if problem := _version_problem(reference):
+        yield fields.invalid(where, version, problem)
+    elif "/" not in version and reference.get("kind") != "ReplicationController":
+        # A ReplicationController is the only thing of the core group that can be scaled.
+        yield fields.invalid(where, version, "apiVersion must specify API group")
+
+
+def _reference(path: Path, reference: Part) -> Errors:
     for name in ("kind", "name"):
         if not reference.get(name):
             yield fields.required(path.child(name))
         else:
             yield from checks.named(path.child(name), reference[name], names.path_segment)
-    version, where = reference.get("apiVersion") or "", path.child("apiVersion")
-    if version.count("/") > 1:
-        yield fields.invalid(where, version, f"unexpected GroupVersion string: {version}")
-    elif "/" not in version and not (version == "v1" and reference.get("kind") == "ReplicationController"):
-        yield fields.invalid(where, version, "apiVersion must specify API group")
 
 
-def _metric(path: Path, metric: Part) -> Errors:
+def _version_problem(reference: Part) -> str:
+    version = reference.get("apiVersion") or ""
+    return f"unexpected GroupVersion string: {version}" if version.count("/") > 1 else ""
+
+
+def _metric(path: Path, metric: Part, *, any_version: bool) -> Errors:
     kind = metric.get("type") or ""
-    given = [name for name in _METRICS.values() if metric.get(name) is not None]
     if not kind:
         yield fields.required(path.child("type"), "must specify a metric source type")
-    elif kind not in _METRICS:
+    if kind not in _METRICS:
         yield fields.not_supported(path.child("type"), kind, sorted(_METRICS))
-    else:
-        wanted = _METRICS[kind]
+    given = [name for name in _IN_ORDER if metric.get(name) is not None]
+    if given:
+        # Only one is looked at: the first, whatever the type says.
+        yield from _source(path.child(given[0]), given[0], metric[given[0]], any_version=any_version)
+    wanted = _METRICS.get(kind, "")
+    if wanted and wanted not in given:
+        yield fields.required(path.child(wanted), "must populate information for the given metric source")
+    if len(given) != 1:
         for name in given:
             if name != wanted:
-                yield fields.forbidden(
-                    path.child(name), f"must populate the given metric source only for metric type {kind}"
-                )
-        if wanted not in given:
-            yield fields.required(path.child(wanted), f"must populate information for the given metric source: {kind}")
-    for name in given:
-        yield from _source(path.child(name), name, metric[name])
+                yield fields.forbidden(path.child(name), "must populate the given metric source only")
 
 
-def _source(path: Path, name: str, source: Part) -> Errors:
+def _source(path: Path, name: str, source: Part, *, any_version: bool) -> Errors:
+    if name == "object":
+        described, where = source.get("describedObject") or {}, path.child("describedObject")
+        yield from _reference(where, described)
+        if not any_version and (problem := _version_problem(described)):
+            yield fields.invalid(where.child("apiVersion"), described["apiVersion"], problem)
     if name in ("resource", "containerResource"):
-        if not source.get("name"):
-            yield fields.required(path.child("name"), "must specify a resource name")
-        if name == "containerResource" and not source.get("container"):
-            yield fields.required(path.child("container"), "must specify a container")
+        yield from _resource(path, source, contained=name == "containerResource")
     else:
         metric = (source.get("metric") or {}).get("name") or ""
         if not metric:
             yield fields.required(path.child("metric").child("name"), "must specify a metric name")
         else:
             yield from checks.named(path.child("metric").child("name"), metric, names.path_segment)
-        yield from checks.label_selector(
-            path.child("metric").child("selector"), (source.get("metric") or {}).get("selector")
-        )
-    if name == "object":
-        yield from _target(path.child("describedObject"), source.get("describedObject") or {})
     yield from _metric_target(path.child("target"), name, source.get("target") or {})
+
+
+def _resource(path: Path, source: Part, *, contained: bool) -> Errors:
+    if not source.get("name"):
+        yield fields.required(path.child("name"), "must specify a resource name")
+    elif contained:
+        yield from container_resource_name(path.child("name"), source["name"])
+    if contained and not source.get("container"):
+        yield fields.required(path.child("container"), "must specify a container")
+    elif contained:
+        yield from checks.named(path.child("container"), source["container"], names.dns1123_label)
 
 
 def _metric_target(path: Path, source: str, target: Part) -> Errors:
     kind = target.get("type") or ""
     if not kind:
         yield fields.required(path.child("type"), "must specify a metric target type")
-    elif kind not in ("Utilization", "Value", "AverageValue"):
+    if kind not in ("Utilization", "Value", "AverageValue"):
         supported = "Utilization, Value, or AverageValue"
         yield fields.invalid(path.child("type"), kind, f"must be either {supported}")
     for name in ("value", "averageValue"):
@@ -189,7 +242,8 @@ def _metric_target(path: Path, source: str, target: Part) -> Errors:
         if target.get("averageValue") is None:
             yield fields.required(path.child("averageValue"), "must specify a positive target averageValue")
     elif target.get("value") is None and target.get("averageValue") is None:
-        detail = "must set either a target value for metric or a per-pod target"
+        other = "averageValue" if source == "object" else "a per-pod target"
+        detail = f"must set either a target value {'' if source == 'object' else 'for metric '}or {other}"
         yield fields.required(path.child("averageValue"), detail)
     elif target.get("value") is not None and target.get("averageValue") is not None and source == "external":
         detail = "may not set both a target value for metric and a per-pod target"
@@ -217,9 +271,15 @@ def _rules(path: Path, rules: Part) -> Errors:
             yield fields.invalid(here.child("periodSeconds"), period, "must be greater than zero")
         if period > _PERIOD_LIMIT:
             yield fields.invalid(here.child("periodSeconds"), period, f"must be less than or equal to {_PERIOD_LIMIT}")
+    tolerance = rules.get("tolerance")
+    if tolerance is not None and quantities.parse(tolerance).nano < 0:
+        yield fields.invalid(path.child("tolerance"), tolerance, "must be greater than or equal to 0")
 
 
 def _status(document: Document) -> Errors:
     status = document.get("status") or {}
+    for position, condition in enumerate(status.get("conditions") or ()):
+        where = STATUS.child("conditions").index(position).child("observedGeneration")
+        yield from checks.non_negative(where, condition.get("observedGeneration"))
     for name in ("currentReplicas", "desiredReplicas"):
         yield from checks.non_negative(STATUS.child(name), status.get(name))

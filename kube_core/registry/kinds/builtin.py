@@ -12,12 +12,15 @@ from typing import Any, ClassVar
 from kube_core.api import schemas
 from kube_core.api.types import ResourceDescriptor
 from kube_core.meta import names
-from kube_core.meta.documents import MutableDocument
+from kube_core.meta.documents import Document, MutableDocument
 from kube_core.registry.kinds.rules import ValidationContext
 from kube_core.registry.readers import StructReader, reader_for
 from kube_core.registry.strategy import Strategy
 
-__all__ = ["BuiltinStrategy"]
+__all__ = ["OWN_METADATA", "BuiltinStrategy"]
+
+#: What a client writes of an object's metadata.
+OWN_METADATA = ("annotations", "finalizers", "labels", "ownerReferences")
 
 
 class BuiltinStrategy(Strategy):
@@ -25,6 +28,8 @@ class BuiltinStrategy(Strategy):
 
     #: Whether `metadata.generation` is kept; None: where there is a status subresource.
     keeps_generation: ClassVar[bool] = False
+    #: The metadata that an update of the status leaves as it was.
+    fixed_by_status: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, descriptor: ResourceDescriptor, context: ValidationContext) -> None:
         super().__init__(descriptor)
@@ -35,6 +40,13 @@ class BuiltinStrategy(Strategy):
         super().prepare_for_create(document)
         if self.has_status:
             self.reset_status(document)
+
+    def prepare_for_status_update(self, document: MutableDocument, old: Document) -> None:
+        super().prepare_for_status_update(document, old)
+        for name in self.fixed_by_status:
+            document["metadata"].pop(name, None)
+            if name in old["metadata"]:
+                document["metadata"][name] = old["metadata"][name]
 
     def reset_status(self, document: MutableDocument) -> None:
         """Make the status what it is before anything happened."""

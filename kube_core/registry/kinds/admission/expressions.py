@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import attrs
 
-from kube_core.api.structural import Structural
+from kube_core.cel.admission_types import schemas_of
 from kube_core.cel.engine import CelError, Program, compile_expression
 from kube_core.cel.field_types import typed
 from kube_core.meta import fields
@@ -102,63 +102,9 @@ def type_name(name: str) -> str:
 @functools.lru_cache(maxsize=2048)
 def _compiled(text: str, scope: Scope) -> Compiled:
     program = compile_expression(text, scope.names)
-    returns = typed(text, _schemas(scope.variables), scope.names) or program.returns
+    returns = typed(text, schemas_of(scope.variables), scope.names) or program.returns
     uses = tuple(dict.fromkeys(_VARIABLE.findall(_STRINGS.sub("''", text)))) if scope.variables else ()
     return Compiled(text, program, returns if program.checked else program.returns, uses)
-
-
-@functools.lru_cache(maxsize=256)
-def _schemas(variables: tuple[tuple[str, str], ...]) -> Mapping[str, Structural]:
-    schemas = dict(_fixed())
-    if variables:
-        schemas["variables"] = _object({name: _OF_TYPE.get(kind, {}) for name, kind in variables})
-    return schemas
-
-
-_OF_TYPE: Final[dict[str, dict[str, Any]]] = {
-    "STRING": {"type": "string"},
-    "INT": {"type": "integer"},
-    "DOUBLE": {"type": "number"},
-    "BOOL": {"type": "boolean"},
-}
-_TEXT: Final = {"type": "string"}
-_TEXTS: Final = {"type": "object", "additionalProperties": _TEXT}
-_ANY: Final = {"x-kubernetes-preserve-unknown-fields": True}
-
-
-def _texts(*names: str) -> dict[str, Any]:
-    return {"type": "object", "properties": dict.fromkeys(names, _TEXT)}
-
-
-def _object(properties: Mapping[str, Any]) -> Structural:
-    return Structural({"type": "object", "properties": properties})
-
-
-@functools.cache
-def _fixed() -> Mapping[str, Structural]:
-    kind, resource = _texts("group", "version", "kind"), _texts("group", "version", "resource")
-    user = _texts("username", "uid")
-    user["properties"] |= {
-        "groups": {"type": "array", "items": _TEXT},
-        "extra": {"type": "object", "additionalProperties": {"type": "array", "items": _TEXT}},
-    }
-    request = _texts("subResource", "requestSubResource", "name", "namespace", "operation")
-    request["properties"] |= {"kind": kind, "requestKind": kind, "resource": resource, "requestResource": resource,
-                              "userInfo": user, "dryRun": {"type": "boolean"}, "options": _ANY}  # fmt: skip
-    metadata = _texts("name", "generateName", "namespace", "uid", "creationTimestamp", "deletionTimestamp",
-                      "resourceVersion", "selfLink")  # fmt: skip
-    metadata["properties"] |= {
-        "labels": _TEXTS, "annotations": _TEXTS, "generation": {"type": "integer"},
-        "deletionGracePeriodSeconds": {"type": "integer"}, "finalizers": {"type": "array", "items": _TEXT},
-        "creationTimestamp": {"type": "string", "format": "date-time"},
-        "deletionTimestamp": {"type": "string", "format": "date-time"},
-    }  # fmt: skip
-    namespace = {
-        "metadata": metadata,
-        "spec": {"type": "object", "properties": {"finalizers": {"type": "array", "items": _TEXT}}},
-        "status": {"type": "object", "properties": {"phase": _TEXT}},
-    }
-    return {"request": Structural(request), "namespaceObject": _object(namespace)}
 
 
 # -- mutations ---------------------------------------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.batch.jobs import job_spec
 from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.checks import Errors
-from kube_core.registry.kinds.metadata import template_metadata
 from kube_core.registry.kinds.pods.defaults import default_template
 from kube_core.registry.kinds.pods.warnings import template_warnings
 from kube_core.registry.kinds.warnings import pod_names
@@ -64,18 +63,16 @@ class CronJobStrategy(BuiltinStrategy):
         spec.setdefault("failedJobsHistoryLimit", 1)
         default_template(spec.setdefault("jobTemplate", {}).setdefault("spec", {}).setdefault("template", {}))
 
-    def validate(self, document: Document) -> Errors:
+    def _validate(self, document: Document, *, checks_zone: bool) -> Errors:
         spec = document["spec"]
         schedule = spec.get("schedule") or ""
         where = SPEC.child("schedule")
-        if not schedule:
-            yield fields.required(where)
-        elif "TZ" in schedule:
+        if "TZ" in schedule:
             detail = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
             yield fields.invalid(where, schedule, detail)
-        elif problem := schedule_problem(schedule):
+        elif schedule and (problem := schedule_problem(schedule)):
             yield fields.invalid(where, schedule, problem)
-        if spec.get("timeZone") is not None:
+        if checks_zone and spec.get("timeZone") is not None:
             yield from _time_zone(SPEC.child("timeZone"), spec["timeZone"])
         for name in ("startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
             yield from checks.non_negative(SPEC.child(name), spec.get(name))
@@ -84,10 +81,8 @@ class CronJobStrategy(BuiltinStrategy):
             yield fields.required(SPEC.child("concurrencyPolicy"))
         else:
             yield from checks.one_of(SPEC.child("concurrencyPolicy"), policy, _POLICIES)
-        template = spec.get("jobTemplate") or {}
         here = SPEC.child("jobTemplate")
-        yield from template_metadata(here.child("metadata"), template.get("metadata") or {})
-        job = template.get("spec") or {}
+        job = (spec.get("jobTemplate") or {}).get("spec") or {}
         if job.get("selector") is not None:
             yield fields.invalid(
                 here.child("spec").child("selector"), job["selector"], "`selector` will be auto-generated"
@@ -95,9 +90,15 @@ class CronJobStrategy(BuiltinStrategy):
         if job.get("manualSelector"):
             yield fields.not_supported(here.child("spec").child("manualSelector"), True, ["nil", "false"])
         yield from job_spec(here.child("spec"), job, self)
+        if not schedule:
+            yield fields.required(where)
+
+    def validate(self, document: Document) -> Errors:
+        return self._validate(document, checks_zone=True)
 
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
-        return self.validate(document)
+        # Another system's list of zones may have had what this one's has not.
+        return self._validate(document, checks_zone=document["spec"].get("timeZone") != old["spec"].get("timeZone"))
 
     def warnings(self, document: Document, old: Document | None = None) -> Sequence[str]:
         def template_of(document: Document) -> Document:

@@ -32,6 +32,7 @@ _OLD_UID_LABEL = "controller-uid"
 _OLD_NAME_LABEL = "job-name"
 _INT32 = 2**31 - 1
 _INDEXED_LIMIT = 100_000
+_MANY_LIMIT = 10_000
 _ORPHANS = (
     "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set "
     "propagationPolicy=Orphan to suppress this warning"
@@ -40,7 +41,7 @@ _TOO_MANY_INDEXES = (
     "spec: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than "
     "10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail"
 )
-#: What of a suspended, not yet started Job's template may still change.
+#: What of a Job's template may change while none of its pods is left, resources besides.
 _SCHEDULING = ("nodeSelector", "tolerations", "affinity", "schedulingGates")
 
 
@@ -80,6 +81,7 @@ class JobStrategy(BuiltinStrategy):
         yield from _generated_selector(document)
         yield from job_spec(SPEC, document["spec"], self)
         yield from _selection(document)
+        yield from _host_names(document)
 
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         yield from job_spec(SPEC, document["spec"], self)
@@ -113,6 +115,8 @@ def job_spec(path: Path, spec: Mapping[str, Any], strategy: BuiltinStrategy) -> 
     counts = ("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished")
     for name in (*counts, "backoffLimitPerIndex", "maxFailedIndexes"):
         yield from checks.non_negative(path.child(name), spec.get(name))
+    if spec.get("maxFailedIndexes") is not None and spec.get("backoffLimitPerIndex") is None:
+        yield fields.required(path.child("backoffLimitPerIndex"), "when maxFailedIndexes is specified")
     if spec.get("managedBy") is not None:
         yield from _managed_by(path.child("managedBy"), spec["managedBy"])
     yield from _indexes(path, spec)
@@ -139,33 +143,44 @@ def job_spec(path: Path, spec: Mapping[str, Any], strategy: BuiltinStrategy) -> 
 
 
 def _managed_by(path: Path, name: str) -> Errors:
-    yield from checks.named(path, name, names.domain_prefixed_path)
+    if not name:
+        yield fields.required(path)
+    else:
+        yield from checks.named(path, name, names.domain_prefixed_path)
     if len(name) > 63:
         yield fields.too_long(path, 63)
 
 
 def _indexes(path: Path, spec: Mapping[str, Any]) -> Errors:
     mode = spec.get("completionMode")
-    indexed = mode == "Indexed"
     if mode is not None:
         yield from checks.one_of(path.child("completionMode"), mode, COMPLETION_MODES, ordered=True)
-    completions, parallelism = spec.get("completions"), spec.get("parallelism") or 0
-    if indexed:
-        if completions is None:
+    if mode == "Indexed":
+        if spec.get("completions") is None:
             yield fields.required(path.child("completions"), "when completion mode is Indexed")
-        if parallelism > _INDEXED_LIMIT:
-            detail = f"must be less than or equal to {_INDEXED_LIMIT} when completion mode is Indexed"
-            yield fields.invalid(path.child("parallelism"), parallelism, detail)
-    per_index, failed = spec.get("backoffLimitPerIndex"), spec.get("maxFailedIndexes")
-    if per_index is not None and not indexed:
-        yield fields.invalid(path.child("backoffLimitPerIndex"), per_index, "requires indexed completion mode")
+        for name, value, limit, detail in _index_limits(spec):
+            if value > limit:
+                yield fields.invalid(path.child(name), value, f"must be less than or equal to {detail}")
+    elif mode in (None, "NonIndexed"):
+        for name in ("backoffLimitPerIndex", "maxFailedIndexes"):
+            if spec.get(name) is not None:
+                yield fields.invalid(path.child(name), spec[name], "requires indexed completion mode")
+
+
+def _index_limits(spec: Mapping[str, Any]) -> Iterable[tuple[str, int, int, str]]:
+    """Field, value, limit, and the limit in words: what a Job with many indexes may not have."""
+    completions, failed = spec.get("completions"), spec.get("maxFailedIndexes")
+    parallelism = spec.get("parallelism") or 0
+    yield "parallelism", parallelism, _INDEXED_LIMIT, f"{_INDEXED_LIMIT} when completion mode is Indexed"
     if failed is not None:
-        if per_index is None:
-            detail = "when maxFailedIndexes is specified"
-            yield fields.required(path.child("backoffLimitPerIndex"), detail)
-        if completions is not None and failed > completions:
-            detail = "must be less than or equal to completions"
-            yield fields.invalid(path.child("maxFailedIndexes"), failed, detail)
+        if completions is not None:
+            yield "maxFailedIndexes", failed, completions, "completions"
+        yield "maxFailedIndexes", failed, _INDEXED_LIMIT, str(_INDEXED_LIMIT)
+    if (completions or 0) > _INDEXED_LIMIT and spec.get("backoffLimitPerIndex") is not None:
+        words = f"{_MANY_LIMIT} when completions are above {_INDEXED_LIMIT} and used with backoff limit per index"
+        yield "parallelism", parallelism, _MANY_LIMIT, words
+        if failed is not None:
+            yield "maxFailedIndexes", failed, _MANY_LIMIT, words
 
 
 def _template_labels(document: Document) -> Mapping[str, str]:
@@ -210,35 +225,68 @@ def _selection(document: Document) -> Errors:
     yield from templates.matching(SPEC.child("template"), spec.get("selector"), spec.get("template"))
 
 
+def _host_names(document: Document) -> Errors:
+    """An indexed Job's pods have host names that end with their index: the longest must be one."""
+    spec = document["spec"]
+    if spec.get("completionMode") == "Indexed" and (completions := spec.get("completions") or 0) > 0:
+        longest = f"{name_of(document)}-{completions - 1}"
+        if names.dns1123_label(longest):
+            detail = f"will not able to create pod with invalid DNS label: {longest}"
+            yield fields.invalid(Path("metadata").child("name"), name_of(document), detail)
+
+
 def _changes(document: Document, old: Document) -> Errors:
     new, before = document["spec"], old["spec"]
     completions = new.get("completions")
-    if completions != before.get("completions"):
+    if new.get("completionMode") != "Indexed":
+        yield from checks.immutable(SPEC.child("completions"), completions, before.get("completions"))
+    elif completions not in (None, before.get("completions"), new.get("parallelism")):
         # An indexed Job may grow and shrink, its parallelism with it.
-        elastic = new.get("completionMode") == "Indexed" and completions == new.get("parallelism")
-        if not elastic:
-            yield fields.invalid(SPEC.child("completions"), completions, checks.IMMUTABLE)
-    for name in (
-        "selector",
-        "completionMode",
-        "podFailurePolicy",
-        "backoffLimitPerIndex",
-        "managedBy",
-        "successPolicy",
-    ):
-        yield from checks.immutable(SPEC.child(name), new.get(name), before.get(name))
-    template = new.get("template") or {}
-    if _fixed_part(template, old) != _fixed_part(before.get("template") or {}, old):
-        yield fields.invalid(SPEC.child("template"), thaw(template), checks.IMMUTABLE)
+        detail = "can only be modified in tandem with spec.parallelism"
+        yield fields.invalid(SPEC.child("completions"), completions, detail)
+    yield from _changed(new, before, "selector")
+    yield from _template_changes(document, old)
+    for name in ("completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"):
+        yield from _changed(new, before, name)
 
 
-def _fixed_part(template: Mapping[str, Any], old: Document) -> Mapping[str, Any]:
-    """The template without what may change: scheduling, while the Job is suspended and has not started."""
-    suspended = old["spec"].get("suspend") and not (old.get("status") or {}).get("startTime")
-    if not suspended:
-        return template
-    spec = {name: value for name, value in (template.get("spec") or {}).items() if name not in _SCHEDULING}
-    others = {
-        name: value for name, value in (template.get("metadata") or {}).items() if name not in ("labels", "annotations")
-    }
-    return {**template, "spec": spec, "metadata": others}
+def _changed(new: Mapping[str, Any], before: Mapping[str, Any], name: str) -> Errors:
+    """An empty value is another one than none."""
+    if new.get(name) != before.get(name):
+        yield fields.invalid(SPEC.child(name), thaw(new.get(name)), checks.IMMUTABLE)
+
+
+def _template_changes(document: Document, old: Document) -> Errors:
+    """The template stays as it was, but for scheduling and resources while the Job is suspended and nothing runs."""
+    template, before = document["spec"].get("template") or {}, old["spec"].get("template") or {}
+    if not _at_rest(old):
+        if template != before:
+            yield fields.invalid(SPEC.child("template"), thaw(template), checks.IMMUTABLE)
+        return
+    spec = template.get("spec") or {}
+    if _fixed_part(spec) != _fixed_part(before.get("spec") or {}):
+        yield fields.invalid(SPEC.child("template.spec"), thaw(spec), checks.IMMUTABLE)
+
+
+def _at_rest(job: Document) -> bool:
+    """Whether a Job is suspended and none of its pods is left."""
+    status = job.get("status") or {}
+    suspended = any(
+        each.get("type") == "Suspended" and each.get("status") == "True" for each in status.get("conditions") or ()
+    )
+    at_rest = status.get("startTime") is None or suspended
+    return bool(job["spec"].get("suspend")) and at_rest and not status.get("active")
+
+
+def _fixed_part(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A pod's spec without what may change while nothing runs: what it needs, and where it may run."""
+    fixed = {name: value for name, value in spec.items() if name not in _SCHEDULING}
+    affinity = {name: value for name, value in (spec.get("affinity") or {}).items() if name != "nodeAffinity"}
+    if affinity:
+        fixed["affinity"] = affinity
+    for kind in ("containers", "initContainers"):
+        fixed[kind] = [
+            {name: value for name, value in container.items() if name != "resources"}
+            for container in spec.get(kind) or ()
+        ]
+    return fixed

@@ -11,6 +11,7 @@ from typing import Any
 from kube_core.meta import fields, names
 from kube_core.meta.fields import FieldError, Path
 from kube_core.registry.kinds import checks
+from kube_core.registry.kinds.batch.indexes import IndexesError, parse_indexes
 from kube_core.registry.kinds.checks import Errors
 
 __all__ = ["failure_policy", "success_policy"]
@@ -18,11 +19,9 @@ __all__ = ["failure_policy", "success_policy"]
 _RULES = 20
 _CODES = 255
 _PATTERNS = 20
+_INDEXES_LENGTH = 64 * 1024
 _ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
-
-
-class _IndexError(ValueError):
-    """Why a list of indexes is not one."""
+_VALID_ACTIONS = 'valid values: ["Count" "FailIndex" "FailJob" "Ignore"]'
 
 
 def failure_policy(path: Path, spec: Mapping[str, Any]) -> Errors:
@@ -37,7 +36,7 @@ def failure_policy(path: Path, spec: Mapping[str, Any]) -> Errors:
         here = path.child("rules").index(position)
         action = rule.get("action") or ""
         if not action:
-            yield fields.required(here.child("action"), f"valid values: {list(_ACTIONS)}")
+            yield fields.required(here.child("action"), _VALID_ACTIONS)
         elif action == "FailIndex" and spec.get("backoffLimitPerIndex") is None:
             detail = "requires the backoffLimitPerIndex to be set"
             yield fields.invalid(here.child("action"), action, detail)
@@ -74,22 +73,23 @@ def success_policy(path: Path, spec: Mapping[str, Any]) -> Errors:
         indexes, count = rule.get("succeededIndexes"), rule.get("succeededCount")
         if indexes is None and count is None:
             yield fields.required(here, "at least one of succeededCount or succeededIndexes must be specified")
-        limit, of_what = completions, "the number of specified completions"
+        limits = [(completions, "specified completions")]
         if indexes is not None:
+            listed = 0
+            if len(indexes) > _INDEXES_LENGTH:
+                yield fields.too_long(here.child("succeededIndexes"), _INDEXES_LENGTH)
             try:
-                limit, of_what = (
-                    _count(indexes, completions),
-                    "the number of indexes in the specified succeededIndexes field",
-                )
-            except _IndexError as error:
+                listed = sum(len(each) for each in parse_indexes(indexes, completions))
+            except IndexesError as error:
                 detail = f"error parsing succeededIndexes: {error}"
                 yield fields.invalid(here.child("succeededIndexes"), indexes, detail)
-                continue
+            limits.append((listed, "indexes in the specified succeededIndexes field"))
         if count is not None:
             yield from checks.non_negative(here.child("succeededCount"), count)
-            if count > limit:
-                detail = f"must be less than or equal to {limit} ({of_what})"
-                yield fields.invalid(here.child("succeededCount"), count, detail)
+            for limit, of_what in limits:
+                if count > limit:
+                    detail = f"must be less than or equal to {limit} (the number of {of_what})"
+                    yield fields.invalid(here.child("succeededCount"), count, detail)
 
 
 def _exit_codes(path: Path, codes: Mapping[str, Any], containers: set[Any]) -> Errors:
@@ -99,7 +99,7 @@ def _exit_codes(path: Path, codes: Mapping[str, Any], containers: set[Any]) -> E
         yield fields.invalid(path.child("containerName"), name, detail)
     operator = codes.get("operator") or ""
     if not operator:
-        yield fields.required(path.child("operator"), "valid values: [In NotIn]")
+        yield fields.required(path.child("operator"), 'valid values: ["In" "NotIn"]')
     else:
         yield from checks.one_of(path.child("operator"), operator, ("In", "NotIn"))
     values: Sequence[int] = codes.get("values") or ()
@@ -127,29 +127,6 @@ def _conditions(path: Path, patterns: Sequence[Mapping[str, Any]]) -> Errors:
         yield from checks.named(here.child("type"), pattern.get("type") or "", names.qualified_name)
         status = pattern.get("status") or ""
         if not status:
-            yield fields.required(here.child("status"), "valid values: [False True Unknown]")
+            yield fields.required(here.child("status"), 'valid values: ["False" "True" "Unknown"]')
         else:
             yield from checks.one_of(here.child("status"), status, ("False", "True", "Unknown"))
-
-
-def _count(text: str, completions: int) -> int:
-    """How many indexes a list such as `0-2,5` has. Raises `_IndexError`."""
-    total, last = 0, -1
-    for part in text.split(","):
-        ends = part.split("-")
-        if len(ends) > 2:
-            raise _IndexError(f'invalid succeededIndexes format: "{part}"')
-        numbers = []
-        for end in ends:
-            if not end.isascii() or not end.isdigit():
-                raise _IndexError(f'cannot convert string to integer for index: "{end}"')
-            if int(end) >= completions:
-                raise _IndexError(f'too large index: "{end}"')
-            numbers.append(int(end))
-        if numbers[0] <= last:
-            raise _IndexError(f"non-increasing order, previous: {last}, current: {numbers[0]}")
-        if numbers[-1] < numbers[0] or (len(numbers) == 2 and numbers[0] == numbers[1]):
-            raise _IndexError(f"non-increasing order, previous: {numbers[0]}, current: {numbers[-1]}")
-        last = numbers[-1]
-        total += last - numbers[0] + 1
-    return total

@@ -13,7 +13,7 @@ from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.checks import Errors, named
 from kube_core.registry.kinds.pods.defaults import default_claim_template, round_resources
 
-__all__ = ["ACCESS_MODES", "VOLUME_MODES", "ClaimStrategy", "access_modes", "claim_spec"]
+__all__ = ["ACCESS_MODES", "VOLUME_MODES", "ClaimStrategy", "access_modes", "claim_spec", "claim_warnings"]
 
 Part = Mapping[str, Any]
 
@@ -79,7 +79,7 @@ class ClaimStrategy(BuiltinStrategy):
         annotated = _BETA_CLASS in (document["metadata"].get("annotations") or {})
         message = 'deprecated since v1.8; use "storageClassName" attribute instead'
         found = [f"metadata.annotations[{_BETA_CLASS}]: {message}"] if annotated else []
-        return [*found, *_warnings(document["spec"])]
+        return [*found, *claim_warnings("spec", document["spec"])]
 
 
 def claim_spec(path: Path, spec: Part) -> Errors:
@@ -219,8 +219,9 @@ def _expandable(path: Path, name: str) -> Errors:
         yield fields.not_supported(path, name, ["storage"])
 
 
-def _warnings(spec: Part) -> Iterable[str]:
+def claim_warnings(path: str, spec: Part) -> Iterable[str]:
+    """What a client should know of the spec of a claim, wherever it stands."""
     for kind in ("limits", "requests"):
         amount = ((spec.get("resources") or {}).get(kind) or {}).get("storage")
         if amount is not None and not quantities.parse(amount).is_whole:
-            yield f'spec.resources.{kind}[storage]: fractional byte value "{amount}" is invalid, must be an integer'
+            yield f'{path}.resources.{kind}[storage]: fractional byte value "{amount}" is invalid, must be an integer'

@@ -73,14 +73,15 @@ class DaemonSetStrategy(BuiltinStrategy):
         yield from _strategy(document)
 
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
-        yield from self.validate(document)
         yield from checks.immutable(
             SPEC.child("selector"), document["spec"].get("selector"), old["spec"].get("selector")
         )
+        yield from self.validate(document)
 
     def validate_status_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         for name in _COUNTS:
             yield from checks.non_negative(STATUS.child(name), (document.get("status") or {}).get(name))
+        yield from templates.collisions(document.get("status") or {}, old.get("status") or {})
 
     def warnings(self, document: Document, old: Document | None = None) -> Sequence[str]:
         before = old["spec"].get("template") if old is not None else None
@@ -103,9 +104,10 @@ def _strategy(document: Document) -> Errors:
             unavailable, surge = rolling.get("maxUnavailable"), rolling.get("maxSurge")
             for name, value in (("maxUnavailable", unavailable), ("maxSurge", surge)):
                 yield from templates.at_most_all(here.child(name), value)
-            if unavailable not in (0, "0%") and surge not in (0, "0%"):
+            has_unavailable, has_surge = templates.amount(unavailable) != 0, templates.amount(surge) != 0
+            if has_unavailable and has_surge:
                 yield fields.invalid(here.child("maxSurge"), surge, "may not be set when maxUnavailable is non-zero")
-            elif unavailable in (0, "0%") and surge in (0, "0%"):
+            elif not has_unavailable and not has_surge:
                 yield fields.required(here.child("maxUnavailable"), "cannot be 0 when maxSurge is 0")
         case _:
             yield fields.not_supported(path, dict(strategy), ["RollingUpdate", "OnDelete"])

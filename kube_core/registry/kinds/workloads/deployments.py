@@ -14,15 +14,25 @@ from kube_core.registry.kinds.pods.defaults import default_template
 from kube_core.registry.kinds.pods.warnings import template_warnings
 from kube_core.registry.kinds.warnings import pod_names
 from kube_core.registry.kinds.workloads import templates
-from kube_core.registry.kinds.workloads.replicas import replica_counts
+from kube_core.registry.kinds.workloads.replicas import replica_counts, replicated_template
 
 __all__ = ["DeploymentStrategy"]
 
 SPEC = Path("spec")
+_COUNTS = (
+    "replicas",
+    "updatedReplicas",
+    "readyReplicas",
+    "availableReplicas",
+    "unavailableReplicas",
+    "terminatingReplicas",
+    "collisionCount",
+)
 
 
 class DeploymentStrategy(BuiltinStrategy):
     keeps_generation = True
+    fixed_by_status = ("labels",)
 
     def default(self, document: MutableDocument) -> None:
         spec = document["spec"]
@@ -40,10 +50,7 @@ class DeploymentStrategy(BuiltinStrategy):
         spec = document["spec"]
         yield from checks.non_negative(SPEC.child("replicas"), spec.get("replicas"))
         yield from templates.required_selector(SPEC.child("selector"), spec.get("selector"), "deployment")
-        path, template = SPEC.child("template"), spec.get("template")
-        yield from templates.matching(path, spec.get("selector"), template)
-        yield from templates.template(path, template, self.context)
-        yield from templates.always_restarting(path, template, "ReplicaSet")
+        yield from replicated_template(spec, self.context)
         yield from _strategy(document)
         for name in ("minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"):
             yield from checks.non_negative(SPEC.child(name), spec.get(name))
@@ -61,9 +68,8 @@ class DeploymentStrategy(BuiltinStrategy):
 
     def validate_status_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         status = document.get("status") or {}
-        names = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas")
-        yield from replica_counts(status, names, at_most_replicas=("updatedReplicas", "readyReplicas"))
-        yield from _collisions(status, old.get("status") or {})
+        yield from replica_counts(status, _COUNTS, at_most_replicas=("updatedReplicas", "readyReplicas"))
+        yield from templates.collisions(status, old.get("status") or {})
 
     def warnings(self, document: Document, old: Document | None = None) -> Sequence[str]:
         before = old["spec"].get("template") if old is not None else None
@@ -87,16 +93,8 @@ def _strategy(document: Document) -> Errors:
                 return
             yield from templates.rolling_amounts(here, rolling, "maxUnavailable", "maxSurge")
             unavailable = rolling.get("maxUnavailable")
-            if unavailable in (0, "0%") and rolling.get("maxSurge") in (0, "0%"):
+            if not templates.amount(unavailable) and not templates.amount(rolling.get("maxSurge")):
                 yield fields.invalid(here.child("maxUnavailable"), unavailable, "may not be 0 when `maxSurge` is 0")
             yield from templates.at_most_all(here.child("maxUnavailable"), unavailable)
-        case other:
-            yield fields.not_supported(path.child("type"), other or "", ["Recreate", "RollingUpdate"])
-
-
-def _collisions(status: Document, before: Document) -> Errors:
-    new, old = status.get("collisionCount"), before.get("collisionCount")
-    path = Path("status").child("collisionCount")
-    yield from checks.non_negative(path, new)
-    if old is not None and (new or 0) < old:
-        yield fields.invalid(path, new, "collisionCount cannot be decremented")
+        case _:
+            yield fields.not_supported(path, dict(strategy), ["Recreate", "RollingUpdate"])

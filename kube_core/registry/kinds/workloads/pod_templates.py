@@ -39,5 +39,5 @@ class ControllerRevisionStrategy(BuiltinStrategy):
         yield from checks.non_negative(Path("revision"), document.get("revision"))
 
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
-        yield from self.validate(document)
+        yield from checks.non_negative(Path("revision"), document.get("revision"))
         yield from checks.immutable(Path("data"), document.get("data"), old.get("data"))

@@ -13,10 +13,11 @@ from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.checks import Errors
 from kube_core.registry.kinds.pods.defaults import default_template
 from kube_core.registry.kinds.pods.warnings import template_warnings
+from kube_core.registry.kinds.rules import ValidationContext
 from kube_core.registry.kinds.warnings import pod_names
 from kube_core.registry.kinds.workloads import templates
 
-__all__ = ["ReplicaSetStrategy", "ReplicationControllerStrategy", "replica_counts"]
+__all__ = ["ReplicaSetStrategy", "ReplicationControllerStrategy", "replica_counts", "replicated_template"]
 
 SPEC = Path("spec")
 STATUS = Path("status")
@@ -35,6 +36,17 @@ def replica_counts(status: Mapping[str, Any], names: Sequence[str], at_most_repl
         yield fields.invalid(STATUS.child("availableReplicas"), available, "cannot be greater than readyReplicas")
 
 
+def replicated_template(spec: Mapping[str, Any], context: ValidationContext) -> Errors:
+    """The template of a ReplicaSet, or of a Deployment that makes some; it is not looked at beside a bad selector."""
+    selector, template, path = spec.get("selector"), spec.get("template"), SPEC.child("template")
+    if not templates.is_usable(selector):
+        yield fields.invalid(SPEC.child("selector"), dict(selector or {}), "invalid label selector")
+        return
+    yield from templates.matching(path, selector, template)
+    yield from templates.template(path, template, context)
+    yield from templates.always_restarting(path, template, "ReplicaSet")
+
+
 class ReplicaSetStrategy(BuiltinStrategy):
     keeps_generation = True
     default_propagation = "Background"
@@ -49,10 +61,7 @@ class ReplicaSetStrategy(BuiltinStrategy):
         for name in ("replicas", "minReadySeconds"):
             yield from checks.non_negative(SPEC.child(name), spec.get(name))
         yield from templates.required_selector(SPEC.child("selector"), spec.get("selector"), "deployment")
-        path, template = SPEC.child("template"), spec.get("template")
-        yield from templates.matching(path, spec.get("selector"), template)
-        yield from templates.template(path, template, self.context)
-        yield from templates.always_restarting(path, template, "ReplicaSet")
+        yield from replicated_template(spec, self.context)
 
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         yield from self.validate(document)
@@ -61,7 +70,7 @@ class ReplicaSetStrategy(BuiltinStrategy):
         )
 
     def validate_status_update(self, document: Document, old: Document) -> Iterable[FieldError]:
-        names = ("replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas")
+        names = ("replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "terminatingReplicas")
         parts = ("fullyLabeledReplicas", "readyReplicas")
         return replica_counts(document.get("status") or {}, names, at_most_replicas=parts)
 
@@ -99,7 +108,11 @@ class ReplicationControllerStrategy(BuiltinStrategy):
         if template is None:
             yield fields.required(path)
             return
-        yield from templates.matching(path, {"matchLabels": spec.get("selector") or {}}, template)
+        labels = (template.get("metadata") or {}).get("labels") or {}
+        if any(labels.get(key) != value for key, value in (spec.get("selector") or {}).items()):
+            yield fields.invalid(
+                path.child("metadata").child("labels"), dict(sorted(labels.items())), templates.MISMATCH
+            )
         yield from templates.template(path, template, self.context)
         yield from templates.always_restarting(path, template, "ReplicationController")
 

@@ -14,7 +14,18 @@ from kube_core.registry.kinds.pods import annotated
 from kube_core.registry.kinds.pods.validation import validate_spec
 from kube_core.registry.kinds.rules import ValidationContext
 
-__all__ = ["always_restarting", "at_most_all", "matching", "required_selector", "rolling_amounts", "template"]
+__all__ = [
+    "MISMATCH",
+    "always_restarting",
+    "amount",
+    "at_most_all",
+    "collisions",
+    "is_usable",
+    "matching",
+    "required_selector",
+    "rolling_amounts",
+    "template",
+]
 
 Part = Mapping[str, Any]
 
@@ -53,9 +64,16 @@ def matching(path: Path, selector: Part | None, part: Part | None) -> Errors:
         matcher = selectors.from_document(selector)
     except selectors.SelectorError:
         return
+    if not is_usable(selector):
+        return
     labels = ((part or {}).get("metadata") or {}).get("labels") or {}
     if not matcher.is_everything and not matcher.matches(labels):
         yield fields.invalid(path.child("metadata").child("labels"), dict(sorted(labels.items())) or None, MISMATCH)
+
+
+def is_usable(selector: Part | None) -> bool:
+    """Whether a selector can be made of the document; one that cannot is not held against the template."""
+    return not any(checks.label_selector(Path(), selector))
 
 
 def always_restarting(path: Path, part: Part | None, kind: str) -> Errors:
@@ -74,6 +92,20 @@ def rolling_amounts(path: Path, part: Part, *names: str) -> Errors:
     for name in names:
         if (value := part.get(name)) is not None:
             yield from checks.int_or_percent(path.child(name), value)
+
+
+def amount(value: int | str | None) -> int:
+    """The number in a count or a percentage; 0 where there is none."""
+    if isinstance(value, int):
+        return value
+    return checks.percent_of(value or "") or 0
+
+
+def collisions(status: Part, before: Part) -> Errors:
+    """The count of hash collisions of a status: it is never made less."""
+    new, old = status.get("collisionCount"), before.get("collisionCount")
+    if old is not None and (new or 0) < old:
+        yield fields.invalid(Path("status").child("collisionCount"), new or 0, "cannot be decremented")
 
 
 def at_most_all(path: Path, value: int | str | None) -> Errors:

@@ -10,6 +10,7 @@ import pytest
 from kube_core.registry.kinds.batch.cronjobs import schedule_problem
 
 MakeKind = Callable[..., Any]
+CLAIM = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
 
 BEYOND = {"succeededIndexes": "0-1,9"}
 SELECTOR = {"matchLabels": {"app": "x"}}
@@ -59,7 +60,7 @@ def test_stateful_set_defaults(kind: MakeKind) -> None:
 
 def test_the_containers_of_a_stateful_set_mount_its_claims(kind: MakeKind) -> None:
     sets = kind("apps/v1", "StatefulSet")
-    document = workload(volumeClaimTemplates=[{"metadata": {"name": "data"}, "spec": {}}])
+    document = workload(volumeClaimTemplates=[{"metadata": {"name": "data"}, "spec": CLAIM}])
     document["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = [{"name": "data", "mountPath": "/d"}]
     assert sets.errors(document) == []
     document["spec"]["volumeClaimTemplates"] = []
