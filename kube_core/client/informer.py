@@ -150,6 +150,7 @@ class Informer:
             self._told = True
             for document in self._cache.list():
                 self._changed((None, document))
+            self._reflector.answered.set()
             self._listed.set()
         await self._reflector.run()
 
