@@ -43,7 +43,8 @@ class Distribution:
         self.total = 0.0
 
     def observe(self, value: float) -> None:
-        self.counts[bisect_left(self._bounds, value)] += 1
+        # Most of what is measured is quick.
+        self.counts[0 if value <= self._bounds[0] else bisect_left(self._bounds, value)] += 1
         self.total += value
 
 

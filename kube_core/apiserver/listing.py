@@ -80,8 +80,10 @@ def _present(registry: Registry, selection: Selection, limit: int) -> Listed:
         matched: Sequence[Stored] = [found] if found is not None else []
     else:
         matched = registry.cache.list(selection.namespace)
+    fetched = len(matched)
     if not selection.everything:
         matched = [stored for stored in matched if selection.matches(stored)]
+    registry.cache.was_listed(selection.namespace, fetched, min(len(matched), limit or fetched))
     if not limit or len(matched) <= limit:
         return Listed(matched, revision)
     page = matched[:limit]

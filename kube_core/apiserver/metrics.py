@@ -3,8 +3,9 @@
     /metrics          everything
     /metrics/slis     the health checks, as service level indicators
 
-`RequestMetrics` is told of each request by the pipeline, and counts under 2 µs. Everything else is read when somebody
-asks. Whoever reads has passed authorization like any other request for a path.
+`RequestMetrics` is told of each request by the pipeline, and counts under 2 µs. What admission and storage count is
+declared beside them, on the same `Metrics`; everything else is read when somebody asks (`readings`). Whoever reads has
+passed authorization like any other request for a path.
 
 A label never has a client's word for its value unless the server knows the word, so that nobody can fill the memory.
 
@@ -13,10 +14,7 @@ Upstream's behaviour: the "Kubernetes Metrics Reference".
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import attrs
 
@@ -25,6 +23,7 @@ from kube_core.abc.transport import Request, Response
 from kube_core.api.version import MAJOR, MINOR, git_version
 from kube_core.apiserver.fairness import Fairness
 from kube_core.apiserver.health import Health
+from kube_core.apiserver.readings import declare_fairness, declare_process, declare_storage, declare_watches
 from kube_core.apiserver.requests import RequestInfo
 from kube_core.bus.bus import Bus
 from kube_core.storage.cache import WatchCache
@@ -152,34 +151,14 @@ def _labels(request: Request, info: RequestInfo | None, dry: str, *, apply: bool
 class ServerMetrics:
     """All metrics of one server. `metrics` takes those of others in the same process, too."""
 
-    def __init__(self, cache: WatchCache, bus: Bus, fairness: Fairness, health: Health) -> None:
-        self.metrics = metrics = Metrics()
+    def __init__(self, metrics: Metrics, cache: WatchCache, bus: Bus, fairness: Fairness, health: Health) -> None:
+        self.metrics = metrics
         self.requests = RequestMetrics(metrics)
         self._slis = Metrics()
-        metrics.reading(
-            "apiserver_storage_objects",
-            "Objects that are stored.",
-            lambda: [((str(name),), len(objects)) for name, objects in cache.resources()],
-            "resource",
-        )
-        metrics.reading(
-            "apiserver_longrunning_requests",
-            "Watches that are under way.",
-            lambda: [
-                (("WATCH", resource.group, resource.resource, "apiserver"), count) for resource, count in bus.audience()
-            ],
-            "verb",
-            "group",
-            "resource",
-            "component",
-        )
-        metrics.reading(
-            "apiserver_watch_cache_resource_version",
-            "The last revision that the watch cache has.",
-            lambda: [((), cache.revision)],
-        )
-        _declare_fairness(metrics, fairness)
-        _declare_process(metrics)
+        declare_storage(metrics, cache)
+        declare_watches(metrics, bus)
+        declare_fairness(metrics, fairness)
+        declare_process(metrics)
         metrics.reading(
             "kubernetes_build_info",
             "The version of the server.",
@@ -206,63 +185,3 @@ class ServerMetrics:
         else:
             return None
         return Response(content_type=CONTENT_TYPE, body=text.encode())
-
-
-def _declare_fairness(metrics: Metrics, fairness: Fairness) -> None:
-    metrics.reading(
-        "apiserver_flowcontrol_dispatched_requests_total",
-        "Requests that were let in.",
-        lambda: [((level, schema), count) for (schema, level), count in fairness.dispatched.items()],
-        "priority_level",
-        "flow_schema",
-        kind="counter",
-    )
-    metrics.reading(
-        "apiserver_flowcontrol_rejected_requests_total",
-        "Requests that were not let in.",
-        lambda: [((level, schema, why), count) for (schema, level, why), count in fairness.rejected.items()],
-        "priority_level",
-        "flow_schema",
-        "reason",
-        kind="counter",
-    )
-    metrics.reading(
-        "apiserver_flowcontrol_current_executing_seats",
-        "Seats that are taken.",
-        lambda: [((name,), level.executing) for name, level in fairness.levels.items()],
-        "priority_level",
-    )
-    metrics.reading(
-        "apiserver_flowcontrol_nominal_limit_seats",
-        "Seats that a level has of its own.",
-        lambda: [((name,), level.nominal) for name, level in fairness.levels.items()],
-        "priority_level",
-    )
-
-
-def _declare_process(metrics: Metrics) -> None:
-    metrics.reading(
-        "process_cpu_seconds_total",
-        "Processor time that the process has used.",
-        lambda: [((), time.process_time())],
-        kind="counter",
-    )
-    metrics.reading("process_resident_memory_bytes", "Memory of the process.", lambda: [((), _pages() * _PAGE)])
-    metrics.reading("process_open_fds", "Descriptors that are open.", _descriptors)
-
-
-_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
-
-
-def _pages() -> int:
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:  # not Linux
-        return 0
-
-
-def _descriptors() -> Iterator[tuple[tuple[str, ...], float]]:
-    try:
-        yield (), len(os.listdir("/proc/self/fd"))
-    except OSError:  # not Linux
-        return

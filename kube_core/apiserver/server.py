@@ -16,11 +16,13 @@ import attrs
 
 from kube_core._kit.clock import Clock
 from kube_core._kit.logs import get_logger
+from kube_core._kit.metrics import Metrics
 from kube_core._kit.random import Random
 from kube_core.abc.node import NodeStreams
 from kube_core.abc.store import Store, StoreError
 from kube_core.abc.transport import Request, Response, User, WatchEvent, WatchRequest
 from kube_core.admission.chain import AdmissionContext, AdmissionSpec, Chain, Permissions, Reader, Writer
+from kube_core.admission.metrics import AdmissionMetrics
 from kube_core.api.descriptors import builtin_descriptors
 from kube_core.api.resources import EVENTS, NODES, PODS
 from kube_core.api.schemas import builtin
@@ -79,6 +81,7 @@ from kube_core.registry.options import ListOptions
 from kube_core.registry.service_endpoints import ServiceEndpoints
 from kube_core.registry.strategy import Strategy
 from kube_core.storage.cache import ResourceCache, WatchCache
+from kube_core.storage.metrics import StorageMetrics
 from kube_core.storage.objects import ObjectStore
 
 if TYPE_CHECKING:
@@ -135,7 +138,8 @@ class ApiServer:
         self.random = random
         self.bus = Bus()
         self.cache = WatchCache(store, self.bus)
-        self.objects = ObjectStore(store, self.cache)
+        metrics = Metrics()
+        self.objects = ObjectStore(store, self.cache, StorageMetrics(metrics))
         self.catalogue = Catalogue(self._make_registry)
         self.services = ServiceAllocator(config.service_cidr, node_ports=config.node_ports)
         self._rules = ValidationContext(config.exempt_ranges, clock)
@@ -167,8 +171,13 @@ class ApiServer:
             _OwnWriter(self.catalogue),
             _Permissions(authorizer),
             webhooks=self.webhooks,
+            metrics=AdmissionMetrics(metrics),
         )
-        self.admission = Chain([*(spec.factory(context) for spec in admission), EscalationCheck(context, authorizer)])
+        self.admission = Chain(
+            [*(spec.factory(context) for spec in admission), EscalationCheck(context, authorizer)],
+            metrics=context.metrics,
+            clock=clock,
+        )
         self._legacy_tokens = LegacyTokenLoop(
             self.catalogue, self.cache, self.issuer.key, authority=config.client_ca, clock=clock
         )
@@ -181,7 +190,7 @@ class ApiServer:
         self.discovery = Discovery(self.catalogue, self.aggregation)
         self._openapi: OpenApi | None = None
         self.fairness = Fairness(self.cache, clock)
-        self.metrics = ServerMetrics(self.cache, self.bus, self.fairness, self.health)
+        self.metrics = ServerMetrics(metrics, self.cache, self.bus, self.fairness, self.health)
         self.pipeline = Pipeline(
             self.catalogue,
             self.security.authenticator,

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import attrs
@@ -113,6 +113,7 @@ class Subscription:
             self._overrun = True
             self._queue.clear()
             self.topic.remove(self)
+            self.topic.cut_off += 1
             if self.on_overrun is not None:
                 self.on_overrun()
         else:
@@ -200,6 +201,9 @@ class Topic:
         self.resource = resource
         self.index_fields: tuple[str, ...] = ()
         self._fields_of: FieldsOf | None = None
+        #: How many changes were handed to subscriptions, and how many of those were cut off.
+        self.dispatched = 0
+        self.cut_off = 0
         #: Subscriptions under ("name", ns, name), ("field", field, value), ("namespace", ns) or ("all",).
         self._subscriptions: dict[tuple[str, ...], dict[Subscription, None]] = {}
 
@@ -242,6 +246,7 @@ class Topic:
                 pushed = list(peers)
                 for subscription in pushed:
                     subscription.push(change)
+                self.dispatched += len(pushed)
                 _wake(pushed)
 
     def _keys(self, change: Change) -> list[tuple[str, ...]]:
@@ -325,10 +330,9 @@ class Bus:
         """The resources with changes that are on their way to a reader."""
         return [resource for resource, topic in self._topics.items() if topic.undelivered]
 
-    def audience(self) -> Iterator[tuple[GroupResource, int]]:
-        """How many follow each resource."""
-        for resource, topic in self._topics.items():
-            yield resource, len(topic)
+    def topics(self) -> Sequence[Topic]:
+        """Those that anybody has subscribed to or published on."""
+        return list(self._topics.values())
 
     @property
     def subscribers(self) -> int:

@@ -35,6 +35,15 @@ HISTORY = 4096
 AT_ONCE = 128
 
 
+@attrs.define
+class Reads:
+    """Lists that were answered by one index of a cache: how many, and the objects that they looked at and gave."""
+
+    lists: int = 0
+    fetched: int = 0
+    returned: int = 0
+
+
 class ResourceCache:
     """One resource: its objects by namespace and name, and its recent changes."""
 
@@ -45,6 +54,9 @@ class ResourceCache:
         self._history: deque[Change] = deque(maxlen=HISTORY)
         #: Changes after this revision can be replayed.
         self.replayable_after = started
+        #: How many changes there have been, and how lists were answered from here.
+        self.received = 0
+        self.reads: dict[str, Reads] = {}
         #: Called with each change in the turn in which it is applied: for what must never lag behind, and is quick.
         self.followers: list[Callable[[Change], None]] = []
 
@@ -79,6 +91,16 @@ class ResourceCache:
     def __len__(self) -> int:
         return sum(len(objects) for objects in self._namespaces.values())
 
+    def was_listed(self, namespace: str, fetched: int, returned: int) -> None:
+        """A list was answered from here: of one namespace or all, of so many objects so many."""
+        index = "namespace" if namespace else ""
+        reads = self.reads.get(index)
+        if reads is None:
+            reads = self.reads[index] = Reads()
+        reads.lists += 1
+        reads.fetched += fetched
+        reads.returned += returned
+
     def replay(self, after: int) -> Iterator[Change]:
         """Changes above a revision. Raises `Expired` when they are no longer all here."""
         if after < self.replayable_after:
@@ -103,6 +125,7 @@ class ResourceCache:
         if not objects:
             del self._namespaces[key.namespace]
         change = Change(key, revision, before, after)
+        self.received += 1
         if len(self._history) == HISTORY:
             self.replayable_after = self._history[0].revision
         self._history.append(change)

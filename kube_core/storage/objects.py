@@ -18,6 +18,7 @@ from kube_core.abc.store import (
     FutureRevision,
     Put,
     Store,
+    StoreError,
     Transaction,
     TransactionResult,
 )
@@ -28,6 +29,7 @@ from kube_core.meta.status import Expired, InternalError
 from kube_core.storage import keys
 from kube_core.storage.cache import WatchCache
 from kube_core.storage.encryption.store import EncryptedStore
+from kube_core.storage.metrics import Operation, StorageMetrics
 
 __all__ = ["ObjectStore", "Page", "Superseded"]
 
@@ -57,9 +59,10 @@ class Page:
 class ObjectStore:
     """Objects of every resource in one store."""
 
-    def __init__(self, store: Store, cache: WatchCache) -> None:
+    def __init__(self, store: Store, cache: WatchCache, metrics: StorageMetrics | None = None) -> None:
         self.store = store
         self.cache = cache
+        self._metrics = metrics or StorageMetrics()
         #: By lifetime: the lease for what is written now, and until when it is taken.
         self.leases: dict[float, tuple[int, float]] = {}
         self._granting = asyncio.Lock()
@@ -87,7 +90,7 @@ class ObjectStore:
     async def delete(self, resource: GroupResource, key: Key, revision: int) -> int:
         """Delete the object of `revision`; returns the revision of the deletion. Raises `Superseded`."""
         name = keys.store_key(resource, key)
-        result = await self.store.transact(Transaction([Compare(name, revision)], [Delete(name)]))
+        result = await self._transact("delete", resource, Transaction([Compare(name, revision)], [Delete(name)]))
         await self.cache.caught_up(result.revision)
         if not result.succeeded:
             raise Superseded(self._current(name, key, result))
@@ -100,8 +103,11 @@ class ObjectStore:
         found = keys.object_range(resource, namespace)
         if start:
             found = attrs.evolve(found, start=max(start, found.start))
+        clock = self.store.clock
+        began = clock.monotonic()
         try:
             answer = await self.store.range(found, revision=revision, limit=limit)
+            self._metrics.answered("list", resource, clock.monotonic() - began)
         except Compacted as error:
             raise Expired("The resourceVersion for the provided list is too old.") from error
         except FutureRevision as error:
@@ -118,7 +124,8 @@ class ObjectStore:
         data = encode(document)
         self.cache.expect(data, document)
         try:
-            result = await self.store.transact(Transaction([Compare(name, revision)], [Put(name, data, lease)]))
+            put = Transaction([Compare(name, revision)], [Put(name, data, lease)])
+            result = await self._transact("update" if revision else "create", resource, put)
             await self.cache.caught_up(result.revision)
         finally:
             self.cache.forget(data)
@@ -129,6 +136,17 @@ class ObjectStore:
             # Somebody else's later write was already seen by the cache: answer with our own all the same.
             return Stored(key, result.revision, data)
         return stored
+
+    async def _transact(self, operation: Operation, resource: GroupResource, wanted: Transaction) -> TransactionResult:
+        clock = self.store.clock
+        began = clock.monotonic()
+        try:
+            result = await self.store.transact(wanted)
+        except StoreError:
+            self._metrics.failed(operation, resource)
+            raise
+        self._metrics.answered(operation, resource, clock.monotonic() - began)
+        return result
 
     async def _lease(self, lifetime: float) -> int:
         """A lease that lasts for `lifetime` at least. Objects written within a minute share one, as upstream's do."""

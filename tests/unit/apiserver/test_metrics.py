@@ -67,3 +67,39 @@ async def test_health_checks_are_indicators(api: Caller) -> None:
 @pytest.mark.parametrize("token", ["", "alice-token"])
 async def test_metrics_are_not_for_everybody(api: Caller, token: str) -> None:
     assert (await api.ask("GET", "/metrics", token=token)).status in (401, 403)
+
+
+async def test_what_storage_and_its_cache_did_is_counted(api: Caller) -> None:
+    leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+    for name in ("a", "b"):
+        await api.post(leases, {"metadata": {"name": name, "labels": {"only": name}}})
+    await api.ask("DELETE", f"{leases}/b")
+    await api.ask("GET", f"{leases}?labelSelector=only=a")
+    await api.ask("GET", "/apis/coordination.k8s.io/v1/leases")
+    found = await lines(api)
+    of = 'group="coordination.k8s.io",resource="leases"'
+    for operation, count in (("create", 2), ("delete", 1)):
+        labels = f'group="coordination.k8s.io",operation="{operation}",resource="leases"'
+        assert f"etcd_requests_total{{{labels}}} {count}" in found
+        assert f"etcd_request_duration_seconds_count{{{labels}}} {count}" in found
+    kept = next(line for line in found if line.startswith(f"apiserver_resource_objects{{{of}}} "))
+    assert f'apiserver_storage_objects{{resource="leases.coordination.k8s.io"}} {kept.rpartition(" ")[2]}' in found
+    for index in ("", "namespace"):
+        assert f'apiserver_cache_list_total{{group="coordination.k8s.io",index="{index}",resource="leases"}} 1' in found
+    assert f"apiserver_watch_cache_events_received_total{{{of}}} 3" in found
+    assert any(line.startswith("process_start_time_seconds ") for line in found)
+
+
+async def test_plugins_and_passes_of_admission_are_timed(api: Caller) -> None:
+    maps = "/api/v1/namespaces/{}/configmaps"
+    await api.post(maps.format("default"), {"metadata": {"name": "a"}})
+    assert (await api.ask("POST", maps.format("absent"), {"metadata": {"name": "a"}})).status == 404
+    found = await lines(api)
+    counted = "apiserver_admission_{}_admission_duration_seconds_count"
+    plugin, step = counted.format("controller"), counted.format("step")
+    for rejected in ("false", "true"):
+        of = f'operation="CREATE",rejected="{rejected}",type="admit"'
+        assert f"{step}{{{of}}} 1" in found
+        assert f'{plugin}{{name="NamespaceLifecycle",{of}}} 1' in found
+    # A plugin without anything to do in a pass is no part of it.
+    assert not any(f'{plugin}{{name="NamespaceLifecycle"' in line and 'type="validate"' in line for line in found)

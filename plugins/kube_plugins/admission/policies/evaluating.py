@@ -13,6 +13,7 @@ import attrs
 from kube_core.admission.chain import AdmissionContext
 from kube_core.admission.conditions import ConditionError, conditions_hold
 from kube_core.admission.expressions import Evaluation, Subject, subject_of
+from kube_core.admission.metrics import Pass
 from kube_core.api.types import ResourceType
 from kube_core.cel.engine import CelError
 from kube_core.meta.documents import thaw
@@ -33,15 +34,30 @@ class Failed:
 class Subjects:
     """The write in each of its forms that policies want, each made once. Made anew when the object has changed."""
 
-    def __init__(self, attributes: Attributes, context: AdmissionContext) -> None:
+    def __init__(self, attributes: Attributes, context: AdmissionContext, step: Pass) -> None:
         self._attributes = attributes
         self._context = context
+        self._step = step
         self._made: dict[ResourceType, Subject] = {}
 
     async def of(self, resource: ResourceType) -> Subject:
         if resource not in self._made:
             self._made[resource] = await subject_of(self._attributes, resource, self._context)
         return self._made[resource]
+
+    async def selects(self, policy: Policy, evaluation: Evaluation) -> bool:
+        """Whether a policy's match conditions hold. Raises `ConditionError`."""
+        conditions = policy.spec.get("matchConditions")
+        if not conditions:
+            return True
+        clock, held = self._context.clock, None
+        began = clock.monotonic()
+        try:
+            held = await conditions_hold(conditions, evaluation, policy.conditions_scope)
+        finally:
+            took, operation = clock.monotonic() - began, self._attributes.operation
+            self._context.metrics.conditions("policy", policy.name, operation, self._step, took, held=held)
+        return held
 
 
 async def evaluations(bound: BoundPolicy, subjects: Subjects) -> AsyncIterator[Evaluation | Failed]:
@@ -56,7 +72,7 @@ async def evaluations(bound: BoundPolicy, subjects: Subjects) -> AsyncIterator[E
             await subjects.of(bound.resource), thaw(params) if params is not None else None, variables
         )
         try:
-            if not await conditions_hold(policy.spec.get("matchConditions") or (), evaluation, policy.conditions_scope):
+            if not await subjects.selects(policy, evaluation):
                 continue
         except ConditionError as error:
             yield Failed(str(error))

@@ -55,13 +55,20 @@ class MutatingAdmissionPolicy(AdmissionPlugin):
             who = f"{each.policy.name}/{each.binding.name}"
             if memory.skips(attributes, who):
                 continue
-            changed = False
+            changed, error = False, "no_error"
+            began = self.context.clock.monotonic()
             try:
                 changed = await self._follow(each, attributes)
             except _Refused as refused:
+                error = "other_error"
                 if not each.policy.fails_open:
                     named = f"policy '{each.policy.name}' with binding '{each.binding.name}'"
                     refusals.append(f"{named} denied request: {refused}")
+            action = "deny" if error != "no_error" and not each.policy.fails_open else "allow"
+            took = self.context.clock.monotonic() - began
+            self.context.metrics.policy(
+                "mutating", each.policy.name, each.binding.name, took, action=action, error=error
+            )
             reinvocable = each.policy.spec.get("reinvocationPolicy") == "IfNeeded"
             memory.note(attributes, who, changed=changed, reinvocable=reinvocable)
         memory.leave(attributes)
@@ -71,12 +78,12 @@ class MutatingAdmissionPolicy(AdmissionPlugin):
     async def _follow(self, bound: BoundPolicy, attributes: Attributes) -> bool:
         """Whether a policy changed anything. Raises `_Refused`."""
         changed = False
-        async for evaluation in evaluations(bound, Subjects(attributes, self.context)):
+        async for evaluation in evaluations(bound, Subjects(attributes, self.context, "admit")):
             if isinstance(evaluation, Failed):
                 raise _Refused(evaluation.why)
             for each in bound.policy.spec.get("mutations") or ():
                 # What the mutation before left is another subject.
-                subject = await Subjects(attributes, self.context).of(bound.resource)
+                subject = await Subjects(attributes, self.context, "admit").of(bound.resource)
                 now = Evaluation(subject, evaluation.params, evaluation.variables)
                 changed |= await _mutate(bound, each, now, attributes)
         return changed

@@ -57,19 +57,32 @@ class ValidatingAdmissionPolicy(AdmissionPlugin):
         bound = self._bindings.of(attributes)
         if not bound:
             return
-        subjects = Subjects(attributes, self.context)
+        subjects = Subjects(attributes, self.context, "validate")
         denials: list[StatusError] = []
         failures: list[Mapping[str, Any]] = []
         notes: dict[str, list[str]] = {}
         for each in bound:
+            began, decisions = self.context.clock.monotonic(), []
             async for decision in _decisions(each, subjects, notes):
+                decisions.append(decision)
                 denials += _act(each, decision, attributes, failures)
+            self._count(each, decisions, self.context.clock.monotonic() - began)
         if failures:
             attributes.annotations[_FAILURES] = orjson.dumps(failures).decode()
         for key, values in notes.items():
             attributes.annotations[key] = ", ".join(values)
         if denials:
             raise denials[0]
+
+    def _count(self, bound: BoundPolicy, decisions: Sequence[Decision], seconds: float) -> None:
+        policy, binding, metrics = bound.policy.name, bound.binding.name, self.context.metrics
+        if not decisions:
+            metrics.policy("validating", policy, binding, seconds)
+        for decision in decisions:
+            error = "other_error" if decision.failed else "no_error"
+            actions = ("deny",) if decision.failed else bound.binding.spec.get("validationActions") or ()
+            for action in actions:
+                metrics.policy("validating", policy, binding, seconds, action=action.lower(), error=error)
 
 
 async def _decisions(bound: BoundPolicy, subjects: Subjects, notes: dict[str, list[str]]) -> AsyncIterator[Decision]:

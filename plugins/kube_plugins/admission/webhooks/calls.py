@@ -16,11 +16,12 @@ import orjson
 
 from kube_core._kit.random import Random
 from kube_core.admission.chain import AdmissionContext
+from kube_core.admission.metrics import Fault, WebhookPass
 from kube_core.admission.reviews import admission_request, forms
 from kube_core.admission.rules import matching_resource, namespace_matches, object_matches
 from kube_core.api.types import ResourceType
 from kube_core.meta.status import BadRequest, InternalError, StatusError, forbidden
-from kube_core.registry.context import Attributes
+from kube_core.registry.context import Attributes, Operation
 from kube_core.registry.webhooks import WebhookCaller, WebhookFailure
 from kube_plugins.admission.webhooks.configurations import Hook
 
@@ -63,7 +64,45 @@ class Answer:
     patch: list[Any] = attrs.field(factory=list)
 
 
-async def invocation(hook: Hook, attributes: Attributes, context: AdmissionContext) -> Invocation | None:
+class Telling:
+    """Counts how one webhook that is asked now answers, and when."""
+
+    def __init__(self, hook: Hook, operation: Operation, step: WebhookPass, context: AdmissionContext) -> None:
+        self._hook = hook
+        self._operation = operation
+        self._step = step
+        self._metrics = context.metrics
+        self._clock = context.clock
+        self._began = context.clock.monotonic()
+
+    def allowed(self) -> None:
+        self._tell(None, "no_error")
+
+    def denied(self, refusal: StatusError) -> StatusError:
+        self._tell(refusal, "no_error")
+        return refusal
+
+    def failed(self, failure: CallFailed) -> StatusError:
+        """The error that a failure is, for a webhook that does not fail open."""
+        error = internal(failure)
+        self._tell(error, "calling_webhook_error", passed_over=self._hook.fails_open)
+        return error
+
+    def broken(self, error: StatusError) -> StatusError:
+        """What the server itself could not do with a webhook or its answer."""
+        self._tell(error, "apiserver_internal_error")
+        return error
+
+    def _tell(self, refusal: StatusError | None, fault: Fault, *, passed_over: bool = False) -> None:
+        took = self._clock.monotonic() - self._began
+        self._metrics.webhook(
+            self._hook.name, self._operation, self._step, took, refusal=refusal, fault=fault, passed_over=passed_over
+        )
+
+
+async def invocation(
+    hook: Hook, attributes: Attributes, context: AdmissionContext, step: WebhookPass
+) -> Invocation | None:
     """How a webhook is to be asked of a write; None where it is not. Raises StatusErrors."""
     resource = matching_resource(hook.document.get("rules") or (), attributes, equivalent=hook.equivalent)
     # Rules first: a webhook whose rules do not match is none of this request's business, whatever its namespace is.
@@ -77,13 +116,18 @@ async def invocation(hook: Hook, attributes: Attributes, context: AdmissionConte
         from kube_core.admission.conditions import ConditionError, conditions_hold
         from kube_core.admission.expressions import Evaluation, subject_of
 
+        began, held = context.clock.monotonic(), None
         try:
-            if not await conditions_hold(conditions, Evaluation(await subject_of(attributes, resource, context))):
-                return None
+            held = await conditions_hold(conditions, Evaluation(await subject_of(attributes, resource, context)))
         except ConditionError as error:
             if hook.fails_open:
                 return None
             raise forbidden(attributes.resource.group_resource, attributes.key.name, str(error)) from None
+        finally:
+            took = context.clock.monotonic() - began
+            context.metrics.conditions("webhook", hook.name, attributes.operation, step, took, held=held)
+        if not held:
+            return None
     return Invocation(hook, resource)
 
 

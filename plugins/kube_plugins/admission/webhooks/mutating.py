@@ -23,7 +23,16 @@ from kube_core.registry.context import Attributes, Operation
 from kube_core.registry.decoding import DecodingError
 from kube_core.registry.patches import json_patch
 from kube_core.registry.webhooks import WebhookCaller
-from kube_plugins.admission.webhooks.calls import Answer, CallFailed, Denied, Invocation, ask, internal, invocation
+from kube_plugins.admission.webhooks.calls import (
+    Answer,
+    CallFailed,
+    Denied,
+    Invocation,
+    Telling,
+    ask,
+    internal,
+    invocation,
+)
 from kube_plugins.admission.webhooks.configurations import Configurations, Hook
 
 __all__ = ["MutatingAdmissionWebhook"]
@@ -51,7 +60,7 @@ class MutatingAdmissionWebhook(AdmissionPlugin):
         for hook in hooks:
             if memory.skips(attributes, hook.uid):
                 continue
-            asked = await invocation(hook, attributes, self.context)
+            asked = await invocation(hook, attributes, self.context, "admit")
             if asked is not None:
                 await self._invoke(asked, attributes, caller, memory, index)
                 index += 1
@@ -63,16 +72,21 @@ class MutatingAdmissionWebhook(AdmissionPlugin):
         hook = asked.hook
         place = f"round_{int(attributes.reinvoking)}_index_{index}"
         changed = False
+        told = Telling(hook, attributes.operation, "admit", self.context)
         try:
             answer = await ask(asked, attributes, caller, self.context.random, mutating=True)
             changed = await self._apply(asked, answer, attributes)
+            told.allowed()
         except Denied as denied:
-            raise denied.status from None
+            raise told.denied(denied.status) from None
         except CallFailed as failure:
+            error = told.failed(failure)
             if not hook.fails_open:
-                raise internal(failure) from None
+                raise error from None
             _log.warning("a mutating webhook failed, and fails open", webhook=hook.name, error=str(failure))
             attributes.annotations[f"failed-open.mutating.webhook.admission.k8s.io/{place}"] = hook.name
+        except StatusError as error:
+            raise told.broken(error) from None
         attributes.annotations[f"mutation.webhook.admission.k8s.io/{place}"] = _noted(hook, changed=changed)
         memory.note(attributes, hook.uid, changed=changed, reinvocable=hook.reinvocable)
 

@@ -16,7 +16,7 @@ from kube_core.api.resources import VALIDATING_WEBHOOK_CONFIGURATIONS
 from kube_core.meta.status import StatusError
 from kube_core.registry.context import Attributes, Operation
 from kube_core.registry.webhooks import WebhookCaller
-from kube_plugins.admission.webhooks.calls import CallFailed, Denied, Invocation, ask, internal, invocation
+from kube_plugins.admission.webhooks.calls import CallFailed, Denied, Invocation, Telling, ask, invocation
 from kube_plugins.admission.webhooks.configurations import Configurations
 
 __all__ = ["ValidatingAdmissionWebhook"]
@@ -39,7 +39,8 @@ class ValidatingAdmissionWebhook(AdmissionPlugin):
         hooks, caller = self._configurations.hooks(), self.context.webhooks
         if not hooks or caller is None:
             return
-        asked = [found for hook in hooks if (found := await invocation(hook, attributes, self.context)) is not None]
+        found = [await invocation(hook, attributes, self.context, "validating") for hook in hooks]
+        asked = [each for each in found if each is not None]
         if not asked:
             return
         async with asyncio.TaskGroup() as group:
@@ -52,15 +53,18 @@ class ValidatingAdmissionWebhook(AdmissionPlugin):
         self, asked: Invocation, attributes: Attributes, caller: WebhookCaller, index: int
     ) -> StatusError | None:
         """Why one webhook refuses; None where it does not."""
+        told = Telling(asked.hook, attributes.operation, "validating", self.context)
         try:
             await ask(asked, attributes, caller, self.context.random, mutating=False)
+            told.allowed()
         except Denied as denied:
-            return denied.status
+            return told.denied(denied.status)
         except StatusError as error:
-            return error
+            return told.broken(error)
         except CallFailed as failure:
+            refusal = told.failed(failure)
             if not asked.hook.fails_open:
-                return internal(failure)
+                return refusal
             _log.warning("a validating webhook failed, and fails open", webhook=asked.hook.name, error=str(failure))
             key = f"failed-open.validating.webhook.admission.k8s.io/round_0_index_{index}"
             attributes.annotations[key] = asked.hook.name

@@ -329,3 +329,16 @@ async def test_expressions_are_judged_when_they_are_written(
     (cause,) = response.decoded()["details"]["causes"]
     assert cause["field"] == f"spec.{field}"
     assert said in cause["message"]
+
+
+# -- what is counted -------------------------------------------------------------------------------------------------
+
+
+async def test_checks_of_policies_are_counted_by_what_came_of_them(api: Caller) -> None:
+    await validating(api, {"expression": "object.metadata.name != 'a'"})
+    await refusal(api)
+    await create(api, "b")
+    found = (await api.ask("GET", "/metrics")).encoded().decode().splitlines()
+    for action in ("allow", "deny"):
+        labels = f'enforcement_action="{action}",error_type="no_error",policy="p",policy_binding="b"'
+        assert f"apiserver_validating_admission_policy_check_total{{{labels}}} 1" in found

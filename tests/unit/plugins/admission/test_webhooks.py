@@ -507,3 +507,28 @@ async def test_a_certificate_of_somebody_else_is_not_trusted(world: World) -> No
         "tls: failed to verify certificate: x509: certificate signed by unknown authority"
     )
     assert not world.hooks.reviews
+
+
+# -- what is counted -------------------------------------------------------------------------------------------------
+
+
+async def test_answers_and_failures_of_webhooks_are_counted(world: World) -> None:
+    world.hooks.paths["/yes"] = allowed
+    world.hooks.paths["/no"] = lambda review: denied(review, code=409)
+    conditions = [{"name": "never", "expression": "object.metadata.name == 'never'"}]
+    open_to_failure = world.webhook("/missing", failurePolicy="Ignore")
+    await world.configure(MUTATING, world.webhook("/yes"), open_to_failure)
+    await world.configure(VALIDATING, world.webhook("/no"), world.webhook("/unasked", matchConditions=conditions))
+    assert (await world.create()).status == 409
+    found = (await world.api.ask("GET", "/metrics")).encoded().decode().splitlines()
+    requests = "apiserver_admission_webhook_request_total"
+    of = 'operation="CREATE",rejected="false",type="admit"'
+    assert f'{requests}{{code="200",name="yes.example.org",{of}}} 1' in found
+    assert f'{requests}{{code="500",name="missing.example.org",{of}}} 1' in found
+    assert 'apiserver_admission_webhook_fail_open_count{name="missing.example.org",type="admit"} 1' in found
+    of = 'name="no.example.org",operation="CREATE"'
+    assert f'{requests}{{code="409",{of},rejected="true",type="validating"}} 1' in found
+    rejections = "apiserver_admission_webhook_rejection_count"
+    assert f'{rejections}{{error_type="no_error",{of},rejection_code="409",type="validating"}} 1' in found
+    of = 'kind="webhook",name="unasked.example.org",operation="CREATE",type="validating"'
+    assert f"apiserver_admission_match_condition_exclusions_total{{{of}}} 1" in found
