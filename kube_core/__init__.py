@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kube_core.api.models import metadata_of as metadata_of
+    from kube_core.api.models import resource_of as resource_of
     from kube_core.api.models import status_of as status_of
     from kube_core.api.types import Column as Column
     from kube_core.client.client import ApiClient as ApiClient
@@ -115,6 +116,7 @@ _WHERE = {
     "on": "kube_core.operators.handlers",
     "preserve_unknown_fields": "kube_core.kinds.markers",
     "requeue": "kube_core.control.action",
+    "resource_of": "kube_core.api.models",
     "rule": "kube_core.kinds.markers",
     "run": "kube_core.operators.running",
     "status_of": "kube_core.api.models",

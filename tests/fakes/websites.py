@@ -50,7 +50,7 @@ class Website(kube.Object):
     """A site served from a repository."""
 
     #: Where it comes from.
-    repository: str = attrs.field(validator=[validators.matches_re("[a-z./]+"), validators.max_len(40)])
+    repository: str = attrs.field(validator=validators.and_(validators.matches_re("[a-z./]+"), validators.max_len(40)))
     replicas: int = attrs.field(default=1, validator=[validators.ge(0), validators.lt(100)])
     """How many copies are served."""
     most: int = 10  #: What may never be exceeded.
