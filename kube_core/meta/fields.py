@@ -112,7 +112,7 @@ def not_found(path: Path, value: Any) -> FieldError:
 
 
 def forbidden(path: Path, detail: str) -> FieldError:
-    return FieldError(str(path), "FieldValueForbidden", f"Forbidden: {detail}")
+    return FieldError(str(path), "FieldValueForbidden", f"Forbidden: {detail}" if detail else "Forbidden")
 
 
 def too_long(path: Path, limit: int) -> FieldError:

@@ -10,7 +10,7 @@ from kube_core.meta import fields, names
 from kube_core.meta.documents import Document, MutableDocument
 from kube_core.meta.fields import FieldError, Path
 from kube_core.registry.kinds import checks
-from kube_core.registry.kinds.builtin import BuiltinStrategy
+from kube_core.registry.kinds.builtin import OWN_METADATA, BuiltinStrategy
 from kube_core.registry.kinds.checks import Errors
 
 __all__ = ["FlowSchemaStrategy", "PriorityLevelStrategy"]
@@ -29,6 +29,7 @@ _VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "proxy
 
 class FlowSchemaStrategy(BuiltinStrategy):
     keeps_generation = True
+    fixed_by_status = OWN_METADATA
 
     def default(self, document: MutableDocument) -> None:
         spec = document.setdefault("spec", {})
@@ -66,6 +67,7 @@ class FlowSchemaStrategy(BuiltinStrategy):
 
 class PriorityLevelStrategy(BuiltinStrategy):
     keeps_generation = True
+    fixed_by_status = OWN_METADATA
 
     def default(self, document: MutableDocument) -> None:
         spec = document.setdefault("spec", {})
@@ -88,19 +90,14 @@ class PriorityLevelStrategy(BuiltinStrategy):
         if (document["metadata"].get("name") == _EXEMPT) != (kind == "Exempt"):
             detail = "type must be 'Exempt' if and only if name is 'exempt'"
             yield fields.invalid(SPEC.child("type"), kind, detail)
-        yield from checks.one_of(SPEC.child("type"), kind, ("Exempt", "Limited"))
-        if kind == "Exempt":
-            if limited is not None:
-                yield fields.forbidden(SPEC.child("limited"), "must be nil if the type is not Limited")
-            if exempt is not None:
-                yield from _shares(SPEC.child("exempt"), exempt)
-        if kind == "Limited":
-            if exempt is not None:
-                yield fields.forbidden(SPEC.child("exempt"), "must be nil if the type is Limited")
-            if limited is None:
-                yield fields.required(SPEC.child("limited"), "must not be empty when type is Limited")
-            else:
-                yield from _limited(SPEC.child("limited"), limited)
+        if kind == "Exempt" and exempt is not None:
+            yield from _shares(SPEC.child("exempt"), exempt)
+        if kind == "Limited" and limited is not None:
+            yield from _limited(SPEC.child("limited"), limited)
+        yield from _union(SPEC, spec, "type", {"Exempt": "exempt", "Limited": "limited"}, optional=("exempt",))
+        if limited is not None:
+            where = SPEC.child("limited").child("limitResponse")
+            yield from _union(where, limited.get("limitResponse") or {}, "type", {"Queue": "queuing", "Reject": ""})
 
     def validate_status_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         return _conditions(document)
@@ -114,7 +111,7 @@ def _conditions(document: Document) -> Errors:
             yield fields.duplicate(here, kind)
         seen.add(kind)
         if not kind:
-            yield fields.required(here, "must not be empty")
+            yield fields.required(here)
 
 
 def _shares(path: Path, part: Part) -> Errors:
@@ -133,21 +130,24 @@ def _limited(path: Path, limited: Part) -> Errors:
         yield fields.invalid(path.child("borrowingLimitPercent"), borrowing, detail)
     response = limited.get("limitResponse") or {}
     here, queuing = path.child("limitResponse"), response.get("queuing")
-    match response.get("type"):
-        case "Reject":
-            if queuing is not None:
-                yield fields.forbidden(
-                    here.child("queuing"), "must be nil if limited.limitResponse.type is not Limited"
-                )
-        case "Queue":
-            if queuing is None:
-                yield fields.required(
-                    here.child("queuing"), "must not be empty if limited.limitResponse.type is Limited"
-                )
-            else:
-                yield from _queuing(here.child("queuing"), queuing)
-        case other:
-            yield fields.not_supported(here.child("type"), other or "", ["Queue", "Reject"])
+    if response.get("type") == "Queue" and queuing is not None:
+        yield from _queuing(here.child("queuing"), queuing)
+
+
+def _union(
+    path: Path, part: Part, discriminator: str, members: Mapping[str, str], *, optional: Sequence[str] = ()
+) -> Errors:
+    """A field that says which of some others is there: upstream's generated checks have few words for it."""
+    kind = part.get(discriminator) or ""
+    for value, name in members.items():
+        if name and value != kind and part.get(name) is not None:
+            yield fields.forbidden(path.child(name), "")
+        elif name and value == kind and part.get(name) is None and name not in optional:
+            yield fields.required(path.child(name))
+    if not kind:
+        yield fields.required(path.child(discriminator))
+    else:
+        yield from checks.one_of(path.child(discriminator), kind, members)
 
 
 def _queuing(path: Path, queuing: Part) -> Errors:

@@ -89,8 +89,12 @@ class ClusterRoleBindingStrategy(RoleBindingStrategy):
 
 
 def _rule(path: Path, rule: Mapping[str, Any], *, namespaced: bool) -> Errors:
+    yield from _about(path, rule, namespaced=namespaced)
     if not rule.get("verbs"):
         yield fields.required(path.child("verbs"))
+
+
+def _about(path: Path, rule: Mapping[str, Any], *, namespaced: bool) -> Errors:
     if rule.get("nonResourceURLs"):
         where = path.child("nonResourceURLs")
         if namespaced:
@@ -108,8 +112,6 @@ def _rule(path: Path, rule: Mapping[str, Any], *, namespaced: bool) -> Errors:
 
 def _subject(path: Path, subject: Mapping[str, Any], *, in_namespace: bool) -> Errors:
     name, kind, group = subject.get("name") or "", subject.get("kind") or "", subject.get("apiGroup") or ""
-    if not name:
-        yield fields.required(path.child("name"))
     if kind == "ServiceAccount":
         if name:
             yield from checks.named(path.child("name"), name, names.dns1123_subdomain)
@@ -122,3 +124,5 @@ def _subject(path: Path, subject: Mapping[str, Any], *, in_namespace: bool) -> E
             yield fields.not_supported(path.child("apiGroup"), group, [GROUP])
     else:
         yield fields.not_supported(path.child("kind"), kind, ["ServiceAccount", "User", "Group"])
+    if not name:
+        yield fields.required(path.child("name"))

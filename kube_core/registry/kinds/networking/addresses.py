@@ -12,7 +12,7 @@ from kube_core.meta import fields, names
 from kube_core.meta.documents import Document
 from kube_core.meta.fields import FieldError, Path
 from kube_core.registry.kinds import checks
-from kube_core.registry.kinds.builtin import BuiltinStrategy
+from kube_core.registry.kinds.builtin import OWN_METADATA, BuiltinStrategy
 from kube_core.registry.kinds.checks import Errors
 
 __all__ = ["IPAddressStrategy", "ServiceCIDRStrategy"]
@@ -21,11 +21,7 @@ SPEC = Path("spec")
 
 
 class IPAddressStrategy(BuiltinStrategy):
-    keeps_generation = True
-
     def name_problems(self, name: str, *, prefix: bool = False) -> names.Messages:
-        if prefix:
-            return ()
         try:
             canonical = str(ipaddress.ip_address(name))
         except ValueError:
@@ -67,7 +63,7 @@ class IPAddressStrategy(BuiltinStrategy):
 
 
 class ServiceCIDRStrategy(BuiltinStrategy):
-    keeps_generation = True
+    fixed_by_status = OWN_METADATA
 
     def validate(self, document: Document) -> Errors:
         ranges: Sequence[str] = (document.get("spec") or {}).get("cidrs") or ()
@@ -85,10 +81,20 @@ class ServiceCIDRStrategy(BuiltinStrategy):
         if not wrong and len(ranges) == 2:
             versions = {ipaddress.ip_network(each).version for each in ranges}
             if len(versions) < 2:
-                detail = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/96"
+                detail = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64"
                 yield fields.invalid(path, list(ranges), detail)
 
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
-        yield from self.validate(document)
-        new, before = (document.get("spec") or {}).get("cidrs"), (old.get("spec") or {}).get("cidrs")
-        yield from checks.immutable(SPEC.child("cidrs"), new, before)
+        new: Sequence[str] = (document.get("spec") or {}).get("cidrs") or ()
+        before: Sequence[str] = (old.get("spec") or {}).get("cidrs") or ()
+        path = SPEC.child("cidrs")
+        # A second family may be added, and nothing else.
+        added = len(before) == 1 and len(new) == 2
+        if len(new) != len(before) and not added:
+            yield fields.invalid(path, list(new), checks.IMMUTABLE)
+            return
+        for position, was in enumerate(before):
+            if new[position] != was:
+                yield fields.invalid(path.index(position), new[position], checks.IMMUTABLE)
+        if added:
+            yield from self.validate(document)

@@ -168,7 +168,7 @@ def _service(path: Path, service: Part) -> Errors:
 
 
 def _reference(path: Path, part: Part) -> Errors:
-    if part.get("apiGroup"):
+    if part.get("apiGroup") is not None:
         yield from named(path.child("apiGroup"), part["apiGroup"], names.dns1123_subdomain)
     for name in ("kind", "name"):
         if not part.get(name):
@@ -185,7 +185,7 @@ def _parameters(path: Path, part: Part) -> Errors:
         return
     yield from checks.one_of(path.child("scope"), scope, ("Cluster", "Namespace"))
     if scope == "Namespace":
-        if not namespace:
+        if namespace is None:
             detail = "`parameters.scope` is set to 'Namespace'"
             yield fields.required(path.child("namespace"), detail)
         else:

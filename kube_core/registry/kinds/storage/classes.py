@@ -28,7 +28,8 @@ class StorageClassStrategy(BuiltinStrategy):
     def validate(self, document: Document) -> Errors:
         yield from _driver(Path("provisioner"), document.get("provisioner") or "")
         yield from _parameters(document.get("parameters") or {})
-        yield from checks.one_of(Path("reclaimPolicy"), document.get("reclaimPolicy") or "", ("Delete", "Retain"))
+        if document.get("reclaimPolicy"):
+            yield from checks.one_of(Path("reclaimPolicy"), document["reclaimPolicy"], ("Delete", "Retain"))
         mode = document.get("volumeBindingMode")
         if mode is None:
             yield fields.required(Path("volumeBindingMode"))
@@ -53,10 +54,10 @@ class VolumeAttributesClassStrategy(BuiltinStrategy):
         yield from _parameters(parameters)
 
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
-        yield from self.validate(document)
         for name in ("driverName", "parameters"):
             if (document.get(name) or None) != (old.get(name) or None):
                 yield fields.forbidden(Path(name), f"updates to {name} are forbidden.")
+        yield from self.validate(document)
 
 
 def _driver(path: Path, name: str) -> Errors:
@@ -82,7 +83,8 @@ def _topologies(document: Document) -> Errors:
     terms: list[Mapping[str, Any]] = []
     for position, term in enumerate(document.get("allowedTopologies") or ()):
         here = Path("allowedTopologies").index(position)
-        if term in terms:
+        # A term without expressions is like none, and cannot be told from one that was there before.
+        if term in terms or not term.get("matchLabelExpressions"):
             yield fields.duplicate(here.child("matchLabelExpressions"), "")
         terms.append(term)
         seen: set[str] = set()

@@ -12,7 +12,7 @@ from kube_core.meta import fields, names, quantities
 from kube_core.meta.documents import Document, MutableDocument
 from kube_core.meta.fields import FieldError, Path
 from kube_core.registry.kinds import checks
-from kube_core.registry.kinds.builtin import BuiltinStrategy
+from kube_core.registry.kinds.builtin import OWN_METADATA, BuiltinStrategy
 from kube_core.registry.kinds.checks import NOT_NEGATIVE, Errors
 from kube_core.registry.kinds.storage.volumes import inline_volume_spec
 
@@ -22,6 +22,7 @@ SPEC = Path("spec")
 STATUS = Path("status")
 _ERROR_LIMIT = 1024
 _NAME_LIMIT = 63
+_LARGEST_CODE = 2**31 - 1
 _TOKEN_SHORTEST = 10 * 60
 _SECRETS_WARNING = (
     "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible "
@@ -52,10 +53,8 @@ class DriverStrategy(BuiltinStrategy):
 
     def prepare_for_update(self, document: MutableDocument, old: Document) -> None:
         super().prepare_for_update(document, old)
-        # Its generation begins with the first change of what pods are given.
-        watched = ("tokenRequests", "requiresRepublish", "seLinuxMount")
-        new, before = document["spec"], old["spec"]
-        if any((new.get(name) or None) != (before.get(name) or None) for name in watched):
+        # Its generation begins with the first change.
+        if document["spec"] != old["spec"]:
             document["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
 
     def validate(self, document: Document) -> Errors:
@@ -75,6 +74,10 @@ class DriverStrategy(BuiltinStrategy):
         if period is not None and period < 10:
             detail = "must be greater than or equal to 10 seconds"
             yield fields.invalid(SPEC.child("nodeAllocatableUpdatePeriodSeconds"), period, detail)
+        in_secrets = spec.get("serviceAccountTokenInSecrets")
+        if in_secrets and not spec.get("tokenRequests"):
+            detail = "serviceAccountTokenInSecrets is set but no tokenRequests are specified"
+            yield fields.invalid(SPEC.child("serviceAccountTokenInSecrets"), in_secrets, detail)
 
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         yield from self.validate(document)
@@ -88,6 +91,8 @@ class DriverStrategy(BuiltinStrategy):
 
     def warnings(self, document: Document, old: Document | None = None) -> Sequence[str]:
         spec = document["spec"]
+        if old is not None and old["spec"].get("tokenRequests") == spec.get("tokenRequests"):
+            return ()
         if spec.get("tokenRequests") and spec.get("serviceAccountTokenInSecrets") is None:
             return (_SECRETS_WARNING,)
         return ()
@@ -116,8 +121,8 @@ class NodeStrategy(BuiltinStrategy):
             seen.add(name)
             keys: set[str] = set()
             for key in driver.get("topologyKeys") or ():
-                if key in keys:
-                    yield fields.duplicate(here, key)
+                if not key or key in keys:
+                    yield fields.required(here) if not key else fields.duplicate(here, key)
                 keys.add(key)
                 yield from checks.named(here, key, names.qualified_name)
 
@@ -141,10 +146,9 @@ class CapacityStrategy(BuiltinStrategy):
     def validate(self, document: Document) -> Errors:
         name = document.get("storageClassName") or ""
         yield from checks.named(Path("storageClassName"), name, names.dns1123_subdomain)
-        for field in ("capacity", "maximumVolumeSize"):
-            amount = document.get(field)
-            if amount is not None and quantities.parse(amount).nano < 0:
-                yield fields.invalid(Path(field), amount, NOT_NEGATIVE)
+        amount = document.get("capacity")
+        if amount is not None and quantities.parse(amount).nano < 0:
+            yield fields.invalid(Path("capacity"), amount, NOT_NEGATIVE)
         yield from checks.label_selector(Path("nodeTopology"), document.get("nodeTopology"))
 
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
@@ -156,6 +160,7 @@ class CapacityStrategy(BuiltinStrategy):
 class AttachmentStrategy(BuiltinStrategy):
     """VolumeAttachment."""
 
+    fixed_by_status = OWN_METADATA
     allows_unconditional_update = False
     returns_deleted = True
 
@@ -185,8 +190,7 @@ class AttachmentStrategy(BuiltinStrategy):
         elif name is not None:
             if not name:
                 yield fields.required(path.child("persistentVolumeName"), "must specify non empty persistentVolumeName")
-            else:
-                yield from checks.named(path.child("persistentVolumeName"), name, names.dns1123_subdomain)
+            yield from checks.named(path.child("persistentVolumeName"), name, names.dns1123_subdomain)
         else:
             yield from inline_volume_spec(path.child("inlineVolumeSpec"), inline or {})
 
@@ -197,7 +201,8 @@ def _driver_name(path: Path, name: str) -> Errors:
         return
     if len(name) > _NAME_LIMIT:
         yield fields.too_long(path, _NAME_LIMIT)
-    yield from checks.named(path, name.lower(), names.dns1123_subdomain)
+    for message in names.dns1123_subdomain(name.lower()):
+        yield fields.invalid(path, name, message)
 
 
 def _token_requests(listed: Sequence[Mapping[str, Any]]) -> Errors:
@@ -225,3 +230,7 @@ def _attachment_status(status: Mapping[str, Any]) -> Errors:
         message = (status.get(name) or {}).get("message") or ""
         if len(message) > _ERROR_LIMIT:
             yield fields.too_long(STATUS.child(name).child("message"), _ERROR_LIMIT)
+        code = (status.get(name) or {}).get("errorCode")
+        if code is not None and not 0 <= code <= _LARGEST_CODE:
+            detail = f"must be between 0 and {_LARGEST_CODE}, inclusive"
+            yield fields.invalid(STATUS.child(name).child("errorCode"), code, detail)
