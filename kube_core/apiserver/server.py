@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from kube_core._kit.clock import Clock
+from kube_core._kit.clock import Clock, SystemClock
 from kube_core._kit.logs import get_logger
 from kube_core._kit.metrics import Metrics
 from kube_core._kit.random import Random
@@ -36,6 +36,7 @@ from kube_core.apiserver.fairness import Fairness
 from kube_core.apiserver.health import Health
 from kube_core.apiserver.image import ServerImage
 from kube_core.apiserver.issuer import IssuerDocuments
+from kube_core.apiserver.lag import LoopLag
 from kube_core.apiserver.legacy_tokens import LegacyTokenLoop
 from kube_core.apiserver.metrics import ServerMetrics
 from kube_core.apiserver.outgoing.client import Outgoing
@@ -212,6 +213,7 @@ class ApiServer:
         self._route(authorizer)
         #: The streams of the nodes that can be reached, by name; kept by the composition root.
         self.nodes: dict[str, NodeStreams] = {}
+        self._lag = LoopLag(metrics)
         self._tasks: list[asyncio.Task[None]] = []
         self._address: tuple[str, int] | None = None
         self._upkeep_begins = asyncio.Event()
@@ -254,6 +256,8 @@ class ApiServer:
             self.authorizer.rules_ready = image.policy_is_there
         await self.cache.start(image.cache if image is not None else None)
         self._recover_allocations()
+        if isinstance(self.clock, SystemClock):
+            self._lag.start()
         self.definitions.start()
         self._legacy_tokens.start()
         self.security.start()
@@ -289,6 +293,7 @@ class ApiServer:
     async def stop(self) -> None:
         """End every watch and loop. The store stays open: it is the caller's."""
         self.health.shutting_down = True
+        self._lag.stop()
         await self.definitions.stop()
         await self._legacy_tokens.stop()
         self.bus.close()

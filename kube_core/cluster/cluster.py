@@ -51,6 +51,7 @@ from kube_core.cluster.addresses import choose_ranges, node_ranges
 from kube_core.cluster.background import Background, begin
 from kube_core.cluster.identities import ADMIN, CONTROLLER_MANAGER, INGRESS, SCHEDULER, controller_user, ingress_policy
 from kube_core.cluster.kinds import OfferedKinds, install_kinds
+from kube_core.cluster.metrics import ComponentMetrics
 from kube_core.cluster.nodes import Nodes, Surroundings
 from kube_core.cluster.snapshots import Snapshot, take
 from kube_core.config import ClusterConfig, ConfigError
@@ -123,6 +124,7 @@ class Cluster:
         self._background: Background | None = None
         self._http: HttpServer | None = None
         self._state: Path | None = None
+        self._component_metrics: ComponentMetrics | None = None
         self.controllers: ControllerRuntime | None = None
         self.scheduler: Scheduler | None = None
         self.service_proxy: ServiceProxyAgent | None = None
@@ -186,6 +188,17 @@ class Cluster:
     def client_for(self, user: User, *, field_manager: str = "kube-core") -> ApiClient:
         """A client that asks as `user`, without a socket between."""
         return ApiClient(LocalTransport(self._handle, self, user), field_manager=field_manager)
+
+    def _component(self, user: User, *, field_manager: str) -> ApiClient:
+        """The same for a part of the cluster, whose requests are counted."""
+        handle = self._metrics.counting(self._handle)
+        return ApiClient(LocalTransport(handle, self, user), field_manager=field_manager)
+
+    @property
+    def _metrics(self) -> ComponentMetrics:
+        if self._component_metrics is None:
+            self._component_metrics = ComponentMetrics(self.server.metrics.metrics, lambda: self.nodes)
+        return self._component_metrics
 
     async def _handle(self, request: Request) -> Response:
         return await self.server.handle(request)
@@ -263,7 +276,7 @@ class Cluster:
     def _forget(self) -> None:
         """Be as before the start, but for what clients know of this cluster."""
         self._server = self._informers = self._background = self._http = None
-        self.controllers = self.scheduler = self.service_proxy = self.ingress = None
+        self.controllers = self.scheduler = self.service_proxy = self.ingress = self._component_metrics = None
         self.nodes, self._drivers = {}, {}
 
     @functools.cached_property
@@ -471,7 +484,7 @@ class Cluster:
         return driver
 
     async def _start_scheduler(self, host: PluginHost) -> None:
-        client = self.client_for(SCHEDULER, field_manager="kube-scheduler")
+        client = self._component(SCHEDULER, field_manager="kube-scheduler")
         self.scheduler = Scheduler(
             client,
             self.informers,
@@ -480,6 +493,7 @@ class Cluster:
             host.scheduler_plugins(),
             get_logger("kube_core.scheduler"),
             events=self._events.recorder("default-scheduler"),
+            metrics=self._metrics.scheduler,
         )
         self.background.start("scheduler", self.scheduler.run())
 
@@ -534,11 +548,12 @@ class Cluster:
         accounts = {spec.name: spec.account for spec in specs}
         runtime = ControllerRuntime(
             specs,
-            lambda name: self.client_for(controller_user(name, accounts.get(name, "")), field_manager=name),
+            lambda name: self._component(controller_user(name, accounts.get(name, "")), field_manager=name),
             clock=self.clock,
             random=self.random,
             drivers=drivers,
             informers=self.informers,
+            metrics=self._metrics.controllers,
         )
         self.controllers = await stack.enter_async_context(runtime)
         # Those of a fork have nothing to catch up with, and nobody has to wait for them.

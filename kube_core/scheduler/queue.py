@@ -41,6 +41,8 @@ class QueuedPod:
     attempts: int = 0
     refused_by: frozenset[str] = frozenset()
     backoff_until: float = 0.0
+    taken: float = 0.0
+    """When it was taken from the queue, for its present attempt."""
     ticket: int = 0
     """Its place in a heap; one that is not the present ticket is stale."""
 
@@ -70,6 +72,12 @@ class SchedulingQueue:
     def unschedulable(self) -> Sequence[PodInfo]:
         """The pods that wait for a change."""
         return [queued.pod for queued in self._unschedulable.values()]
+
+    def counts(self) -> tuple[int, int, int]:
+        """How many pods are active, backing off, and unschedulable."""
+        unschedulable = len(self._unschedulable)
+        backing_off = sum(queued.ticket == ticket for _, ticket, queued in self._backing_off)
+        return len(self._known) - unschedulable - backing_off, backing_off, unschedulable
 
     @property
     def idle(self) -> bool:
@@ -111,6 +119,7 @@ class SchedulingQueue:
         del self._known[queued.pod.uid]
         queued.ticket = 0
         queued.attempts += 1
+        queued.taken = self._clock.monotonic()
         return queued
 
     async def wait(self) -> None:

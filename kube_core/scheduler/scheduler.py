@@ -28,6 +28,7 @@ from kube_core.meta.documents import Document, is_deleting, name_of, uid_of
 from kube_core.meta.status import Conflict, NotFound, StatusError
 from kube_core.meta.times import format_time
 from kube_core.scheduler.framework import ChangeKind, PluginSpec, Rejection, SchedulerHandle
+from kube_core.scheduler.metrics import Outcome, SchedulerMetrics
 from kube_core.scheduler.nodes import Nodes
 from kube_core.scheduler.pods import DEFAULT_SCHEDULER, PodInfo, read_pod
 from kube_core.scheduler.profile import Nowhere, Placement, Profile
@@ -49,10 +50,11 @@ _TRIES, _PAUSE = 3, 0.1
 class Scheduler:
     """One scheduler with one profile. `plugins`: what the hook `kube_core_scheduler_plugins` gave, in order.
 
-    `events` reports as `default-scheduler`. `name`: the `spec.schedulerName` of the pods that are its own.
+    `events` reports as `default-scheduler`. `name`: the `spec.schedulerName` of the pods that are its own. `metrics`:
+    where to count, if anywhere.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what a scheduler is made of)
         self,
         client: ApiClient,
         informers: Informers,
@@ -63,6 +65,7 @@ class Scheduler:
         *,
         events: EventRecorder,
         name: str = DEFAULT_SCHEDULER,
+        metrics: SchedulerMetrics | None = None,
     ) -> None:
         self.client = client
         self.name = name
@@ -84,6 +87,9 @@ class Scheduler:
         )
         self.profile = Profile(plugins, handle)
         self.queue = SchedulingQueue(clock, self.profile.interests)
+        self._metrics = metrics
+        if metrics is not None:
+            metrics.observe_queue(self.queue)
         self._limit = asyncio.Semaphore(_BINDINGS)
         self._under_way = 0
         self._handlers: list[tuple[ResourceType, ChangeHandler]] = []
@@ -126,10 +132,16 @@ class Scheduler:
             refusal = self._reserve(answer, pod)
             work = self._bind(queued, answer) if refusal is None else self._refused(queued, answer, refusal)
         else:
+            self._count(queued, "unschedulable")
             self.queue.put_back(queued, answer.plugins)
             work = self._report(queued, answer)
         task = tasks.create_task(work, name=f"schedule {pod.key}")
         task.add_done_callback(self._finished)
+
+    def _count(self, queued: QueuedPod, outcome: Outcome) -> None:
+        if self._metrics is not None:
+            took = self._clock.monotonic() - queued.taken
+            self._metrics.attempt(self.name, outcome, took, queued.attempts)
 
     def _finished(self, _task: asyncio.Task[None]) -> None:
         self._under_way -= 1
@@ -162,6 +174,7 @@ class Scheduler:
                 self.queue.put_back(queued, None)
             return
         except StatusError as error:
+            self._count(queued, "error")
             self._give_back(placement, pod)
             self.queue.put_back(queued, None)
             message = f"binding rejected: {error.message}"
@@ -170,11 +183,13 @@ class Scheduler:
         except BaseException:
             self._give_back(placement, pod)
             raise
+        self._count(queued, "scheduled")
         message = f"Successfully assigned {pod.key} to {node}"
         self._events.normal(pod.document, "Scheduled", message)
 
     async def _refused(self, queued: QueuedPod, placement: Placement, refusal: Rejection) -> None:
         """A plugin changed its mind about the node."""
+        self._count(queued, "unschedulable")
         self._give_back(placement, queued.pod)
         self.queue.put_back(queued, frozenset((refusal.plugin,)))
         nowhere = Nowhere(len(self.nodes), {placement.node: refusal})
