@@ -1,31 +1,25 @@
 """`kube-core crds`: the definitions of declared kinds, as YAML or into a cluster.
 
-Modules are named as they are imported, or by their files; the present directory counts as a place to import from.
-Without a module it is the kinds of the installed plugins. What functions convert gets its webhook from the program that
-serves them: nothing is said of it here, and installing leaves it as it is.
+Modules are named as they are imported, or by their files. Without a module it is the kinds of the installed plugins.
+What functions convert gets its webhook from the program that serves them: nothing is said of it here, and installing
+leaves it as it is.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib
-import importlib.util
-import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from types import ModuleType
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 
-from kube_core.kinds.bundle import gather
+from kube_core.kinds.bundle import Bundle, gather
 from kube_core.kinds.install import InstallError, install, wanted_definitions
 from kube_core.kinds.schemas import KindError
+from kube_core.operators.discovery import ProgramError, load_program
 
 __all__ = ["CrdOptions", "run"]
-
-_FIELD_MANAGER: Final = "kube-core-crds"
 
 
 @attrs.frozen
@@ -43,10 +37,9 @@ class CrdOptions:
 def run(options: CrdOptions) -> str | None:
     """Returns what went wrong, in one line."""
     try:
-        offered = list(_imported(options.modules)) if options.modules else _of_plugins()
-        bundle = gather(offered)
+        bundle = gather([load_program(each) for each in options.modules] if options.modules else _of_plugins())
         documents = wanted_definitions(bundle)
-    except (KindError, _NotImported) as error:
+    except (KindError, ProgramError) as error:
         return str(error)
     if not documents:
         where = ", ".join(options.modules) or "the installed plugins"
@@ -55,34 +48,7 @@ def run(options: CrdOptions) -> str | None:
         sys.stdout.write(_yaml(documents))
         for name in bundle.converted:
             print(f"kube-core: {name}: the program that serves its functions adds spec.conversion", file=sys.stderr)
-    return asyncio.run(_install(options, documents)) if options.install else None
-
-
-class _NotImported(Exception):
-    """A module cannot be had; the message says why."""
-
-
-def _imported(names: Sequence[str]) -> Iterator[ModuleType]:
-    """Raises `_NotImported`, `KindError`."""
-    sys.path.insert(0, os.getcwd())
-    for name in names:
-        try:
-            yield _from_file(Path(name)) if name.endswith(".py") else importlib.import_module(name)
-        except KindError:
-            raise
-        except Exception as error:
-            raise _NotImported(f"{name}: {type(error).__name__}: {error}") from None
-
-
-def _from_file(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no module")
-    module = importlib.util.module_from_spec(spec)
-    # By its name: the words of fields are looked for in the module's source.
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
+    return asyncio.run(_install(options, bundle)) if options.install else None
 
 
 def _of_plugins() -> list[object]:
@@ -101,7 +67,7 @@ def _yaml(documents: Sequence[Mapping[str, Any]]) -> str:
     return "---\n".join(yaml.dump(each).decode() for each in documents)
 
 
-async def _install(options: CrdOptions, documents: Sequence[Mapping[str, Any]]) -> str | None:
+async def _install(options: CrdOptions, bundle: Bundle) -> str | None:
     from kube_core._kit.clock import SystemClock
     from kube_core.client.client import ApiClient
     from kube_core.client.http import HttpTransport
@@ -114,8 +80,7 @@ async def _install(options: CrdOptions, documents: Sequence[Mapping[str, Any]]) 
         return str(error)
     client = ApiClient(HttpTransport(connection))
     try:
-        clock = SystemClock()
-        installed = await install(client, documents, clock=clock, timeout=options.timeout, field_manager=_FIELD_MANAGER)
+        installed = await install(client, bundle, clock=SystemClock(), timeout=options.timeout)
     except (InstallError, StatusError, OSError) as error:
         return str(error)
     finally:

@@ -24,6 +24,14 @@ def plugins() -> str | None:
     print("ADMISSION")
     for admission in host.admission():
         print(f"  {admission.name}")
+    kinds = host.kinds()
+    if kinds:
+        # Few have some, and looking at them takes a while to import.
+        from kube_core.kinds.bundle import gather
+
+        print("KINDS")
+        for declaration in gather(kinds).declarations:
+            print(f"  {declaration.resource.kind}.{declaration.resource.version}.{declaration.resource.group}")
     for failure in host.failures:
         print(f"LEFT OUT: {failure}")
     return f"{len(host.failures)} left out" if host.failures else None

@@ -74,10 +74,10 @@ async def install_kinds(
 
 async def _install(bundle: Bundle, client: ApiClient, clock: Clock) -> set[str]:
     """Returns the kinds of the configurations that there are now."""
-    from kube_core.kinds.install import InstallError, configurations, configure, install, wanted_definitions
+    from kube_core.kinds.install import InstallError, configurations, configure, install
 
     try:
-        await install(client, wanted_definitions(bundle, _client_config), clock=clock)
+        await install(client, bundle, _client_config, clock=clock)
     except InstallError as error:
         raise ConfigError(str(error)) from None
     wanted = configurations(bundle, _client_config, CONFIGURATION)

@@ -24,6 +24,7 @@ from kube_core.meta.status import Expired
 __all__ = ["FIELD_MANAGER", "InstallError", "configurations", "configure", "install", "wanted_definitions"]
 
 FIELD_MANAGER: Final = "kube-core-kinds"
+_DEFINITIONS_ALONE: Final = "kube-core-crds"
 
 #: The `clientConfig` for a path.
 ClientConfig = Callable[[str], Document]
@@ -52,18 +53,20 @@ def configurations(bundle: Bundle, client_config: ClientConfig, name: str) -> li
 
 async def install(
     client: ApiClient,
-    documents: Sequence[Document],
+    bundle: Bundle,
+    client_config: ClientConfig | None = None,
     *,
     clock: Clock,
     timeout: float = 30.0,
-    field_manager: str = FIELD_MANAGER,
 ) -> Sequence[Document]:
-    """Apply definitions, and return them when all are established.
+    """Apply the definitions of a bundle, and return them when all are established.
 
-    `timeout` is in seconds. Raises `InstallError`, and StatusErrors of the server.
+    `timeout` is in seconds. Raises `InstallError`, `KindError`, and StatusErrors of the server.
     """
-    writer = client.with_field_manager(field_manager)
+    # Who says nothing of conversion must not take back what the program that converts has said.
+    writer = client.with_field_manager(FIELD_MANAGER if client_config is not None else _DEFINITIONS_ALONE)
     definition = resources.CUSTOM_RESOURCE_DEFINITIONS
+    documents = wanted_definitions(bundle, client_config)
     applied = [await writer.apply(definition, each, force=True) for each in documents]
     try:
         async with clock.timeout(timeout):

@@ -28,7 +28,7 @@ from kube_core._kit.logs import get_logger
 from kube_core.client.client import ApiClient
 from kube_core.kinds.bundle import gather
 from kube_core.kinds.certificates import AuthorityKeeper, MemoryKeeper, ServingCertificate
-from kube_core.kinds.install import configurations, configure, install, wanted_definitions
+from kube_core.kinds.install import configurations, configure, install
 from kube_core.kinds.reviews import Reviewer
 from kube_core.meta.documents import Document
 from kube_core.meta.status import NotFound, StatusError
@@ -106,7 +106,7 @@ class Webhooks:
         async with contextlib.AsyncExitStack() as stack:
             await self.certificate.renew()
             await self._listen(stack)
-            await install(self._client, wanted_definitions(self._bundle, self._client_config), clock=self._clock)
+            await install(self._client, self._bundle, self._client_config, clock=self._clock)
             if self._withdraw:
                 stack.push_async_callback(self._remove)
             await self._configure()
@@ -124,7 +124,7 @@ class Webhooks:
         before = self.certificate.trusted
         await self.certificate.renew()
         if self.certificate.trusted != before and self._bundle.converted:
-            await install(self._client, wanted_definitions(self._bundle, self._client_config), clock=self._clock)
+            await install(self._client, self._bundle, self._client_config, clock=self._clock)
         await self._configure()
 
     async def _keep_current(self) -> None:

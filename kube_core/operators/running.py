@@ -275,7 +275,7 @@ async def _install_kinds(
     if not (options.install_kinds or options.webhooks_bind):
         return
     from kube_core.kinds.bundle import gather, offers  # for those who have kinds
-    from kube_core.kinds.install import InstallError, install, wanted_definitions
+    from kube_core.kinds.install import InstallError, install
     from kube_core.kinds.schemas import KindError
 
     offered = [value for program in programs for value in vars(program).values() if offers(value)]
@@ -296,7 +296,7 @@ async def _install_kinds(
             )
             await stack.enter_async_context(webhooks)
         else:
-            await install(client, wanted_definitions(gather(offered)), clock=clock)
+            await install(client, gather(offered), clock=clock)
     except (KindError, InstallError, OSError, ValueError) as error:
         raise ProgramError(f"kinds: {error}") from error
 

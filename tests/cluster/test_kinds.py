@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -42,7 +43,7 @@ async def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         else:
             directory = tmp_path_factory.mktemp("beside")
             options = ("--nodes", "0", "--controllers", "none")
-            kubectl = stack.enter_context(running_cluster(directory, "beside", *options))
+            kubectl = stack.enter_context(running_cluster(directory, f"beside-{os.getpid()}", *options))
             client = ApiClient(HttpTransport(load_connection(kubectl.kubeconfig)))
             stack.push_async_callback(client.close)
         if request.param != "in process":

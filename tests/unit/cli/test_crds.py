@@ -45,7 +45,7 @@ def test_what_cannot_be_imported_and_what_has_no_kinds_is_said_in_one_line(
     (tmp_path / "broken_kinds.py").write_text("import attrs\n1 / 0\n")
     (tmp_path / "no_kinds.py").write_text("")
     for module, said in (
-        ("broken_kinds", "kube-core: broken_kinds: ZeroDivisionError: division by zero\n"),
+        ("broken_kinds", "kube-core: cannot import broken_kinds: ZeroDivisionError: division by zero\n"),
         ("no_kinds.py", "kube-core: there are no kinds in no_kinds.py\n"),
     ):
         finished = CliRunner().invoke(app, ["crds", module])

@@ -16,6 +16,7 @@ from kube_core.kinds.definitions import definitions
 from kube_core.kinds.differences import carry_over, json_patch
 from kube_core.kinds.functions import admission_of
 from kube_core.kinds.schemas import KindError
+from kube_core.plugins import PluginHost
 from kube_core.registry.patches import json_patch as patches
 
 
@@ -142,3 +143,24 @@ def test_a_change_is_carried_over_to_what_was_sent() -> None:
     operations = json_patch(sent, changed)
     assert {"op": "replace", "path": "/m~1~0/k", "value": 2} in operations
     assert patches.apply(sent, operations) == changed
+
+
+class Offering:
+    """A plugin that offers what it was given."""
+
+    def __init__(self, *offered: object) -> None:
+        self.offered = offered
+
+    @kube.hookimpl
+    def kube_core_kinds(self) -> tuple[object, ...]:
+        return self.offered
+
+
+def test_a_plugin_whose_kinds_do_not_go_together_is_left_out_and_the_rest_goes_on() -> None:
+    host = PluginHost()
+    host.register(Offering(websites.to_v1), "broken")
+    host.register(Offering(websites), "working")
+    assert host.kinds() == [websites]
+    [failure] = host.failures
+    assert (failure.name, failure.where) == ("broken", "kube_core_kinds")
+    assert "nothing converts Website to OldWebsite" in failure.error
