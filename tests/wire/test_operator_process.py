@@ -1,0 +1,152 @@
+"""`kube-core run`: an operator as a process of its own, through a kubeconfig; and several, of which one works."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fakes.kubectl import Kubectl, Running
+
+PROGRAM = '''
+import os
+
+import attrs
+
+import kube_core as kube
+from kube_core.api import core
+from kube_core.kinds.declare import kind
+
+
+@kind(group="wire.example.dev", version="v1")
+@attrs.frozen
+class Page:
+    """A page."""
+
+    text: str
+
+
+@kube.controller(Page, owns=[core.ConfigMap])
+async def page(ctx: kube.Context[Page]) -> None:
+    await ctx.apply(core.ConfigMap(data={"text": ctx.object.text, "by": str(os.getpid())}))
+    ctx.event("Applied", "the page is there")
+'''
+PAGE = """
+apiVersion: wire.example.dev/v1
+kind: Page
+metadata: {name: %s}
+spec: {text: hello}
+"""
+#: Long enough for a slow machine, short enough to wait for.
+TIMES = ("--lease-duration", "6", "--renew-deadline", "5", "--retry-period", "0.5")
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    file = tmp_path / "pages.py"
+    file.write_text(PROGRAM)
+    return file
+
+
+@contextlib.contextmanager
+def operator(kubectl: Kubectl, program: Path, *options: str) -> Iterator[Running]:
+    command = ["run", str(program), "--kubeconfig", str(kubectl.kubeconfig), "--namespace", kubectl.namespace]
+    running = Running(
+        subprocess.Popen(
+            [sys.executable, "-m", "kube_core.cli", *command, "--install-kinds", *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    )
+    try:
+        yield running
+    finally:
+        running.end()
+
+
+def fetch(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        text: str = answer.read().decode()
+    return text
+
+
+def make_page(kubectl: Kubectl, name: str) -> str:
+    """Make one, and wait for its ConfigMap; who made that."""
+    kubectl("apply", "-f", "-", stdin=PAGE % name)
+    kubectl("wait", "--for=create", f"configmap/{name}", "--timeout=20s")
+    return kubectl.value("configmap", name, ".data.by")
+
+
+def test_an_operator_runs_beside_a_cluster_and_tells_how_it_is(kubectl: Kubectl, program: Path) -> None:
+    with operator(kubectl, program, "--metrics-bind", "127.0.0.1:0") as running:
+        found = re.search(r"http://\S+(?=/metrics)", running.line_with("metrics at", timeout=30))
+        assert found is not None
+        running.line_with("controllers run", timeout=30)
+        assert make_page(kubectl, "one") == str(running.process.pid)
+        assert fetch(f"{found[0]}/healthz") == fetch(f"{found[0]}/readyz") == "ok"
+        metrics = fetch(f"{found[0]}/metrics")
+        assert re.search(r'controller_runtime_reconcile_total\{controller="page",result="success"\} [1-9]', metrics)
+        assert 'rest_client_requests_total{code="201",method="PATCH"}' in metrics
+        kubectl("delete", "configmap", "one")
+        kubectl("wait", "--for=create", "configmap/one", "--timeout=20s")
+        assert kubectl("get", "events", "--field-selector=reason=Applied", "-o", "name")
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(timeout=20) == 0
+
+
+def test_of_two_processes_one_leads_until_it_is_killed(kubectl: Kubectl, program: Path) -> None:
+    with (
+        operator(kubectl, program, "--leader-elect", "--identity", "one", *TIMES) as one,
+        contextlib.ExitStack() as stack,
+    ):
+        one.line_with("leading as one", timeout=30)
+        one.line_with("controllers run", timeout=30)
+        other = stack.enter_context(operator(kubectl, program, "--leader-elect", "--identity", "other", *TIMES))
+        other.line_with("standing by as other", timeout=30)
+        assert make_page(kubectl, "first") == str(one.process.pid)
+        assert kubectl.value("lease", "page", ".spec.holderIdentity") == "one"
+        one.process.kill()
+        other.line_with("leading as other", timeout=40)
+        other.line_with("controllers run", timeout=30)
+        assert make_page(kubectl, "second") == str(other.process.pid)
+        assert kubectl.value("lease", "page", ".spec.leaseTransitions") == "1"
+        # Who stops in good order is not waited for.
+        other.process.send_signal(signal.SIGTERM)
+        assert other.process.wait(timeout=20) == 0
+        assert kubectl.value("lease", "page", ".spec.holderIdentity") == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nothing.py",), "there is no file nothing.py"),
+        (("kube_core.meta.documents",), "no controller is declared there"),
+        (("PROGRAM", "--controllers", "other"), "unknown controller other"),
+        (("PROGRAM", "--context", "nobody"), 'context "nobody" does not exist'),
+        (("PROGRAM", "--metrics-bind", "somewhere"), "is no address to listen on"),
+        (("PROGRAM", "--renew-deadline", "20"), "the lease duration must be longer"),
+    ],
+)
+def test_what_cannot_run_is_told_in_one_line(
+    simulated: Kubectl, program: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    given = [str(program) if each == "PROGRAM" else each for each in arguments]
+    finished = subprocess.run(
+        [sys.executable, "-m", "kube_core.cli", "run", *given, "--kubeconfig", str(simulated.kubeconfig)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert finished.returncode == 1
+    (line,) = finished.stderr.strip().splitlines()
+    assert message in line
