@@ -34,8 +34,7 @@ from kube_core.control.controller import ControllerSpec
 from kube_core.control.election import ElectionTimes, LeaderElector
 from kube_core.control.metrics import ControllerMetrics
 from kube_core.control.runtime import ControllerRuntime
-from kube_core.operators.discovery import ProgramError, load_program
-from kube_core.plugins import PluginHost
+from kube_core.operators.discovery import ProgramError, controllers_in, load_program
 
 if TYPE_CHECKING:
     from kube_core.client.connection import Connection
@@ -234,13 +233,20 @@ class _Informers(Informers):
 
 def _chosen(programs: Sequence[object], names: Sequence[str]) -> Sequence[ControllerSpec]:
     """The controllers to run. Raises `ProgramError`."""
-    host = PluginHost()
-    for number, program in enumerate(programs):
-        host.register(program, getattr(program, "__name__", f"{type(program).__name__}-{number}"))
-    specs = host.controllers()
-    if host.failures:
-        raise ProgramError(str(host.failures[0]))
-    if unknown := sorted(set(names) - {spec.name for spec in specs}):
+    specs: list[ControllerSpec] = []
+    known: set[object] = set()
+    for program in programs:
+        try:
+            # What a plugin's hook gives, and what is declared.
+            specs += getattr(program, "kube_core_controllers", tuple)()
+            specs += controllers_in(program, known)
+        except Exception as error:
+            name = getattr(program, "__name__", type(program).__name__)
+            raise ProgramError(f"{name}: {type(error).__name__}: {error}") from error
+    declared = [spec.name for spec in specs]
+    if twice := sorted({name for name in declared if declared.count(name) > 1}):
+        raise ProgramError(f"there are two controllers {twice[0]!r}")
+    if unknown := sorted(set(names) - set(declared)):
         raise ProgramError(f"unknown controller {', '.join(unknown)}")
     chosen = [spec for spec in specs if not names or spec.name in names]
     if not chosen:
