@@ -1,7 +1,8 @@
 """The certificates of a webhook server: an authority of its own, and a serving certificate that it renews in time.
 
-The serving certificate is replaced when two thirds of its life are over; connections that are open go on. So is the
-authority; from then on both are in `trusted`, until the old one has ended, so that no moment is without a valid chain.
+The serving certificate is replaced when two thirds of its life are over; connections that are open go on. The authority
+is replaced when less is left of its life than a certificate of it has; from then on both are in `trusted`, until the
+old one has ended.
 
 An authority lives in memory, with the program; in a directory; or in a Secret, which several replicas share.
 """
@@ -28,16 +29,20 @@ __all__ = ["AuthorityKeeper", "DirectoryKeeper", "MemoryKeeper", "SecretKeeper",
 
 _NAME: Final = "kube-core webhooks"
 _DAY: Final = 86400.0
-_PARTS: Final = 3
+
+
+#: The present authority, and the one before it.
+Authorities = tuple[Authority, Authority | None]
 
 
 class AuthorityKeeper:
-    """Where authorities are kept: the present one, and the one before it (or None)."""
+    """Where authorities are kept. Others may replace them, so they are loaded each time that they are looked at."""
 
-    async def load(self, now: float) -> tuple[Authority, Authority | None]:
+    async def load(self, now: float) -> Authorities:
+        """Those that there are; the first time one is made."""
         raise NotImplementedError
 
-    async def replace(self, old: Authority, now: float) -> tuple[Authority, Authority | None]:
+    async def replace(self, old: Authority, now: float) -> Authorities:
         """A new authority in the place of `old`, unless somebody else was faster."""
         raise NotImplementedError
 
@@ -45,27 +50,37 @@ class AuthorityKeeper:
 class MemoryKeeper(AuthorityKeeper):
     """Forgotten when the program ends: the next one begins with another authority."""
 
-    async def load(self, now: float) -> tuple[Authority, Authority | None]:
-        return Authority.create(_NAME, now=now), None
+    def __init__(self) -> None:
+        self._kept: Authorities | None = None
 
-    async def replace(self, old: Authority, now: float) -> tuple[Authority, Authority | None]:
-        return Authority.create(_NAME, now=now), old
+    async def load(self, now: float) -> Authorities:
+        if self._kept is None:
+            self._kept = Authority.create(_NAME, now=now), None
+        return self._kept
+
+    async def replace(self, old: Authority, now: float) -> Authorities:
+        self._kept = Authority.create(_NAME, now=now), old
+        return self._kept
 
 
 class DirectoryKeeper(AuthorityKeeper):
-    """In the files `ca.crt` and `ca.key` of a directory."""
+    """In the files `ca.crt` and `ca.key` of a directory, and `old.crt` and `old.key` for the one before."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    async def load(self, now: float) -> tuple[Authority, Authority | None]:
+    async def load(self, now: float) -> Authorities:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return load_or_create(self._directory, _NAME, now=now), None
+        before = load_or_create(self._directory, _NAME, now=now, file_name="old") if self._has_old() else None
+        return load_or_create(self._directory, _NAME, now=now), before
 
-    async def replace(self, old: Authority, now: float) -> tuple[Authority, Authority | None]:
-        for name in ("ca.key", "ca.crt"):
-            (self._directory / name).unlink(missing_ok=True)
-        return (await self.load(now))[0], old
+    async def replace(self, old: Authority, now: float) -> Authorities:
+        for kind in ("crt", "key"):
+            (self._directory / f"ca.{kind}").replace(self._directory / f"old.{kind}")
+        return await self.load(now)
+
+    def _has_old(self) -> bool:
+        return all((self._directory / f"old.{kind}").exists() for kind in ("crt", "key"))
 
 
 class SecretKeeper(AuthorityKeeper):
@@ -75,7 +90,7 @@ class SecretKeeper(AuthorityKeeper):
         self._client = client
         self._key = key
 
-    async def load(self, now: float) -> tuple[Authority, Authority | None]:
+    async def load(self, now: float) -> Authorities:
         try:
             return _from_secret(await self._client.get(resources.SECRETS, self._key.name, self._key.namespace))
         except NotFound:
@@ -85,7 +100,7 @@ class SecretKeeper(AuthorityKeeper):
         except AlreadyExists:
             return await self.load(now)
 
-    async def replace(self, old: Authority, now: float) -> tuple[Authority, Authority | None]:
+    async def replace(self, old: Authority, now: float) -> Authorities:
         secret = await self._client.get(resources.SECRETS, self._key.name, self._key.namespace)
         present, before = _from_secret(secret)
         if present.certificate != old.certificate:
@@ -132,15 +147,15 @@ class ServingCertificate:
     async def renew(self) -> None:
         """Do what is due now; call it at the start, and then from time to time. Raises StatusErrors, OSError."""
         now = self.clock.now()
-        if self._authority is None:
-            self._authority, self._old = await self.keeper.load(now)
-        issuer = self._authority
-        if self._old is not None and self._old.expires <= now:
-            self._old = None
-        if issuer.expires - now < self.days * _DAY:
-            self._authority, self._old = await self.keeper.replace(issuer, now)
-        if self._authority is not issuer or now >= self._made + 2 * self.days * _DAY / _PARTS:
-            self._show(self._authority.issue_server(_NAME, self.hosts, now=now, days=self.days))
+        authority, old = await self.keeper.load(now)
+        if authority.expires - now < self.days * _DAY:
+            # What it issues now would outlive it.
+            authority, old = await self.keeper.replace(authority, now)
+        changed = self._authority is None or self._authority.certificate != authority.certificate
+        self._authority = authority
+        self._old = old if old is not None and old.expires > now else None
+        if changed or now >= self._made + 2 * self.days * _DAY / 3:
+            self._show(authority.issue_server(_NAME, self.hosts, now=now, days=self.days))
             self._made = now
 
     def _show(self, pair: KeyPair) -> None:
@@ -151,7 +166,7 @@ class ServingCertificate:
             self.context.load_cert_chain(file.name)
 
 
-def _from_secret(secret: Document) -> tuple[Authority, Authority | None]:
+def _from_secret(secret: Document) -> Authorities:
     data = {name: base64.b64decode(value) for name, value in (secret.get("data") or {}).items()}
     old = Authority(KeyPair(data["old.crt"], data["old.key"])) if "old.crt" in data else None
     return Authority(KeyPair(data["tls.crt"], data["tls.key"])), old

@@ -176,7 +176,12 @@ def _layout(cls: type, status: type | None, names: Namespace) -> tuple[Layout | 
         resolve(status, names)
     if "spec" in fields:
         return None, status
-    return Layout("metadata" in fields, status, "status" in fields), status
+    layout = Layout("metadata" in fields, status, "status" in fields)
+    if not (layout.metadata and layout.has_status) and not hasattr(cls, "__weakref__"):
+        raise KindError(
+            f"{cls.__qualname__}: what it has no fields for is remembered of its objects: weakref_slot=True"
+        )
+    return layout, status
 
 
 def _status_class(cls: type, kind: Any) -> type:

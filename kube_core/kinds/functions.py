@@ -175,9 +175,10 @@ def mutate(
     """Let a function change objects of `kind` before they are written.
 
     It takes what a function of `validate` takes, and returns the changed object, or None to leave it. What the class
-    has no field for stays as it was sent. It comes before defaults of missing values are checked, so an object that
-    does not fit its class passes by it, and is refused by the server. To refuse, raise. `reinvocation_policy` is one
-    of `fields`.
+    has no field for stays as it was sent. To refuse, raise. `reinvocation_policy` is one of `fields`.
+
+    The server has not judged the object yet: one that does not fit its class passes by the function, and is refused
+    afterwards, with the paths of its fields.
     """
     further = {"failure_policy": failure_policy, "timeout_seconds": timeout, **fields}
     return _admission(kind, operations, name, subresources, further, mutates=True)

@@ -13,7 +13,18 @@ import pytest
 
 from fakes import websites
 from fakes.kubectl import running_cluster
-from fakes.websites import OldWebsite, Port, Tier, Website, WebsiteStatus
+from fakes.websites import (
+    OldWebsite,
+    Port,
+    Tier,
+    Website,
+    WebsiteStatus,
+    from_v1,
+    known_host,
+    to_v1,
+    two_if_paid,
+)
+from kube_core._kit.clock import FakeClock, SystemClock
 from kube_core.abc.transport import Request
 from kube_core.api import resources
 from kube_core.api.models import from_document, metadata_of, resource_of, to_document
@@ -22,12 +33,15 @@ from kube_core.client.http import HttpTransport
 from kube_core.client.kubeconfig import load_connection
 from kube_core.cluster import Cluster
 from kube_core.config import ConfigError
+from kube_core.kinds.certificates import SecretKeeper
 from kube_core.kinds.webhooks import Webhooks
-from kube_core.meta.documents import Document, thaw
+from kube_core.meta.documents import Document, Key, thaw
 from kube_core.meta.status import Conflict, Forbidden, InternalError, Invalid, StatusError
 
 pytestmark = pytest.mark.anyio
 
+#: What the cluster of the fixture finds here, besides the classes.
+FUNCTIONS = (known_host, to_v1, from_v1, two_if_paid)
 SITES, OLD_SITES = resource_of(Website), resource_of(OldWebsite)
 OPTIONS: dict[str, Any] = {"nodes": 0, "store": "memory:", "controllers": ()}
 
@@ -237,8 +251,6 @@ async def test_kinds_that_do_not_go_together_are_an_error_of_the_clusters_option
 
 
 async def test_certificates_are_renewed_and_configurations_follow() -> None:
-    from kube_core._kit.clock import FakeClock, SystemClock
-
     clock = FakeClock(SystemClock().now())
     async with Cluster(listen=False, **OPTIONS) as cluster:
         webhooks = Webhooks(cluster.client, [websites], name="renewed", clock=clock, days=4000, withdraw=True)
@@ -255,6 +267,27 @@ async def test_certificates_are_renewed_and_configurations_follow() -> None:
             assert base64.b64decode(config["caBundle"]) == after
             await write(cluster.client, Website("git.example/a"), "afterwards")
         assert (await cluster.client.list(resources.VALIDATING_WEBHOOK_CONFIGURATIONS)).items == []
+
+
+async def test_replicas_share_an_authority_in_a_secret() -> None:
+    clock = SystemClock()
+    async with Cluster(listen=False, **OPTIONS) as cluster:
+        await cluster.client.create(resources.NAMESPACES, {"metadata": {"name": "sites"}})
+        keepers = [SecretKeeper(cluster.client, Key("sites", "authority")) for _ in range(3)]
+        first, second, third = [await keeper.load(clock.now()) for keeper in keepers]
+        assert first[0].certificate == second[0].certificate == third[0].certificate
+        replaced = await keepers[0].replace(first[0], clock.now())
+        # Who is later takes what there is.
+        again = await keepers[1].replace(second[0], clock.now())
+        assert [each.certificate for each in again if each] == [each.certificate for each in replaced if each]
+        assert again[1] is not None
+        assert again[1].certificate == first[0].certificate
+
+
+@pytest.mark.cluster(nodes=0, controllers=())
+async def test_a_fork_has_the_kinds_and_functions_of_what_it_was_forked_from(cluster: Cluster) -> None:
+    async with cluster.fork() as fork:
+        assert (await write(fork.client, Website("git.example/a", tier=Tier.PAID), "a"))["spec"]["replicas"] == 2
 
 
 async def _bundle(client: ApiClient, name: str) -> bytes:
