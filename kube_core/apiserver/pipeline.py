@@ -17,6 +17,7 @@ from kube_core._kit.clock import Clock
 from kube_core._kit.logs import get_logger
 from kube_core._kit.metrics import Metrics
 from kube_core._kit.random import Random
+from kube_core.abc.recording import Asked, Recorder, asking
 from kube_core.abc.transport import Request, Response, User
 from kube_core.apiserver import negotiation, responses
 from kube_core.apiserver.audit import Auditor, Record
@@ -28,6 +29,7 @@ from kube_core.auth import impersonation
 from kube_core.auth.attributes import AccessAttributes, Decision, exact_field
 from kube_core.auth.authentication import Authenticator
 from kube_core.auth.authorization import Authorizer, denial
+from kube_core.meta.gvk import GroupResource
 from kube_core.meta.status import (
     BadRequest,
     Forbidden,
@@ -90,6 +92,8 @@ class Pipeline:
     auditor: Auditor | None = None
     #: Where requests are counted.
     metrics: RequestMetrics = attrs.field(factory=lambda: RequestMetrics(Metrics()))
+    #: Who is told of requests, if anybody is.
+    recorder: Recorder | None = None
     routes: list[Route] = attrs.field(factory=list)
     #: By (group, plural, subresource); plural "*" for any. Virtual resources are under the subresource "".
     subresources: dict[tuple[str, str, str], Subresource] = attrs.field(factory=dict)
@@ -107,6 +111,24 @@ class Pipeline:
     async def handle(self, request: Request) -> Response:
         """Answer one request. Never raises, but for cancellation."""
         info = parse(request)
+        if self.recorder is None:
+            return await self._handle(request, info)
+        return await self._recorded(self.recorder, request, info)
+
+    async def _recorded(self, recorder: Recorder, request: Request, info: RequestInfo) -> Response:
+        path = "" if info.is_resource else info.path
+        resource = GroupResource(info.group, info.resource)
+        number = recorder.request_began(Asked(info.verb, resource, info.key, info.subresource, path))
+        token = asking.set(number)
+        response = None
+        try:
+            response = await self._handle(request, info)
+        finally:
+            asking.reset(token)
+            recorder.request_ended(number, response.status if response is not None else 0, _complaint(response))
+        return response
+
+    async def _handle(self, request: Request, info: RequestInfo) -> Response:
         began = self.clock.monotonic()
         inflight = self.metrics.inflight(info)
         inflight.value += 1
@@ -144,6 +166,8 @@ class Pipeline:
         context: Context | None = None
         try:
             asked = await self._identify(request, info, noted)
+            if self.recorder is not None:
+                self.recorder.identified(asking.get(), asked.user.name)
             # What the cluster's own parts ask without a socket between never waits for a seat.
             flow = self.fairness.flow_of(asked.user, info) if request.user is None else None
             turn = None if flow is None or self.fairness.enter(flow) else await self.fairness.wait(flow)
@@ -332,6 +356,13 @@ def _forbidden(asked: AccessAttributes, decision: Decision) -> Forbidden:
     known = (("name", asked.name), ("group", asked.group), ("kind", asked.resource))
     subject = f'{resource} "{asked.name}" is forbidden: {why}' if asked.name else f"{resource} is forbidden: {why}"
     return Forbidden(subject, details={key: value for key, value in known if value})
+
+
+def _complaint(response: Response | None) -> str:
+    """What an answer says went wrong."""
+    if response is None or response.status < 400 or not isinstance(response.document, Mapping):
+        return ""
+    return str(response.document.get("message") or "")
 
 
 def not_found_text() -> Response:

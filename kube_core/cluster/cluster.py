@@ -53,6 +53,7 @@ from kube_core.cluster.identities import ADMIN, CONTROLLER_MANAGER, INGRESS, SCH
 from kube_core.cluster.kinds import OfferedKinds, install_kinds
 from kube_core.cluster.metrics import ComponentMetrics
 from kube_core.cluster.nodes import Nodes, Surroundings
+from kube_core.cluster.record import Record
 from kube_core.cluster.snapshots import Snapshot, take
 from kube_core.config import ClusterConfig, ConfigError
 from kube_core.control.events import EventWriter
@@ -105,6 +106,7 @@ class Cluster:
             raise ConfigError(str(error)) from None
         self.clock = clock or SystemClock()
         self.random = Random(self.config.seed)
+        self._record = Record(self.clock) if self.config.record else None
         self._host = host
         self._further_plugins = tuple(plugins)
         if offered := tuple(kinds):
@@ -172,6 +174,13 @@ class Cluster:
     def bus(self) -> Bus:
         """Every change as it happens: `cluster.bus.subscribe(kind, selector)`."""
         return self.server.bus
+
+    @property
+    def record(self) -> Record:
+        """What happened of late, and why, where the option `record` says so."""
+        if self._record is None:
+            raise RuntimeError("this cluster keeps no record: start it with Cluster(record=True)")
+        return self._record
 
     @property
     def informers(self) -> Informers:
@@ -429,6 +438,7 @@ class Cluster:
             server.issuer.key.loaded  # noqa: B018 (a damaged key is to be told now, not when a pod needs a token)
         except ValueError as error:
             raise ConfigError(str(error)) from None
+        server.cache.recorder = server.pipeline.recorder = self._record
         image = self._snapshot.server if self._snapshot is not None else None
         starting = begin(stack, server.start(upkeep=False, image=image), server.stop)
         if self.config.listen:
@@ -554,6 +564,7 @@ class Cluster:
             drivers=drivers,
             informers=self.informers,
             metrics=self._metrics.controllers,
+            recorder=self._record,
         )
         self.controllers = await stack.enter_async_context(runtime)
         # Those of a fork have nothing to catch up with, and nobody has to wait for them.

@@ -20,6 +20,7 @@ import attrs
 from kube_core._kit.clock import Clock
 from kube_core._kit.logs import get_logger
 from kube_core._kit.random import Random
+from kube_core.abc.recording import working
 from kube_core.api.resources import EVENTS
 from kube_core.client.client import ApiClient
 from kube_core.control.correlation import Correlator, Occurrence
@@ -101,6 +102,8 @@ class _Submitted:
     client: ApiClient
     event: MutableDocument
     moment: float
+    #: The reconcile that it was recorded in.
+    reconcile: int = 0
 
 
 class EventWriter:
@@ -129,7 +132,7 @@ class EventWriter:
         if len(self._buffer) >= _BUFFER:
             self._log.debug("event dropped: the buffer is full", reason=event["reason"])
             return
-        self._buffer.append(_Submitted(client, event, self._clock.now()))
+        self._buffer.append(_Submitted(client, event, self._clock.now(), working.get()))
         if not self._wake.is_set():
             self._wake.set()
             self._busy = True
@@ -162,6 +165,7 @@ class EventWriter:
 
     async def _take(self, submitted: _Submitted) -> None:
         event, moment = submitted.event, submitted.moment
+        working.set(submitted.reconcile)
         self._last_stamp = max(self._last_stamp + 1, int(moment * 1_000_000_000))
         event["metadata"]["name"] = self._name_of(event)
         event["lastTimestamp"] = format_time(moment)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -34,14 +35,16 @@ from kube_core._kit.logs import get_logger
 from kube_core._kit.random import Random
 from kube_core._kit.tracing import find_tracer
 from kube_core._kit.workqueue import RetryTurns, WorkQueue
+from kube_core.abc.recording import Recorder, Seen, working
 from kube_core.api.resources import CUSTOM_RESOURCE_DEFINITIONS
+from kube_core.api.types import ResourceType
 from kube_core.client.client import ApiClient
 from kube_core.client.informer import Informer, Informers
 from kube_core.control.action import Action
 from kube_core.control.conditions import is_condition_true
 from kube_core.control.controller import Controller, ControllerContext, ControllerSpec, Watch
 from kube_core.control.events import EventWriter
-from kube_core.meta.documents import Document, Key
+from kube_core.meta.documents import Document, Key, key_of, resource_version_of
 from kube_core.meta.status import AlreadyExists, Conflict, NotFound, ServiceUnavailable, StatusError
 
 if TYPE_CHECKING:
@@ -51,6 +54,9 @@ if TYPE_CHECKING:
     from kube_core.control.metrics import ControllerMeter, ControllerMetrics
 
 __all__ = ["ControllerRuntime", "LeftOut"]
+
+#: Changes that are remembered of one key until it is reconciled.
+_REASONS = 16
 
 
 @attrs.frozen
@@ -66,7 +72,7 @@ class ControllerRuntime:
 
     `client_factory(name)` gives each controller its client. `informers`: the program's own, already entered, where it
     has some; otherwise the runtime keeps a set for its controllers. `drivers`: by seam, for controllers that need one.
-    `grace`: see above. `metrics`: where to count, if anywhere.
+    `grace`: see above. `metrics`: where to count, if anywhere. `recorder`: who is told of each reconcile, if anybody.
     """
 
     def __init__(  # noqa: PLR0913 (a program says what it is made of)
@@ -81,7 +87,9 @@ class ControllerRuntime:
         log: FilteringBoundLogger | None = None,
         grace: float = 0.0,
         metrics: ControllerMetrics | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
+        self._recorder = recorder
         self._grace = grace
         self._metrics = metrics
         self._tracer = find_tracer("kube_core")
@@ -196,7 +204,7 @@ class ControllerRuntime:
         )
         try:
             controller = spec.factory(context)
-            loop = _Loop(spec, controller, context, queue, meter=meter, tracer=self._tracer)
+            loop = _Loop(spec, controller, context, queue, meter=meter, tracer=self._tracer, recorder=self._recorder)
             for watch in controller.watches():
                 loop.watch(watch)
             loop.informers += [informers.informer(resource) for resource in controller.reads()]
@@ -265,7 +273,11 @@ class _Loop:
         *,
         meter: ControllerMeter | None,
         tracer: Tracer | None,
+        recorder: Recorder | None,
     ) -> None:
+        self._recorder = recorder
+        #: The changes that put each key in the queue, where somebody keeps a record.
+        self._because: dict[Key, deque[Seen]] = {}
         self._tracer = tracer
         self.name = spec.name
         self.controller = controller
@@ -298,10 +310,13 @@ class _Loop:
         def handle(before: Document | None, after: Document | None) -> None:
             if not watch.admits(before, after):
                 return
+            seen = _seen(informer.resource, before, after) if self._recorder is not None else None
             for document in (before, after):
                 if document is not None:
                     for key in watch.keys(document):
                         self.queue.add(key)
+                        if seen is not None:
+                            self._because.setdefault(key, deque(maxlen=_REASONS)).append(seen)
 
         informer.add_handler(handle)
         self.informers.append(informer)
@@ -311,7 +326,8 @@ class _Loop:
         """One worker: keys, one after the other, until the queue is shut down."""
         while (key := await self.queue.get()) is not None:
             try:
-                action = await self._reconcile(key)
+                recorder = self._recorder
+                action = await (self._reconcile(key) if recorder is None else self._recorded(recorder, key))
                 if action is None:
                     self._count("error")
                     self.queue.add_rate_limited(key)
@@ -324,6 +340,23 @@ class _Loop:
                     self.queue.add_after(key, after)
             finally:
                 self.queue.done(key)
+
+    async def _recorded(self, recorder: Recorder, key: Key) -> Action | None:
+        number = recorder.reconcile_began(self.name, key, tuple(self._because.pop(key, ())))
+        token = working.set(number)
+        outcome = "given up"
+        try:
+            action = await self._reconcile(key)
+            if action is None:
+                outcome = "failed, and is to be tried again"
+            elif action.requeue_after is None:
+                outcome = "done"
+            else:
+                outcome = f"to look again in {action.requeue_after:g} s"
+            return action
+        finally:
+            working.reset(token)
+            recorder.reconcile_ended(number, outcome)
 
     async def stop(self) -> None:
         for informer, handler in self._handlers:
@@ -382,3 +415,10 @@ class _Loop:
             self._meter.results[result].value += 1
             if result == "error":
                 self._meter.errors.value += 1
+
+
+def _seen(resource: ResourceType, before: Document | None, after: Document | None) -> Seen | None:
+    """A change, as a record knows it."""
+    document = after or before or {}
+    version = resource_version_of(document)
+    return Seen(resource.group_resource, key_of(document), int(version)) if version.isdecimal() else None

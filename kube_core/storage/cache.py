@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import attrs
 
 from kube_core._kit.clock import turn
+from kube_core.abc.recording import Recorder
 from kube_core.abc.store import Entry, KeyRange, Store, WatchBatch
 from kube_core.bus.bus import Bus, Interest, Subscription
 from kube_core.bus.changes import Change, Recent, Stored
@@ -152,6 +153,8 @@ class WatchCache:
     def __init__(self, store: Store, bus: Bus) -> None:
         self.store = store
         self.bus = bus
+        #: Who is told of every change, if anybody is.
+        self.recorder: Recorder | None = None
         self.revision = 0
         self._started = 0
         self._recent = Recent()
@@ -268,6 +271,8 @@ class WatchCache:
             change = self.resource(resource).apply(key, batch.revision, after)
             if change is not None:
                 self.bus.publish(resource, change)
+                if self.recorder is not None:
+                    self.recorder.seen(resource, key, batch.revision, change.before, change.after)
         self.revision = batch.revision
         if self._waiters:
             self._release()

@@ -91,6 +91,8 @@ class ObjectStore:
         """Delete the object of `revision`; returns the revision of the deletion. Raises `Superseded`."""
         name = keys.store_key(resource, key)
         result = await self._transact("delete", resource, Transaction([Compare(name, revision)], [Delete(name)]))
+        if self.cache.recorder is not None and result.succeeded:
+            self.cache.recorder.written(resource, key, result.revision)
         await self.cache.caught_up(result.revision)
         if not result.succeeded:
             raise Superseded(self._current(name, key, result))
@@ -126,6 +128,8 @@ class ObjectStore:
         try:
             put = Transaction([Compare(name, revision)], [Put(name, data, lease)])
             result = await self._transact("update" if revision else "create", resource, put)
+            if self.cache.recorder is not None and result.succeeded:
+                self.cache.recorder.written(resource, key, result.revision)
             await self.cache.caught_up(result.revision)
         finally:
             self.cache.forget(data)

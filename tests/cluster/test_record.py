@@ -1,0 +1,108 @@
+"""The record: requests, writes and reconciles of a cluster, each with what it came of."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from kube_core._kit.clock import FakeClock
+from kube_core.api import resources
+from kube_core.cluster import Cluster
+from kube_core.cluster.record import Reconcile, Record, RequestEntry, Write
+from kube_core.meta.status import AlreadyExists, Conflict
+
+pytestmark = pytest.mark.anyio
+
+LABELS = {"app": "web"}
+DEPLOYMENT: dict[str, Any] = {
+    "metadata": {"name": "web", "namespace": "default"},
+    "spec": {
+        "replicas": 2,
+        "selector": {"matchLabels": LABELS},
+        "template": {"metadata": {"labels": LABELS}, "spec": {"containers": [{"name": "web", "image": "web:1"}]}},
+    },
+}
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    async with Cluster(clock=FakeClock(), seed=1, listen=False, record=True) as cluster:
+        await cluster.settled()
+        cluster.record.clear()
+        yield cluster
+
+
+async def test_a_write_is_known_by_who_made_it(cluster: Cluster) -> None:
+    await cluster.client.create(resources.DEPLOYMENTS, DEPLOYMENT)
+    await cluster.settled()
+    record = cluster.record
+    assert len(record.writes(kind="Pod", by="replicaset-controller")) == 2
+    assert [each.verb for each in record.writes(kind="Deployment", by="kubernetes-admin")] == ["created"]
+    assert {each.verb for each in record.writes(kind="Pod", by="system:node:*")} == {"changed"}
+    assert not record.writes(kind="Pod", by="deployment-controller")
+    assert record.counts()["Pod", "system:kube-scheduler"] == 2
+
+
+async def test_the_chain_of_causes_goes_back_to_a_client(cluster: Cluster) -> None:
+    await cluster.client.create(resources.DEPLOYMENTS, DEPLOYMENT)
+    await cluster.settled()
+    [created, *_] = cluster.record.writes(kind="Pod", by="replicaset-controller")
+    chain = list(cluster.record.chain(created))
+    told = [
+        each.kind if isinstance(each, Write) else each.user if isinstance(each, RequestEntry) else each.controller
+        for each in chain
+        if isinstance(each, Write | Reconcile) or each.user == "kubernetes-admin"
+    ]
+    expected = ["Pod", "replicaset-controller", "ReplicaSet", "deployment-controller", "Deployment"]
+    assert told == [*expected, "kubernetes-admin"]
+
+
+async def test_why_tells_the_chain_in_sentences_and_names_the_fields(cluster: Cluster) -> None:
+    await cluster.client.create(resources.DEPLOYMENTS, DEPLOYMENT)
+    await cluster.settled()
+    await cluster.client.patch(resources.DEPLOYMENTS, "web", {"spec": {"replicas": 3}}, "default")
+    await cluster.settled()
+    [scaled] = [each for each in cluster.record.writes(kind="Deployment", by="kubernetes-admin") if each.changes]
+    assert list(scaled.changes) == ["spec.replicas: 2 → 3"]
+    name = next(each.key.name for each in reversed(cluster.record.writes(kind="Pod", by="replicaset-controller")))
+    lines = cluster.record.why("pods", name, "default")
+    assert lines[0].startswith(f"Pod default/{name} was changed at revision ")
+    assert any("when replicaset-controller reconciled default/web-" in line for line in lines)
+    assert any("Deployment default/web was changed" in line and "spec.replicas: 2 → 3" in line for line in lines)
+    assert lines[-1] == "  kubernetes-admin had asked to patch deployments.apps default/web,"
+    assert cluster.record.why("pods", "absent", "default") == ()
+
+
+async def test_conflicts_are_found_and_named(cluster: Cluster) -> None:
+    made = await cluster.client.create(resources.CONFIG_MAPS, {"metadata": {"name": "note"}}, "default")
+    cluster.record.assert_no_conflicts()
+    await cluster.client.patch(resources.CONFIG_MAPS, "note", {"data": {"a": "b"}}, "default")
+    with pytest.raises(Conflict):
+        await cluster.client.update(resources.CONFIG_MAPS, {**made, "data": {"c": "d"}})
+    with pytest.raises(AssertionError, match="1 conflicts:\nkubernetes-admin asked to update configmaps default/note"):
+        cluster.record.assert_no_conflicts()
+
+
+async def test_requests_carry_user_code_and_what_went_wrong(cluster: Cluster) -> None:
+    with pytest.raises(AlreadyExists):
+        await cluster.client.create(resources.NAMESPACES, {"metadata": {"name": "default"}})
+    [entry] = cluster.record.requests(verb="create", resource="namespaces")
+    assert (entry.user, entry.code, entry.seconds) == ("kubernetes-admin", 409, 0.0)
+    assert entry.message == 'namespaces "default" already exists'
+
+
+async def test_a_record_is_bounded_and_none_is_kept_unasked() -> None:
+    async with Cluster(clock=FakeClock(), seed=1, nodes=0, listen=False, controllers=()) as cluster:
+        with pytest.raises(RuntimeError, match="record=True"):
+            _ = cluster.record
+        await cluster.settled()
+        record = Record(cluster.clock, limit=5)
+        cluster.server.cache.recorder = cluster.server.pipeline.recorder = record
+        for number in range(9):
+            await cluster.client.create(resources.NAMESPACES, {"metadata": {"name": f"n{number}"}})
+        assert [each.asked.verb for each in record.requests()] == ["create"] * 5
+        assert len(record.writes()) == 5
+        assert record.writes()[-1].key.name == "n8"
+        assert record.actors(record.writes()[-1]) == ("kubernetes-admin",)
