@@ -53,6 +53,10 @@ def status_patch(
         after = set_condition(
             after, condition.type, condition.status, now=now, reason=condition.reason, message=condition.message, **more
         )
+    if conditions:
+        # The common form of a condition requires a message, if an empty one.
+        ours = {condition.type for condition in conditions}
+        after = [{**each, "message": each.get("message", "")} if each["type"] in ours else each for each in after]
     if list(after) != list(before):
         status["conditions"] = after
         patch["metadata"] = {"resourceVersion": resource_version_of(document)}

@@ -51,3 +51,12 @@ def test_other_conditions_are_kept() -> None:
     patch = status_patch(site(conditions=[other]), {}, (READY,), now=0)
     assert patch is not None
     assert [each["type"] for each in patch["status"]["conditions"]] == ["Other", "Ready"]
+
+
+def test_a_condition_has_a_message_if_an_empty_one() -> None:
+    silent = ConditionChange("Ready", "True", "Serving", "")
+    patch = status_patch(site(), {}, (silent,), now=0)
+    assert patch is not None
+    [condition] = patch["status"]["conditions"]
+    assert condition["message"] == ""
+    assert status_patch(site(conditions=[condition]), {}, (silent,), now=9) is None
