@@ -1,29 +1,56 @@
-"""The API client on documents: every verb of the API, on any resource, over any transport.
+"""The API client: every verb of the API, on objects of a class or on documents, over any transport.
 
-Objects come back frozen where the transport shares them with the server, so treat all of them as read-only. Failures
-are raised as the `StatusError` subclasses of `kube_core.meta.status`.
+What is asked for says what comes back: a class of `kube_core.api` (or of a kind of one's own) gives objects of that
+class, a `ResourceType` gives documents (plain JSON values), which works for every kind there is.
+
+    deployment = await client.get(apps.Deployment, "web")              # apps.Deployment
+    document = await client.get(resources.DEPLOYMENTS, "web", "site")  # Document
+
+For classes, a namespace that is not named is the client's own (`client.namespace`: "default", or what the kubeconfig's
+context says), and `ALL_NAMESPACES` means all of them where objects are listed or watched. For documents a namespace
+is what it is on the wire: "" means all of them. Labels and fields are selected by a mapping or by a selector's text.
+
+Objects come back frozen, and so do documents where the transport shares them with the server: treat them as
+read-only. Failures are raised as the `StatusError` subclasses of `kube_core.meta.status`. Nothing is tried again here
+but what a transport tries; `watch` and `wait` alone live through a server's absence.
 
 Everything that talks to a server goes through here: controllers, scheduler, node, command line, and people's own
-programs. What does not belong here: caches (`informer.py`), retries and back-off (they are the caller's), and how
-bytes travel (`transport.py`).
+programs. What does not belong here: caches (`informer.py`), how lists are paged (`pages.py`), how watches go on
+(`watching.py`), a pod's streams (`pods.py`), and how bytes travel (`transport.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
 
-import attrs
-
+from kube_core._kit.clock import Clock, SystemClock
+from kube_core._kit.random import Random
 from kube_core.abc.transport import Request, WatchEvent, WatchRequest
+from kube_core.api.models.classes import resource_of
+from kube_core.api.models.conversion import from_document, metadata_of, to_document
 from kube_core.api.types import ResourceType
+from kube_core.client.pages import Listing, Pages
 from kube_core.client.transport import Transport
-from kube_core.meta.documents import Document, FrozenDict, MutableDocument, name_of, namespace_of
+from kube_core.client.watching import Event, Watching, watch
+from kube_core.meta.documents import Document, FrozenDict, MutableDocument, key_of, name_of, namespace_of
+from kube_core.meta.status import NotFound
 
-__all__ = ["ApiClient", "Listing", "PatchType", "Propagation"]
+if TYPE_CHECKING:
+    from kube_core.client.discovery import Discovered, ServedResource
+
+__all__ = ["ALL_NAMESPACES", "ApiClient", "Listing", "PatchType", "Propagation", "Selector"]
 
 PatchType = Literal["json", "merge", "strategic"]
 Propagation = Literal["Background", "Foreground", "Orphan"]
+#: A selector's text, or what each label (or field) must be.
+Selector = str | Mapping[str, str]
+
+#: The namespace that stands for all of them, in lists and watches.
+ALL_NAMESPACES = ""
+
+T = TypeVar("T")
 
 _PATCH_CONTENT_TYPES: Mapping[str, str] = {
     "json": "application/json-patch+json",
@@ -37,27 +64,36 @@ _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,applic
 _Query = list[tuple[str, str]]
 
 
-@attrs.frozen
-class Listing:
-    """A list as of one resource version. `continue_token` is "" on the last page."""
-
-    items: Sequence[Document]
-    resource_version: str
-    continue_token: str = ""
-    remaining: int | None = None
-
-
 class ApiClient:
-    """A client. `field_manager` is recorded in managedFields by every write."""
+    """A client. `field_manager` is recorded in managedFields by every write. An async context manager: it closes."""
 
-    def __init__(self, transport: Transport, *, field_manager: str = "kube-core") -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        field_manager: str = "kube-core",
+        namespace: str = "default",
+        clock: Clock | None = None,
+        random: Random | None = None,
+    ) -> None:
         self.transport = transport
         self.field_manager = field_manager
+        self.namespace = namespace
+        self.clock = clock or SystemClock()
+        self.random = random or Random()
+        self._discovered: Discovered | None = None
 
     def with_field_manager(self, field_manager: str) -> ApiClient:
         """The same connection, writing under another name."""
-        return ApiClient(self.transport, field_manager=field_manager)
+        return self._like_this(field_manager, self.namespace)
 
+    def with_namespace(self, namespace: str) -> ApiClient:
+        """The same connection, with another namespace for what names none."""
+        return self._like_this(self.field_manager, namespace)
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    @overload
     async def get(
         self,
         resource: ResourceType,
@@ -67,14 +103,32 @@ class ApiClient:
         subresource: str = "",
         resource_version: str = "",
         metadata_only: bool = False,
-    ) -> Document:
+    ) -> Document: ...
+
+    @overload
+    async def get(
+        self, resource: type[T], name: str, namespace: str | None = None, *, resource_version: str = ""
+    ) -> T: ...
+
+    async def get(
+        self,
+        resource: ResourceType | type[T],
+        name: str,
+        namespace: str | None = None,
+        *,
+        subresource: str = "",
+        resource_version: str = "",
+        metadata_only: bool = False,
+    ) -> Document | T:
         """One object, or its subresource. Raises `NotFound`."""
+        what, namespace = self._named(resource, namespace)
         query = _parameters(resourceVersion=resource_version)
         headers = {"accept": _METADATA} if metadata_only and not self.transport.shares_documents else {}
-        path = resource.path(namespace, name, subresource)
-        return await self._send("GET", path, query, headers=headers)
+        document = await self._send("GET", what.path(namespace, name, subresource), query, headers=headers)
+        return document if isinstance(resource, ResourceType) else from_document(resource, document)
 
-    async def list(
+    @overload
+    def list(
         self,
         resource: ResourceType,
         namespace: str = "",
@@ -85,119 +139,127 @@ class ApiClient:
         continue_token: str = "",
         resource_version: str = "",
         metadata_only: bool = False,
-    ) -> Listing:
-        """Objects of one namespace, or of all (""); one page where `limit` is set.
+    ) -> Pages[Document]: ...
+
+    @overload
+    def list(
+        self,
+        resource: type[T],
+        namespace: str | None = None,
+        *,
+        labels: Selector = "",
+        fields: Selector = "",
+        limit: int = 0,
+        continue_token: str = "",
+        resource_version: str = "",
+    ) -> Pages[T]: ...
+
+    def list(  # noqa: PLR0913 (the parameters are the API's own)
+        self,
+        resource: ResourceType | type[T],
+        namespace: str | None = None,
+        *,
+        labels: Selector = "",
+        fields: Selector = "",
+        label_selector: str = "",
+        field_selector: str = "",
+        limit: int = 0,
+        continue_token: str = "",
+        resource_version: str = "",
+        metadata_only: bool = False,
+    ) -> Pages[Document] | Pages[T]:
+        """Objects of one namespace, or of all: awaited, one `Listing`; iterated over, every object, by pages.
 
         `metadata_only` asks the server for the objects' metadata alone, where that saves anything: a transport that
         shares the server's documents gives whole ones.
         """
+        what, namespace = self._named(resource, namespace)
+        path = what.path(namespace)
         query = _parameters(
-            labelSelector=label_selector,
-            fieldSelector=field_selector,
-            limit=str(limit) if limit else "",
+            labelSelector=_selector(labels) or label_selector,
+            fieldSelector=_selector(fields) or field_selector,
             resourceVersion=resource_version,
         )
-        if continue_token:
-            query.append(("continue", continue_token))
         headers = {"accept": _METADATA_LIST} if metadata_only and not self.transport.shares_documents else {}
-        document = await self._send("GET", resource.path(namespace), query, headers=headers)
-        metadata = document.get("metadata") or {}
-        return Listing(
-            items=[_with_type(item, resource) for item in document.get("items") or ()],
-            resource_version=str(metadata.get("resourceVersion") or ""),
-            continue_token=str(metadata.get("continue") or ""),
-            remaining=metadata.get("remainingItemCount"),
-        )
 
-    async def create(
-        self, resource: ResourceType, document: Document, namespace: str = "", *, dry_run: bool = False
-    ) -> Document:
-        """A new object; `namespace` defaults to the document's. Raises `AlreadyExists`, `Invalid`."""
-        path = resource.path(namespace or namespace_of(document))
-        return await self._send("POST", path, self._write_parameters(dry_run), _with_type(document, resource))
+        async def documents(limit: int, token: str) -> Listing[Document]:
+            asked = query + _parameters(**{"limit": str(limit) if limit else "", "continue": token})
+            if token != continue_token:
+                # What continues a list goes on at the version where it began.
+                asked = [pair for pair in asked if pair[0] != "resourceVersion"]
+            return _listing(await self._send("GET", path, asked, headers=headers), what)
 
-    async def update(
-        self, resource: ResourceType, document: Document, *, subresource: str = "", dry_run: bool = False
-    ) -> Document:
-        """Replace an object. Raises `Conflict` when its resourceVersion is not the present one."""
-        path = resource.path(namespace_of(document), name_of(document), subresource)
-        return await self._send("PUT", path, self._write_parameters(dry_run), _with_type(document, resource))
+        if isinstance(resource, ResourceType):
+            return Pages(documents, key_of, limit=limit, continue_token=continue_token)
+        kind: type[T] = resource
 
-    async def update_status(self, resource: ResourceType, document: Document) -> Document:
-        """Replace an object's status."""
-        return await self.update(resource, document, subresource="status")
+        async def objects(limit: int, token: str) -> Listing[T]:
+            page = await documents(limit, token)
+            items = [from_document(kind, document) for document in page.items]
+            return Listing(items, page.resource_version, page.continue_token, page.remaining)
 
-    async def patch(
-        self,
-        resource: ResourceType,
-        name: str,
-        patch: Mapping[str, Any] | Sequence[Any],
-        namespace: str = "",
-        *,
-        patch_type: PatchType = "merge",
-        subresource: str = "",
-    ) -> Document:
-        """Change part of an object."""
-        path = resource.path(namespace, name, subresource)
-        headers = {"content-type": _PATCH_CONTENT_TYPES[patch_type]}
-        return await self._send("PATCH", path, self._write_parameters(), patch, headers)
+        return Pages(objects, _identity, limit=limit, continue_token=continue_token)
 
-    async def apply(
-        self,
-        resource: ResourceType,
-        document: Document,
-        *,
-        field_manager: str = "",
-        force: bool = False,
-        subresource: str = "",
-    ) -> Document:
-        """Server-side apply. Raises `Conflict` for fields that others own, without `force`."""
-        path = resource.path(namespace_of(document), name_of(document), subresource)
-        query = [("fieldManager", field_manager or self.field_manager)]
-        if force:
-            query.append(("force", "true"))
-        headers = {"content-type": _PATCH_CONTENT_TYPES["apply"]}
-        return await self._send("PATCH", path, query, _with_type(document, resource), headers)
-
-    async def delete(
-        self,
-        resource: ResourceType,
-        name: str,
-        namespace: str = "",
-        *,
-        propagation: Propagation | None = None,
-        grace_period: int | None = None,
-        uid: str = "",
-        resource_version: str = "",
-    ) -> Document:
-        """Ask for deletion; with preconditions where `uid` or `resource_version` are given.
-
-        The answer is the object where it stays for now (finalizers, grace), otherwise a Status.
-        """
-        options = _delete_options(propagation, grace_period, uid, resource_version)
-        return await self._send("DELETE", resource.path(namespace, name), [], options)
-
-    async def delete_collection(
+    @overload
+    def watch(
         self,
         resource: ResourceType,
         namespace: str = "",
         *,
+        name: str = "",
         label_selector: str = "",
         field_selector: str = "",
-        propagation: Propagation | None = None,
-    ) -> None:
-        """Ask for deletion of every selected object of a namespace (or of a cluster-scoped resource)."""
-        query = _parameters(labelSelector=label_selector, fieldSelector=field_selector)
-        await self._send("DELETE", resource.path(namespace), query, _delete_options(propagation, None, "", ""))
+        after: Listing[Document] | None = None,
+    ) -> AsyncIterator[Event[Document]]: ...
 
-    async def create_subresource(
-        self, resource: ResourceType, name: str, subresource: str, document: Document, namespace: str = ""
-    ) -> Document:
-        """`POST` to a subresource: `binding`, `eviction`, `token`."""
-        path = resource.path(namespace, name, subresource)
-        return await self._send("POST", path, self._write_parameters(), document)
+    @overload
+    def watch(
+        self,
+        resource: type[T],
+        namespace: str | None = None,
+        *,
+        name: str = "",
+        labels: Selector = "",
+        fields: Selector = "",
+        after: Listing[T] | None = None,
+    ) -> AsyncIterator[Event[T]]: ...
 
     def watch(
+        self,
+        resource: ResourceType | type[T],
+        namespace: str | None = None,
+        *,
+        name: str = "",
+        labels: Selector = "",
+        fields: Selector = "",
+        label_selector: str = "",
+        field_selector: str = "",
+        after: Listing[Any] | None = None,
+    ) -> AsyncIterator[Event[Document]] | AsyncIterator[Event[T]]:
+        """What is there, as ADDED, and then every change; or only what changed `after` a list.
+
+        It never ends and never misses: it outlives dropped connections and servers that start again, and where the
+        server has forgotten what came between (410), what differs is told as if it had been seen. Raises what will
+        not pass by itself: `Forbidden`, `NotFound` for a resource that is not served, `BadRequest`.
+        """
+        what, namespace = self._named(resource, namespace)
+        watching = Watching(
+            client=self,
+            resource=what,
+            namespace=namespace,
+            name=name,
+            label_selector=_selector(labels) or label_selector,
+            field_selector=_selector(fields) or field_selector,
+        )
+        if isinstance(resource, ResourceType):
+            return watch(watching, lambda document: document, after)
+        kind: type[T] = resource
+        known: Listing[Document] | None = None
+        if after is not None:
+            known = Listing[Document]([to_document(item) for item in after.items], after.resource_version)
+        return watch(watching, lambda document: from_document(kind, document), known)
+
+    def watch_once(
         self,
         resource: ResourceType,
         namespace: str = "",
@@ -208,14 +270,467 @@ class ApiClient:
         resource_version: str = "",
         metadata_only: bool = False,
     ) -> AsyncIterator[WatchEvent]:
-        """Events after `resource_version`, until the server ends the watch. Raises `Expired`."""
+        """One watch as the server gives it: bookmarks too, until the server ends it. Raises `Expired`."""
         return self.transport.watch(
             WatchRequest(resource, namespace, name, label_selector, field_selector, resource_version, metadata_only)
         )
 
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    @overload
+    async def create(
+        self, resource: ResourceType, document: Document, namespace: str = "", *, dry_run: bool = False
+    ) -> Document: ...
+
+    @overload
+    async def create(self, resource: T, *, name: str = "", namespace: str = "", dry_run: bool = False) -> T: ...
+
+    async def create(
+        self,
+        resource: ResourceType | T,
+        document: Document | None = None,
+        namespace: str = "",
+        *,
+        name: str = "",
+        dry_run: bool = False,
+    ) -> Document | T:
+        """A new object; where it says no name or namespace, these. Raises `AlreadyExists`, `Invalid`."""
+        if isinstance(resource, ResourceType):
+            return await self._create(resource, document or {}, namespace, dry_run)
+        what, wanted = self._document(resource, name, namespace)
+        return from_document(type(resource), await self._create(what, wanted, "", dry_run))
+
+    @overload
+    async def update(
+        self, resource: ResourceType, document: Document, *, subresource: str = "", dry_run: bool = False
+    ) -> Document: ...
+
+    @overload
+    async def update(self, resource: T, *, subresource: str = "", dry_run: bool = False) -> T: ...
+
+    async def update(
+        self,
+        resource: ResourceType | T,
+        document: Document | None = None,
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> Document | T:
+        """Replace an object. Raises `Conflict` when its resourceVersion is not the present one."""
+        if isinstance(resource, ResourceType):
+            return await self._update(resource, document or {}, subresource, dry_run)
+        what, wanted = self._document(resource)
+        return from_document(type(resource), await self._update(what, wanted, subresource, dry_run))
+
+    @overload
+    async def update_status(self, resource: ResourceType, document: Document) -> Document: ...
+
+    @overload
+    async def update_status(self, resource: T) -> T: ...
+
+    async def update_status(self, resource: ResourceType | T, document: Document | None = None) -> Document | T:
+        """Replace an object's status, and nothing else of it."""
+        if isinstance(resource, ResourceType):
+            return await self.update(resource, document or {}, subresource="status")
+        return await self.update(resource, subresource="status")
+
+    @overload
+    async def patch(
+        self,
+        resource: ResourceType,
+        name: str,
+        patch: Mapping[str, Any] | Sequence[Any],
+        namespace: str = "",
+        *,
+        patch_type: PatchType | None = None,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> Document: ...
+
+    @overload
+    async def patch(
+        self,
+        resource: type[T],
+        name: str,
+        patch: Mapping[str, Any] | Sequence[Any],
+        namespace: str | None = None,
+        *,
+        patch_type: PatchType | None = None,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> T: ...
+
+    async def patch(
+        self,
+        resource: ResourceType | type[T],
+        name: str,
+        patch: Mapping[str, Any] | Sequence[Any],
+        namespace: str | None = None,
+        *,
+        patch_type: PatchType | None = None,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> Document | T:
+        """Change part of an object: by a merge patch (a mapping) or a JSON patch (a list), unless it says which.
+
+        Patches are in the terms of documents: `{"spec": {"replicas": 3}}`.
+        """
+        what, namespace = self._named(resource, namespace)
+        chosen = patch_type or ("merge" if isinstance(patch, Mapping) else "json")
+        headers = {"content-type": _PATCH_CONTENT_TYPES[chosen]}
+        path = what.path(namespace, name, subresource)
+        document = await self._send("PATCH", path, self._write_parameters(dry_run), patch, headers)
+        return document if isinstance(resource, ResourceType) else from_document(resource, document)
+
+    @overload
+    async def patch_status(
+        self, resource: ResourceType, name: str, patch: Mapping[str, Any] | Sequence[Any], namespace: str = ""
+    ) -> Document: ...
+
+    @overload
+    async def patch_status(
+        self, resource: type[T], name: str, patch: Mapping[str, Any] | Sequence[Any], namespace: str | None = None
+    ) -> T: ...
+
+    async def patch_status(
+        self,
+        resource: ResourceType | type[T],
+        name: str,
+        patch: Mapping[str, Any] | Sequence[Any],
+        namespace: str | None = None,
+    ) -> Document | T:
+        """Change part of an object's status: `{"status": {"phase": "Ready"}}`."""
+        # The two cases are one to run, and two to type.
+        what = cast(ResourceType, resource)
+        return await self.patch(what, name, patch, cast(str, namespace), subresource="status")
+
+    @overload
+    async def apply(
+        self,
+        resource: ResourceType,
+        document: Document,
+        *,
+        field_manager: str = "",
+        force: bool = False,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> Document: ...
+
+    @overload
+    async def apply(
+        self,
+        resource: T,
+        *,
+        name: str = "",
+        namespace: str = "",
+        field_manager: str = "",
+        force: bool = False,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> T: ...
+
+    async def apply(
+        self,
+        resource: ResourceType | T,
+        document: Document | None = None,
+        *,
+        name: str = "",
+        namespace: str = "",
+        field_manager: str = "",
+        force: bool = False,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> Document | T:
+        """Server-side apply: have, and own, what is said here; what is not said is left to others.
+
+        Raises `Conflict` for fields that others own, without `force`.
+        """
+        if isinstance(resource, ResourceType):
+            what, wanted = resource, _with_type(document or {}, resource)
+        else:
+            what, wanted = self._document(resource, name, namespace)
+            # Who owns what is the server's to say: it refuses to be told.
+            cast(MutableDocument, wanted["metadata"]).pop("managedFields", None)
+        path = what.path(namespace_of(wanted), name_of(wanted), subresource)
+        query = [("fieldManager", field_manager or self.field_manager)]
+        if force:
+            query.append(("force", "true"))
+        if dry_run:
+            query.append(("dryRun", "All"))
+        applied = await self._send("PATCH", path, query, wanted, {"content-type": _PATCH_CONTENT_TYPES["apply"]})
+        return applied if isinstance(resource, ResourceType) else from_document(type(resource), applied)
+
+    @overload
+    async def apply_status(self, resource: ResourceType, document: Document, *, force: bool = False) -> Document: ...
+
+    @overload
+    async def apply_status(self, resource: T, *, force: bool = False) -> T: ...
+
+    async def apply_status(
+        self, resource: ResourceType | T, document: Document | None = None, *, force: bool = False
+    ) -> Document | T:
+        """Server-side apply of the status."""
+        if isinstance(resource, ResourceType):
+            return await self.apply(resource, document or {}, force=force, subresource="status")
+        return await self.apply(resource, force=force, subresource="status")
+
+    @overload
+    async def delete(
+        self,
+        resource: ResourceType,
+        name: str,
+        namespace: str = "",
+        *,
+        propagation: Propagation | None = None,
+        grace_period: int | None = None,
+        uid: str = "",
+        resource_version: str = "",
+    ) -> Document: ...
+
+    @overload
+    async def delete(
+        self,
+        resource: type[T],
+        name: str,
+        namespace: str | None = None,
+        *,
+        propagation: Propagation | None = None,
+        grace_period: int | None = None,
+        uid: str = "",
+        resource_version: str = "",
+        missing_ok: bool = False,
+    ) -> T | None: ...
+
+    @overload
+    async def delete(
+        self,
+        resource: T,
+        *,
+        propagation: Propagation | None = None,
+        grace_period: int | None = None,
+        missing_ok: bool = False,
+    ) -> T | None: ...
+
+    async def delete(
+        self,
+        resource: Any,
+        name: str = "",
+        namespace: str | None = None,
+        *,
+        propagation: Propagation | None = None,
+        grace_period: int | None = None,
+        uid: str = "",
+        resource_version: str = "",
+        missing_ok: bool = False,
+    ) -> Any:
+        """Ask for deletion; with preconditions where `uid` or `resource_version` are given.
+
+        The answer is the object where it stays for now (finalizers, grace); otherwise None, and for documents a
+        Status. An object that is handed over is deleted only if it is still that one (by its uid).
+        """
+        kind = resource if isinstance(resource, type | ResourceType) else type(resource)
+        if kind is not resource:
+            metadata = metadata_of(resource)
+            name, namespace, uid = metadata.name or "", metadata.namespace, metadata.uid or ""
+        what, namespace = self._named(kind, namespace)
+        options = _delete_options(propagation, grace_period, uid, resource_version)
+        try:
+            document = await self._send("DELETE", what.path(namespace, name), [], options)
+        except NotFound:
+            if missing_ok:
+                return None
+            raise
+        if isinstance(kind, ResourceType):
+            return document
+        return from_document(kind, document) if document.get("kind") == what.kind and "metadata" in document else None
+
+    @overload
+    async def delete_collection(
+        self,
+        resource: ResourceType,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        propagation: Propagation | None = None,
+    ) -> None: ...
+
+    @overload
+    async def delete_collection(
+        self,
+        resource: type[Any],
+        namespace: str | None = None,
+        *,
+        labels: Selector = "",
+        fields: Selector = "",
+        propagation: Propagation | None = None,
+    ) -> None: ...
+
+    async def delete_collection(
+        self,
+        resource: ResourceType | type[Any],
+        namespace: str | None = None,
+        *,
+        labels: Selector = "",
+        fields: Selector = "",
+        label_selector: str = "",
+        field_selector: str = "",
+        propagation: Propagation | None = None,
+    ) -> None:
+        """Ask for deletion of every selected object of a namespace (or of a cluster-scoped resource)."""
+        what, namespace = self._named(resource, namespace)
+        query = _parameters(
+            labelSelector=_selector(labels) or label_selector, fieldSelector=_selector(fields) or field_selector
+        )
+        await self._send("DELETE", what.path(namespace), query, _delete_options(propagation, None, "", ""))
+
+    async def create_subresource(
+        self, resource: ResourceType, name: str, subresource: str, document: Document, namespace: str = ""
+    ) -> Document:
+        """`POST` to a subresource: `binding`, `eviction`, `token`."""
+        path = resource.path(namespace, name, subresource)
+        return await self._send("POST", path, self._write_parameters(), document)
+
+    async def scale(
+        self, resource: ResourceType | type[Any], name: str, replicas: int, namespace: str | None = None
+    ) -> int:
+        """Set how many replicas there are to be; how many there were is what comes back."""
+        what, namespace = self._named(resource, namespace)
+        before = await self.get(what, name, namespace, subresource="scale")
+        await self.patch(what, name, {"spec": {"replicas": replicas}}, namespace, subresource="scale")
+        return int((before.get("spec") or {}).get("replicas") or 0)
+
+    async def evict(
+        self, name: str, namespace: str | None = None, *, grace_period: int | None = None, dry_run: bool = False
+    ) -> None:
+        """Have a pod go, as its disruption budgets allow. Raises `TooManyRequests` where they do not, for now."""
+        namespace = self.namespace if namespace is None else namespace
+        eviction: MutableDocument = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+        }
+        if options := _delete_options(None, grace_period, "", ""):
+            eviction["deleteOptions"] = options
+        path = _PODS.path(namespace, name, "eviction")
+        await self._send("POST", path, self._write_parameters(dry_run), eviction)
+
+    async def create_token(
+        self,
+        service_account: str,
+        namespace: str | None = None,
+        *,
+        audiences: Sequence[str] = (),
+        seconds: int = 3600,
+        bound_to: object | None = None,
+    ) -> str:
+        """A token for a service account, good for so many seconds, or as long as `bound_to` (a pod, a secret) is."""
+        namespace = self.namespace if namespace is None else namespace
+        spec: MutableDocument = {"audiences": [*audiences], "expirationSeconds": seconds}
+        if bound_to is not None:
+            what, metadata = resource_of(type(bound_to)), metadata_of(bound_to)
+            spec["boundObjectRef"] = {
+                "apiVersion": what.api_version,
+                "kind": what.kind,
+                "name": metadata.name,
+                "uid": metadata.uid,
+            }
+        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        answer = await self.create_subresource(_SERVICE_ACCOUNTS, service_account, "token", request, namespace)
+        return str(answer["status"]["token"])
+
+    # -- waiting -----------------------------------------------------------------------------------------------------
+
+    @overload
+    async def wait(
+        self,
+        resource: type[T],
+        name: str,
+        namespace: str | None = None,
+        *,
+        condition: Literal["deleted"],
+        timeout: float | None = 30.0,
+    ) -> None: ...
+
+    @overload
+    async def wait(self, resource: T, *, condition: Literal["deleted"], timeout: float | None = 30.0) -> None: ...
+
+    @overload
+    async def wait(
+        self,
+        resource: type[T],
+        name: str,
+        namespace: str | None = None,
+        *,
+        condition: str | Callable[[T], bool],
+        timeout: float | None = 30.0,
+    ) -> T: ...
+
+    @overload
+    async def wait(self, resource: T, *, condition: str | Callable[[T], bool], timeout: float | None = 30.0) -> T: ...
+
+    async def wait(
+        self,
+        resource: Any,
+        name: str = "",
+        namespace: str | None = None,
+        *,
+        condition: str | Callable[[Any], bool],
+        timeout: float | None = 30.0,
+    ) -> Any:
+        """The object once it is as `condition` says; an object that is not there yet is waited for.
+
+        A condition is the type of one of the status' conditions (`"Available"`, or `"Available=False"`), a function
+        of the object, or `"deleted"`: then it is gone, or another of its name is there. Raises `TimeoutError`, which
+        says how things stand, after `timeout` seconds.
+        """
+        from kube_core.client.waiting import wait
+
+        kind = resource if isinstance(resource, type) else type(resource)
+        uid = ""
+        if kind is not resource:
+            metadata = metadata_of(resource)
+            name, namespace, uid = metadata.name or "", metadata.namespace, metadata.uid or ""
+        what, namespace = self._named(kind, namespace)
+        watching = Watching(client=self, resource=what, namespace=namespace, name=name)
+        found = await wait(watching, kind, uid, condition, timeout)
+        return None if found is None else from_document(kind, found)
+
+    # -- what there is, and other paths ------------------------------------------------------------------------------
+
+    async def resource(self, name: str, api_version: str = "") -> ResourceType:
+        """The resource that the server serves under a name, as kubectl takes it, asked of the server once.
+
+        `deployments`, `deployments.apps`, `deployments.v1.apps`, `Deployment`, `deploy`, or with its version apart:
+        `("Deployment", "apps/v1")`. Raises `NotFound`.
+        """
+        from kube_core.client.discovery import discover
+
+        known = self._discovered
+        if known is not None and (found := known.find(name, api_version)) is not None:
+            return found
+        # A definition may have come since.
+        self._discovered = known = await discover(self)
+        found = known.find(name, api_version)
+        if found is None:
+            of = f' in "{api_version}"' if api_version else ""
+            raise NotFound(f'the server has no resource type "{name}"{of}')
+        return found
+
+    async def api_resources(self) -> Sequence[ServedResource]:
+        """Every resource that the server serves now, in the version that it prefers."""
+        from kube_core.client.discovery import discover
+
+        self._discovered = await discover(self)
+        return self._discovered.resources
+
+    async def version(self) -> Document:
+        """The server's version: `gitVersion`, `major`, `minor`, `platform`, …"""
+        return await self.get_path("/version")
+
     async def get_path(self, path: str, query: Sequence[tuple[str, str]] = (), *, accept: str = "") -> Document:
         """`GET` of any path that answers JSON: discovery, `/version`, OpenAPI. Raises `NotFound`."""
-        return await self._send("GET", path, list(query), headers={"accept": accept} if accept else None)
+        return await self._send("GET", path, [*query], headers={"accept": accept} if accept else None)
 
     def stream(self, path: str, query: Sequence[tuple[str, str]] = ()) -> AsyncIterator[bytes]:
         """`GET` of any path as chunks of bytes as they come: a pod's logs, with `follow`."""
@@ -223,6 +738,46 @@ class ApiClient:
 
     async def close(self) -> None:
         await self.transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # -- below the verbs ---------------------------------------------------------------------------------------------
+
+    def _like_this(self, field_manager: str, namespace: str) -> ApiClient:
+        return ApiClient(
+            self.transport, field_manager=field_manager, namespace=namespace, clock=self.clock, random=self.random
+        )
+
+    def _named(self, resource: ResourceType | type[Any], namespace: str | None) -> tuple[ResourceType, str]:
+        """What is meant, and in which namespace."""
+        if isinstance(resource, ResourceType):
+            return resource, namespace or ""
+        what = resource_of(resource)
+        return what, self.namespace if namespace is None and what.namespaced else namespace or ""
+
+    def _document(self, value: object, name: str = "", namespace: str = "") -> tuple[ResourceType, MutableDocument]:
+        """The document of an object, which says its name and namespace."""
+        what, document = resource_of(type(value)), to_document(value)
+        metadata: MutableDocument = document["metadata"]
+        if name:
+            metadata["name"] = name
+        if what.namespaced:
+            metadata["namespace"] = namespace or metadata.get("namespace") or self.namespace
+        return what, document
+
+    async def _create(self, resource: ResourceType, document: Document, namespace: str, dry_run: bool) -> Document:
+        path = resource.path(namespace or namespace_of(document))
+        return await self._send("POST", path, self._write_parameters(dry_run), _with_type(document, resource))
+
+    async def _update(self, resource: ResourceType, document: Document, subresource: str, dry_run: bool) -> Document:
+        path = resource.path(namespace_of(document), name_of(document), subresource)
+        return await self._send("PUT", path, self._write_parameters(dry_run), _with_type(document, resource))
 
     def _write_parameters(self, dry_run: bool = False) -> _Query:
         query = [("fieldManager", self.field_manager)]
@@ -248,8 +803,31 @@ class ApiClient:
         return document
 
 
+_PODS = ResourceType("", "v1", "Pod", "pods", True)
+_SERVICE_ACCOUNTS = ResourceType("", "v1", "ServiceAccount", "serviceaccounts", True)
+
+
 def _parameters(**values: str) -> _Query:
     return [(name, value) for name, value in values.items() if value]
+
+
+def _selector(wanted: Selector) -> str:
+    return wanted if isinstance(wanted, str) else ",".join(f"{name}={value}" for name, value in wanted.items())
+
+
+def _listing(document: Document, resource: ResourceType) -> Listing[Document]:
+    metadata = document.get("metadata") or {}
+    return Listing(
+        items=[_with_type(item, resource) for item in document.get("items") or ()],
+        resource_version=str(metadata.get("resourceVersion") or ""),
+        continue_token=str(metadata.get("continue") or ""),
+        remaining=metadata.get("remainingItemCount"),
+    )
+
+
+def _identity(value: object) -> tuple[str, str]:
+    metadata = metadata_of(value)
+    return metadata.namespace or "", metadata.name or ""
 
 
 def _with_type(document: Document, resource: ResourceType) -> Document:

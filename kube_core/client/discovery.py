@@ -30,6 +30,13 @@ class ServedResource:
 
     type: ResourceType
     verbs: frozenset[str]
+    singular: str = ""
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+
+    def is_called(self, name: str) -> bool:
+        """Whether that is its plural, singular or short name, or its kind."""
+        return name in (self.type.plural, self.type.kind, self.singular, *self.short_names)
 
 
 @attrs.frozen
@@ -38,15 +45,37 @@ class Discovered:
 
     resources: Sequence[ServedResource]
     failures: Mapping[str, str]
+    #: Every resource in every version, preferred versions first within each group.
+    versions: Sequence[ServedResource] = ()
 
     def supporting(self, *verbs: str) -> list[ResourceType]:
         """The resources that know all of these verbs."""
         return [resource.type for resource in self.resources if resource.verbs.issuperset(verbs)]
 
+    def find(self, name: str, api_version: str = "") -> ResourceType | None:
+        """What a person means by `deployments`, `deploy`, `deployments.apps`, `deployments.v1.apps` or a kind.
+
+        Where two groups have a name, that of the group which discovery lists first is meant, as with kubectl.
+        """
+        if api_version:
+            wanted = [each for each in self.versions if each.type.api_version == api_version]
+            return next((each.type for each in wanted if each.is_called(name) or each.is_called(name.lower())), None)
+        first, _, rest = name.partition(".")
+        version, _, group = rest.partition(".")
+        for called in (first, first.lower()):
+            for each in self.resources:
+                if each.is_called(called) and (not rest or each.type.group == rest):
+                    return each.type
+            for each in self.versions:
+                if rest and each.is_called(called) and (each.type.version, each.type.group) == (version, group):
+                    return each.type
+        return None
+
 
 async def discover(client: ApiClient) -> Discovered:
     """Ask the server. Raises the `StatusError` of a server that does not answer at all."""
     found: dict[tuple[str, str], ServedResource] = {}
+    versions: list[ServedResource] = []
     failures: dict[str, str] = {}
     for root in ("/api", "/apis"):
         document = await client.get_path(root, accept=_AGGREGATED)
@@ -57,8 +86,9 @@ async def discover(client: ApiClient) -> Discovered:
         else:
             resources = await _from_groups(client, document, failures)
         for resource in resources:
+            versions.append(resource)
             found.setdefault((resource.type.group, resource.type.plural), resource)
-    return Discovered(list(found.values()), failures)
+    return Discovered(list(found.values()), failures, versions)
 
 
 def _from_aggregated(document: Document, failures: dict[str, str]) -> Iterable[ServedResource]:
@@ -79,6 +109,9 @@ def _from_aggregated(document: Document, failures: dict[str, str]) -> Iterable[S
                         namespaced=resource.get("scope") == "Namespaced",
                     ),
                     frozenset(resource.get("verbs") or ()),
+                    str(resource.get("singularResource") or ""),
+                    tuple(resource.get("shortNames") or ()),
+                    tuple(resource.get("categories") or ()),
                 )
 
 
@@ -113,6 +146,9 @@ async def _from_versions(
                     namespaced=bool(entry.get("namespaced")),
                 ),
                 frozenset(entry.get("verbs") or ()),
+                str(entry.get("singularName") or ""),
+                tuple(entry.get("shortNames") or ()),
+                tuple(entry.get("categories") or ()),
             )
             for entry in document.get("resources") or ()
             if "/" not in entry["name"]

@@ -17,7 +17,7 @@ reflector asks in a way that makes the server ignore the limit.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
@@ -85,7 +85,7 @@ class Reflector:
             for change in changes:
                 self.changed(change)
 
-    async def follow(self) -> AsyncIterator[Sequence[Change]]:
+    async def follow(self) -> AsyncGenerator[Sequence[Change], None]:
         """The changes, those of a list or of an event at a time, for who takes them at a pace of their own.
 
         Only the next step goes on from what was given here: nothing is read ahead.
@@ -96,6 +96,8 @@ class Reflector:
                     listing = await self.source.list()
                     yield self.cache.replace(listing.items)
                     self.resource_version = listing.resource_version
+                    self.unserved = False
+                    self.answered.set()
                     self.listed()
                 good = False
                 started = self.clock.monotonic()
@@ -129,6 +131,8 @@ class Reflector:
                     raise
                 self.log.debug("resource is not served", error=error.message)
                 self.resource_version = ""
+                self.unserved = True
+                self.answered.set()
             except StatusError as error:
                 if self.gives_up and error.code < 500:
                     raise
@@ -139,7 +143,7 @@ class Reflector:
                     raise
                 self.log.exception("list or watch failed")
                 self.resource_version = ""
-            await self.clock.sleep(self._delay())
+            await self._pause()
 
     def _take(self, event: WatchEvent) -> Sequence[Change]:
         if event.type in ("ADDED", "MODIFIED"):
@@ -147,6 +151,15 @@ class Reflector:
         if event.type == "DELETED":
             return self.cache.remove(key_of(event.object), event.object)
         return ()
+
+    async def _pause(self) -> None:
+        """Wait before the next try, or until `retry`."""
+        self._wake.clear()
+        timer = self.clock.call_later(self._delay(), self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
 
     def _delay(self) -> float:
         delay = min(_FIRST_DELAY * 2.0 ** min(self._failures, 10), _LAST_DELAY)

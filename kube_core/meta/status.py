@@ -93,7 +93,10 @@ class StatusError(Exception):
         code = int(document.get("code") or 500)
         reason = str(document.get("reason") or "")
         kind = _BY_REASON.get(reason) or _BY_CODE.get(code, StatusError)
-        return kind(str(document.get("message") or ""), code=code, reason=reason, details=document.get("details"))
+        error = kind(str(document.get("message") or ""), code=code, reason=reason, details=document.get("details"))
+        if isinstance(error, Expired):
+            error.continue_token = str((document.get("metadata") or {}).get("continue") or "")
+        return error
 
 
 class BadRequest(StatusError):

@@ -100,7 +100,7 @@ async def test_watch_shows_each_change_after_the_list(both: Both) -> None:
     await client.patch(kind, "a", {"data": {"x": "1"}}, "default")
     await client.delete(kind, "a", "default")
     seen = []
-    async for event in client.watch(kind, "default", resource_version=listing.resource_version):
+    async for event in client.watch_once(kind, "default", resource_version=listing.resource_version):
         if event.type != "BOOKMARK":
             seen.append(event.type)
         if len(seen) == 3:
@@ -174,7 +174,9 @@ async def test_watch_from_the_past_that_is_gone_is_expired(both: Both) -> None:
         await both.remote.patch(resources.CONFIG_MAPS, "a", {"data": {"n": str(number)}}, "default")
     await both.cluster.server.store.compact(both.cluster.server.store.revision)
     # What the watch cache still holds may be served; what it cannot must be refused in this way.
-    watch = both.remote.watch(resources.CONFIG_MAPS, "default", resource_version=first["metadata"]["resourceVersion"])
+    watch = both.remote.watch_once(
+        resources.CONFIG_MAPS, "default", resource_version=first["metadata"]["resourceVersion"]
+    )
     try:
         event = await anext(watch)
     except Expired:

@@ -215,7 +215,7 @@ async def test_versions_show_the_same_objects(client: ApiClient) -> None:
 
 async def test_a_watch_shows_what_happens(client: ApiClient) -> None:
     listing = await client.list(GADGETS, "default")
-    events = client.watch(GADGETS, "default", resource_version=listing.resource_version)
+    events = client.watch(GADGETS, "default", after=listing)
     await client.create(GADGETS, gadget("a", size=1))
     await client.patch(GADGETS, "a", {"spec": {"size": 2}}, "default")
     await client.delete(GADGETS, "a", "default")

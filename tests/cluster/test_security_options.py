@@ -72,7 +72,7 @@ async def test_parts_of_the_cluster_may_do_their_work_and_nothing_else() -> None
 async def test_a_local_watch_is_authorised_as_any_other() -> None:
     async with Cluster(nodes=0, controllers=(), listen=False) as cluster:
         with pytest.raises(Forbidden, match='cannot watch resource "secrets"'):
-            async for _ in cluster.client_for(User("ann")).watch(resources.SECRETS):
+            async for _ in cluster.client_for(User("ann")).watch_once(resources.SECRETS):
                 pass
 
 

@@ -231,7 +231,7 @@ async def collect(events: AsyncIterator[WatchEvent]) -> list[str]:
 async def test_watch_events_come_whole_however_they_are_cut(server: Server, connect: Callable[..., ApiClient]) -> None:
     data = line("a") + line("b", size=300_000) + b"\n" + line("c")
     server.answer = watch_answer(data[:10], data[10:70], data[70:100_000], data[100_000:])
-    assert await collect(connect().watch(PODS, "default", resource_version="5", label_selector="x=y")) == [
+    assert await collect(connect().watch_once(PODS, "default", resource_version="5", label_selector="x=y")) == [
         "a",
         "b",
         "c",
@@ -243,12 +243,12 @@ async def test_watch_events_come_whole_however_they_are_cut(server: Server, conn
 
 async def test_watch_that_ends_in_half_a_line_drops_the_half(server: Server, connect: Callable[..., ApiClient]) -> None:
     server.answer = watch_answer(line("a"), line("b")[:20])
-    assert await collect(connect().watch(PODS)) == ["a"]
+    assert await collect(connect().watch_once(PODS)) == ["a"]
 
 
 async def test_watch_whose_connection_breaks_is_unavailable(server: Server, connect: Callable[..., ApiClient]) -> None:
     server.answer = watch_answer(line("a"), end=False)
-    events = connect().watch(PODS)
+    events = connect().watch_once(PODS)
     assert (await anext(events)).type == "ADDED"
     with pytest.raises(ServiceUnavailable):
         await anext(events)
@@ -258,7 +258,7 @@ async def test_error_event_is_raised(server: Server, connect: Callable[..., ApiC
     gone = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired", "message": "old"}}
     server.answer = watch_answer(orjson.dumps(gone) + b"\n")
     with pytest.raises(Expired):
-        await collect(connect().watch(PODS))
+        await collect(connect().watch_once(PODS))
 
 
 async def test_watch_of_a_silent_peer_is_given_up(
@@ -274,7 +274,7 @@ async def test_watch_of_a_silent_peer_is_given_up(
         return response
 
     server.answer = answer
-    events = connect().watch(PODS)
+    events = connect().watch_once(PODS)
     first = await anext(events)
     assert first.type == "ADDED"
     following = asyncio.ensure_future(collect(events))

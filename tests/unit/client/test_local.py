@@ -74,7 +74,7 @@ async def test_failure_that_is_only_text_is_raised_too() -> None:
 async def test_watch_passes_its_selection_and_ends_with_its_reader() -> None:
     events = [WatchEvent("ADDED", {"metadata": {"name": name}}) for name in "ab"]
     server = Server(events=events)
-    watch: Any = server.client().watch(PODS, "web", label_selector="x=y", resource_version="7")
+    watch: Any = server.client().watch_once(PODS, "web", label_selector="x=y", resource_version="7")
     assert await anext(watch) is events[0]
     await watch.aclose()
     assert server.closed
@@ -84,7 +84,7 @@ async def test_watch_passes_its_selection_and_ends_with_its_reader() -> None:
 async def test_error_event_is_raised() -> None:
     gone = WatchEvent("ERROR", {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"})
     with pytest.raises(Expired):
-        await anext(Server(events=[gone]).client().watch(PODS))
+        await anext(Server(events=[gone]).client().watch_once(PODS))
 
 
 async def test_stream_gives_chunks_as_they_come() -> None:
@@ -125,4 +125,4 @@ async def test_closed_client_refuses() -> None:
     with pytest.raises(ServiceUnavailable):
         await client.get(PODS, "a", "web")
     with pytest.raises(ServiceUnavailable):
-        await anext(client.watch(PODS))
+        await anext(client.watch_once(PODS))
