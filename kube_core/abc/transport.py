@@ -145,6 +145,8 @@ class Response:
     document: Any = None
     stream: AsyncIterator[bytes] | None = None
     """Chunks to send as they come. Closed (`aclose`) when the client goes away."""
+    finite: bool = False
+    """The stream ends by itself: it is a long body, which is compressed and finished as any other is."""
     upgrade: Upgrade | None = None
     """Takes over the connection (exec, attach, port-forward)."""
     warnings: Sequence[str] = ()

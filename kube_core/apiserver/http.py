@@ -148,7 +148,7 @@ class HttpServer:
         if response.upgrade is not None:
             return await self._upgrade(native, response, response.upgrade)
         if response.stream is not None:
-            return await self._stream(native, response)
+            return await self._stream(native, response, compressed=response.finite and _takes_gzip(request))
         body, headers = response.encoded(), _response_headers(response)
         if len(body) > _LONG_BODY and response.passed_headers is None and _takes_gzip(request):
             headers["Content-Encoding"] = "gzip"
@@ -251,12 +251,21 @@ class HttpServer:
                 self._streams.pop(task, None)
         return _upgrade_required()
 
-    async def _stream(self, native: web.BaseRequest, response: Response) -> web.StreamResponse:
+    async def _stream(
+        self, native: web.BaseRequest, response: Response, *, compressed: bool = False
+    ) -> web.StreamResponse:
         stream = response.stream
         if stream is None:
             raise AssertionError("only called for streams")
-        answer = web.StreamResponse(status=response.status, headers=_response_headers(response))
-        task = asyncio.current_task()
+        headers = _response_headers(response)
+        packer = None
+        if compressed:
+            headers["Content-Encoding"] = "gzip"
+            headers.add("Vary", "Accept-Encoding")
+            packer = zlib.compressobj(_FASTEST, zlib.DEFLATED, _GZIP)
+        answer = web.StreamResponse(status=response.status, headers=headers)
+        # A long body is finished when the server stops, as a short one is.
+        task = asyncio.current_task() if not response.finite else None
         watch = stream if isinstance(stream, EventStream) else None
         if task is not None:
             self._streams[task] = watch
@@ -272,8 +281,8 @@ class HttpServer:
         try:
             await answer.prepare(native)
             async for chunk in stream:
-                await answer.write(chunk)
-            await answer.write_eof()
+                await answer.write(await asyncio.to_thread(packer.compress, chunk) if packer is not None else chunk)
+            await answer.write_eof(packer.flush() if packer is not None else b"")
         except (ConnectionResetError, ConnectionAbortedError):
             # Whoever still listens is not to take this for the end of the content.
             if native.transport is not None:

@@ -116,7 +116,7 @@ class RequestMetrics:
             )
             cells = self._cells[key] = self._made(labels, response.status)
         cells.total.value += 1
-        if response.stream is None and response.upgrade is None:
+        if (response.stream is None or response.finite) and response.upgrade is None:
             cells.duration.observe(seconds)
             if response.body is not None:
                 cells.size.observe(len(response.body))

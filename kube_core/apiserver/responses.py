@@ -1,17 +1,21 @@
 """From stored objects to responses: as they are, as a Table, as metadata only; singly or in lists.
 
-The common case splices bytes that are made once for each revision. A caller in the same process (`request.user` is
-set) gets frozen documents instead, and nothing is encoded at all.
+The common case splices bytes that are made once for each revision; a long list is sent in pieces, so that its size
+costs no memory, and what takes long to make (tables, YAML) is made on a thread. A caller in the same process
+(`request.user` is set) gets frozen documents instead, and nothing is encoded at all.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import orjson
 
+from kube_core._kit.clock import Clock, turn
 from kube_core.abc.transport import Request, Response
 from kube_core.apiserver import negotiation
 from kube_core.apiserver.listing import Listed
@@ -24,10 +28,25 @@ from kube_core.registry.generic import Registry
 if TYPE_CHECKING:
     from kube_core.registry.tables import IncludeObject
 
-__all__ = ["binary", "failure", "listing", "messages", "partial_metadata", "scale", "single", "success", "table"]
+__all__ = [
+    "binary",
+    "failure",
+    "listed",
+    "listing",
+    "messages",
+    "partial_metadata",
+    "scale",
+    "single",
+    "success",
+    "table",
+]
 
 #: How many objects are put in protobuf before others have their turn; each takes up to a quarter of a millisecond.
 _AT_ONCE = 20
+#: Items of a list beyond which it is sent in pieces, and of each piece; an item takes a microsecond.
+_LONG, _PIECE = 2000, 500
+#: Items of a list beyond which a form that takes long is made on a thread; an item of it takes some 50 µs.
+_SLOW = 50
 _INCLUDES = ("", "Metadata", "Object", "None")
 
 
@@ -43,12 +62,28 @@ def single(request: Request, registry: Registry, stored: Stored, *, status: int 
     if form.view == "Table":
         return _view(request, table(request, registry, [stored], {}, now=now), form, status)
     if form.view:
+        if request.user is None and form.media_type == negotiation.JSON and not form.pretty and stored.revision:
+            return Response(status, body=stored.partial + b"\n")
         return _view(request, partial_metadata(stored.document), form, status)
     if form.media_type == negotiation.JSON and not form.pretty and stored.revision:
         return Response(status, body=stored.wire + b"\n")
     if form.media_type == negotiation.PROTOBUF and stored.revision:
         return Response(status, content_type=form.media_type, body=binary(registry, stored))
     return encoded(stored.document if stored.revision else _unversioned(stored), form, status)
+
+
+async def listed(request: Request, registry: Registry, found: Listed, clock: Clock) -> Response:
+    """A list in the form that the client accepts, made so that others have their turns, however long it is."""
+    now = clock.now()
+    packed = await messages(request, registry, found.items)
+    if packed is None and request.user is None and len(found.items) > _SLOW:
+        form = negotiation.form_of(request, binary=not registry.is_custom)
+        quick = form.media_type == negotiation.JSON and not form.pretty and form.view != "Table"
+        if not quick:
+            apart = attrs.evolve(found, items=[stored.apart() for stored in found.items])
+            with clock.hold("a list is being written"):
+                return await asyncio.to_thread(listing, request, registry, apart, now=now)
+    return listing(request, registry, found, now=now, packed=packed)
 
 
 async def messages(request: Request, registry: Registry, items: Sequence[Stored]) -> Sequence[bytes] | None:
@@ -95,23 +130,16 @@ def listing(
         )
     if form.view == "Table":
         return _view(request, table(request, registry, items, metadata, now=now), form)
+    plain = request.user is None and form.media_type == negotiation.JSON and not form.pretty
     if form.view:
+        partial = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
+        if plain:
+            return _spliced(partial, items, lambda stored: stored.partial)
         parts = [partial_metadata(stored.document) for stored in items]
-        return _view(
-            request,
-            {
-                "kind": "PartialObjectMetadataList",
-                "apiVersion": "meta.k8s.io/v1",
-                "metadata": metadata,
-                "items": parts,
-            },
-            form,
-        )
-    if form.media_type == negotiation.JSON and not form.pretty:
-        head = negotiation.encode({"kind": kind, "apiVersion": resource.api_version, "metadata": metadata}, Form())
-        typed = registry.is_custom
-        body = head[:-1] + b',"items":[' + b",".join(stored.list_item(typed=typed) for stored in items) + b"]}\n"
-        return Response(body=body)
+        return _view(request, {**partial, "items": parts}, form)
+    if plain:
+        whole = {"kind": kind, "apiVersion": resource.api_version, "metadata": metadata}
+        return _spliced(whole, items, lambda stored: stored.list_item(typed=registry.is_custom))
     if form.media_type == negotiation.PROTOBUF:
         from kube_core.api import protobuf
 
@@ -120,6 +148,24 @@ def listing(
         return Response(content_type=form.media_type, body=body)
     documents = [_item(stored.document, typed=registry.is_custom) for stored in items]
     return encoded({"kind": kind, "apiVersion": resource.api_version, "metadata": metadata, "items": documents}, form)
+
+
+def _spliced(head: Document, items: Sequence[Stored], item: Callable[[Stored], bytes]) -> Response:
+    """A list in JSON from bytes that are there; a long one in pieces."""
+    before = negotiation.encode(head, Form())[:-1] + b',"items":['
+    if len(items) <= _LONG:
+        return Response(body=before + b",".join(map(item, items)) + b"]}\n")
+    return Response(stream=_pieces(before, items, item), finite=True)
+
+
+async def _pieces(before: bytes, items: Sequence[Stored], item: Callable[[Stored], bytes]) -> AsyncIterator[bytes]:
+    yield before
+    for start in range(0, len(items), _PIECE):
+        piece = b",".join(map(item, items[start : start + _PIECE]))
+        yield b"," + piece if start else piece
+        # A client that reads fast is not a reason to keep all others waiting.
+        await turn()
+    yield b"]}\n"
 
 
 def scale(request: Request, document: Document, *, now: float) -> Response:

@@ -72,8 +72,7 @@ class Verbs:
         found = await listing.find(registry, selection, options)
         if registry.converts:
             found = attrs.evolve(found, items=await registry.present_all(found.items))
-        packed = await responses.messages(request, registry, found.items)
-        return responses.listing(request, registry, found, now=self.clock.now(), packed=packed)
+        return await responses.listed(request, registry, found, self.clock)
 
     async def watch(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
         options = request_options.list_options(request)

@@ -21,6 +21,7 @@ from kube_core.meta.documents import Document, FrozenDict, Key, freeze
 __all__ = ["Change", "Recent", "Stored", "encode"]
 
 _METADATA = b'"metadata":{'
+_PARTIAL = b'{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":'
 _NO_LABELS: Mapping[str, str] = {}
 
 
@@ -58,7 +59,7 @@ class Recent:
 class Stored:
     """An object as it stands in the store at `revision`. `data` is what `encode` made."""
 
-    __slots__ = ("_document", "_elsewhere", "_packed", "_raw", "_recent", "_split", "data", "key", "revision")
+    __slots__ = ("_document", "_elsewhere", "_end", "_packed", "_raw", "_recent", "_split", "data", "key", "revision")
 
     def __init__(
         self,
@@ -80,7 +81,7 @@ class Stored:
         self._document: FrozenDict | None = None
         self._elsewhere: weakref.ref[FrozenDict] | None = None
         self._packed: bytes | None = None
-        self._split = 0
+        self._split = self._end = 0
         if raw is not None and recent is not None:
             recent.keep(self)
 
@@ -145,6 +146,32 @@ class Stored:
             return self.wire
         at = self._metadata_at()
         return b'{"metadata":{"resourceVersion":"%d"%b%b' % (self.revision, self._comma(at), self.data[at:])
+
+    @property
+    def partial(self) -> bytes:
+        """The JSON of a `PartialObjectMetadata`: cut out of the stored bytes, once it is known where it ends there."""
+        at = self._metadata_at()
+        if not self._end:
+            metadata = self.metadata
+            if "resourceVersion" in metadata:
+                metadata = {name: value for name, value in metadata.items() if name != "resourceVersion"}
+            encoded = orjson.dumps(metadata)
+            end = at - 1 + len(encoded)
+            if self.data[at - 1 : end] != encoded:
+                # Whoever wrote it did not write as we do.
+                whole = {**metadata, "resourceVersion": str(self.revision)}
+                return _PARTIAL + orjson.dumps(whole) + b"}"
+            self._end = end
+        return b'%b{"resourceVersion":"%d"%b%b}' % (
+            _PARTIAL,
+            self.revision,
+            self._comma(at),
+            self.data[at : self._end],
+        )
+
+    def apart(self) -> Stored:
+        """The same object, sharing nothing that changes: for another thread."""
+        return Stored(self.key, self.revision, self.data)
 
     def _metadata_at(self) -> int:
         """Where the first member of the metadata begins."""

@@ -16,6 +16,7 @@ import pytest
 from fakes.connection import Connection
 from fakes.waiting import eventually
 from kube_core.api import resources
+from kube_core.apiserver import responses
 from kube_core.auth.certificates import Authority, KeyPair
 from kube_core.cluster import Cluster
 
@@ -300,3 +301,25 @@ async def test_a_long_answer_is_compressed_for_who_takes_that(wire: Wire, connec
 async def test_every_answer_says_what_it_is_called_in_the_audit_log(connection: Connection) -> None:
     assert (await connection.ask("GET", MAPS)).headers["audit-id"]
     assert (await connection.ask("GET", "/none", head="Audit-Id: mine\r\n")).headers["audit-id"] == "mine"
+
+
+@pytest.mark.parametrize("accepted", ["", "Accept-Encoding: gzip\r\n"])
+async def test_a_long_list_comes_in_pieces(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch, accepted: str
+) -> None:
+    for name in range(7):
+        await connection.ask("POST", MAPS, orjson.dumps({"metadata": {"name": f"{name}"}}))
+    at_once = await connection.ask("GET", MAPS)
+    monkeypatch.setattr(responses, "_LONG", 5)
+    monkeypatch.setattr(responses, "_PIECE", 3)
+    connection.send("GET", MAPS, head=accepted)
+    status, headers = await connection.head()
+    assert (status, headers["transfer-encoding"]) == (200, "chunked")
+    body = b""
+    while chunk := await connection.chunk():
+        body += chunk
+    assert headers.get("content-encoding", "") == ("gzip" if accepted else "")
+    # The cluster's own loops write meanwhile.
+    assert orjson.loads(gzip.decompress(body) if accepted else body)["items"] == at_once.document["items"]
+    # The connection serves on.
+    assert (await connection.ask("GET", f"{MAPS}/0")).status == 200

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import Any
 
 import orjson
@@ -9,6 +11,7 @@ import pytest
 
 from fakes.server import ADMIN, Caller
 from kube_core.api import yaml
+from kube_core.apiserver import responses
 
 pytestmark = pytest.mark.anyio
 
@@ -112,3 +115,68 @@ async def test_what_a_dry_run_would_create_has_no_resource_version(maps: Caller)
         assert "resourceVersion" not in yaml.load(response.encoded())["metadata"]
     local = await maps.ask("POST", f"{MAPS}?dryRun=All", {"metadata": {"name": "c"}}, user=ADMIN)
     assert "resourceVersion" not in local.document["metadata"]
+
+
+async def test_metadata_is_cut_out_of_what_is_stored(maps: Caller) -> None:
+    whole = await shown(maps, f"{MAPS}/a")
+    single = await shown(maps, f"{MAPS}/a", PARTIAL)
+    assert single == {
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": whole["metadata"],
+    }
+    assert await shown(maps, f"{MAPS}/a?pretty=true", PARTIAL) == single
+    listed = await shown(maps, MAPS, PARTIAL_LIST)
+    assert listed["kind"] == "PartialObjectMetadataList"
+    assert listed["items"][0] == single
+
+
+@pytest.mark.parametrize("accept", ["application/json", PARTIAL_LIST])
+async def test_a_long_list_gives_way_between_its_pieces(
+    maps: Caller, monkeypatch: pytest.MonkeyPatch, accept: str
+) -> None:
+    for number in range(30):
+        await maps.post(MAPS, {"metadata": {"name": f"more-{number:02}"}})
+    at_once = await maps.ask("GET", MAPS, accept=accept)
+    monkeypatch.setattr(responses, "_LONG", 20)
+    monkeypatch.setattr(responses, "_PIECE", 2)
+    response = await maps.ask("GET", MAPS, accept=accept)
+    assert response.finite
+    assert response.stream is not None
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(others())
+    seen = []
+    body = b""
+    async for piece in response.stream:
+        body += piece
+        seen.append(turns)
+    beside.cancel()
+    assert orjson.loads(body)["items"] == orjson.loads(at_once.encoded())["items"]
+    # Whoever else is ready is called after each of the sixteen pieces.
+    assert len(set(seen)) >= 16
+
+
+@pytest.mark.parametrize("accept", [TABLE, "application/yaml", "application/json;pretty=1"])
+async def test_what_takes_long_to_make_is_made_on_a_thread(
+    maps: Caller, monkeypatch: pytest.MonkeyPatch, accept: str
+) -> None:
+    expected = await maps.ask("GET", MAPS, accept=accept)
+    threads = []
+    made = responses.listing
+
+    def noting(*arguments: Any, **options: Any) -> Any:
+        threads.append(threading.current_thread())
+        return made(*arguments, **options)
+
+    monkeypatch.setattr(responses, "listing", noting)
+    monkeypatch.setattr(responses, "_SLOW", 1)
+    answer = await maps.ask("GET", MAPS, accept=accept)
+    assert answer.encoded() == expected.encoded()
+    assert threads[0] is not threading.main_thread()

@@ -55,3 +55,16 @@ def test_the_encoded_form_is_no_larger_than_it_has_to_be() -> None:
     data = encode(DOCUMENT)
     assert orjson.loads(data) == DOCUMENT
     assert sys.getsizeof(data) == sys.getsizeof(b"") + len(data)
+
+
+def test_metadata_alone_is_cut_out_or_made_where_it_was_written_in_another_way() -> None:
+    expected = {
+        "kind": "PartialObjectMetadata",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": {"name": "a", "namespace": "b", "resourceVersion": "7"},
+    }
+    ours = stored(Recent())
+    spaced = orjson.dumps(DOCUMENT).replace(b'"name":"a"', b'"name" : "a"')
+    for one in (ours, Stored(Key("b", "a"), 7, spaced)):
+        for _ in range(2):
+            assert orjson.loads(one.partial) == expected
