@@ -105,14 +105,23 @@ class PluginHost:
         return list(specs.values())
 
     def kinds(self) -> list[object]:
-        """The kinds of every plugin and their functions, in order. A plugin's that do not go together are left out."""
+        """The kinds of every plugin and their functions, in order. A plugin's that do not go together are left out.
+
+        They come from the hook, and of a plugin that declares controllers it is all that it has.
+        """
         offered: list[object] = []
-        for name, implementation in self._implementations("kube_core_kinds"):
+        given = [(name, functools.partial(_listed, call)) for name, call in self._implementations("kube_core_kinds")]
+        given += [
+            (name, functools.partial(_kinds_of, plugin))
+            for name, plugin in self._pluggy.list_name_plugin()
+            if _declares(plugin) and not hasattr(plugin, "kube_core_kinds")
+        ]
+        for name, find in given:
             try:
                 # Imported only where there are some.
                 from kube_core.kinds.bundle import gather
 
-                found = list(implementation({}))
+                found = find()
                 gather([*offered, *found])
                 offered += found
             except Exception as error:
@@ -185,6 +194,17 @@ def _declares(plugin: object) -> bool:
     """Whether a plugin, or something that it has, says that it declares controllers (see `kube_core.operators`)."""
     values = (plugin, *vars(plugin).values()) if hasattr(plugin, "__dict__") else (plugin,)
     return any(hasattr(type(value), "kube_core_declares") for value in values)
+
+
+def _listed(call: Callable[[dict[str, Any]], Any]) -> list[object]:
+    return list(call({}))
+
+
+def _kinds_of(plugin: object) -> list[object]:
+    """The kinds, and functions of them, that a plugin has."""
+    from kube_core.kinds.bundle import offers  # imported only where something is declared
+
+    return [value for value in vars(plugin).values() if offers(value)] if hasattr(plugin, "__dict__") else []
 
 
 @functools.cache
