@@ -147,8 +147,8 @@ class ControllerContext:
     """Drivers that this process runs, by seam (`volume`, `cloud`)."""
     enqueue: Callable[[Key], None] = lambda key: None
     """Puts a key in the controller's own queue, for the few that learn of work otherwise than by their watches."""
-    grace: float = 0.0
-    """Seconds that what is under way has to come to its end when the program stops."""
+    grace: Callable[[], float] = lambda: 0.0
+    """Asked at the end: seconds that what is under way has to come to its own."""
 
 
 class Controller(abc.ABC):

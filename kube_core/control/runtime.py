@@ -162,6 +162,9 @@ class ControllerRuntime:
     ) -> None:
         for loop in self._loops.values():
             loop.queue.shut_down()
+        if kind is not None:
+            # Who leaves for a failure, or because another program leads now, leaves at once.
+            self._grace = 0.0
         if self._grace > 0:
             try:
                 async with self._clock.timeout(self._grace):
@@ -200,7 +203,7 @@ class ControllerRuntime:
             log=self._log.bind(controller=spec.name),
             drivers=self._drivers,
             enqueue=queue.add,
-            grace=self._grace,
+            grace=lambda: self._grace,
         )
         try:
             controller = spec.factory(context)

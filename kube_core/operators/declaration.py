@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypedDict, TypeVar, Unpack
 
 import attrs
 
@@ -72,6 +72,23 @@ class Options:
     resync: float | None = None
     field_manager: str = ""
     account: str = ""
+
+
+class _Options(TypedDict, total=False):
+    """The same, as keywords."""
+
+    owns: Sequence[type[Any]]
+    watches: Sequence[Watch]
+    reads: Sequence[type[Any] | ResourceType]
+    indexes: Sequence[Index[Any]]
+    predicate: Predicate | Change | None
+    prune: bool
+    workers: int
+    rate_limits: RateLimits
+    timeout: float | None
+    resync: float | None
+    field_manager: str
+    account: str
 
 
 class Declaration(Generic[T]):
@@ -151,7 +168,7 @@ class Declaration(Generic[T]):
 
 
 def controller(
-    kind: type[T], *, name: str = "", **options: Any
+    kind: type[T], *, name: str = "", **options: Unpack[_Options]
 ) -> Callable[[Reconcile[T] | type[Any]], Declaration[T]]:
     """Declare a controller of the objects of `kind`, whose function (or class) this decorates.
 

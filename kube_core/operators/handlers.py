@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypedDict, TypeVar, Unpack
 
 import attrs
 
@@ -93,26 +93,38 @@ class Handler(Generic[T]):
         return self.function.__module__
 
 
+class _Options(TypedDict, total=False):
+    """What every handler takes."""
+
+    id: str
+    when: Callable[[Any], bool]
+    retries: int | None
+    backoff: float
+    timeout: float | None
+
+
 class _On:
     """`kube.on`. All take `id` (the function's name), `when(object)`, `retries`, `backoff` and `timeout`."""
 
-    def create(self, kind: type[T], **options: Any) -> Callable[[Handle[T]], Handler[T]]:
+    def create(self, kind: type[T], **options: Unpack[_Options]) -> Callable[[Handle[T]], Handler[T]]:
         """For an object that its handlers have not seen before."""
         return _declare(kind, "create", **options)
 
-    def update(self, kind: type[T], *, field: str = "", **options: Any) -> Callable[[Handle[T]], Handler[T]]:
+    def update(
+        self, kind: type[T], *, field: str = "", **options: Unpack[_Options]
+    ) -> Callable[[Handle[T]], Handler[T]]:
         """For an object that is not as it was last handled; with `field` (`spec.replicas`), where that differs."""
         return _declare(kind, "update", field=field, **options)
 
-    def field(self, kind: type[T], field: str, **options: Any) -> Callable[[Handle[T]], Handler[T]]:
+    def field(self, kind: type[T], field: str, **options: Unpack[_Options]) -> Callable[[Handle[T]], Handler[T]]:
         """For a field's first value, and each other one, on creation and on update."""
         return _declare(kind, "field", field=field, **options)
 
-    def delete(self, kind: type[T], **options: Any) -> Callable[[Handle[T]], Handler[T]]:
+    def delete(self, kind: type[T], **options: Unpack[_Options]) -> Callable[[Handle[T]], Handler[T]]:
         """Before an object goes: a finalizer holds it until the handler is done."""
         return _declare(kind, "delete", **options)
 
-    def resume(self, kind: type[T], **options: Any) -> Callable[[Handle[T]], Handler[T]]:
+    def resume(self, kind: type[T], **options: Unpack[_Options]) -> Callable[[Handle[T]], Handler[T]]:
         """Once for each object that was handled before this program started."""
         return _declare(kind, "resume", **options)
 
@@ -121,7 +133,7 @@ on = _On()
 
 
 def timer(
-    kind: type[T], *, interval: float, initial_delay: float = 0.0, **options: Any
+    kind: type[T], *, interval: float, initial_delay: float = 0.0, **options: Unpack[_Options]
 ) -> Callable[[Handle[T]], Handler[T]]:
     """Every `interval` seconds after the last call ended, for as long as the object is there and not being deleted.
 
@@ -132,7 +144,9 @@ def timer(
     return _declare(kind, "timer", interval=interval, initial_delay=initial_delay, **options)
 
 
-def daemon(kind: type[T], *, stop_timeout: float = 10.0, **options: Any) -> Callable[[Handle[T]], Handler[T]]:
+def daemon(
+    kind: type[T], *, stop_timeout: float = 10.0, **options: Unpack[_Options]
+) -> Callable[[Handle[T]], Handler[T]]:
     """A task for each object, as long as it is there and the program runs.
 
     It is told to end by `ctx.stopped`, and cancelled `stop_timeout` seconds later; a finalizer holds a deleted object

@@ -73,7 +73,7 @@ class Handling(Controller):
         yield Watch(self._resource)
 
     async def stop(self) -> None:
-        await self._daemons.stop(self.context.grace)
+        await self._daemons.stop(self.context.grace())
 
     async def reconcile(self, key: Key) -> Action:
         document = self._workplace.document(key)

@@ -68,7 +68,7 @@ def test_what_is_no_kind_and_what_is_no_coroutine_function_is_refused() -> None:
     with pytest.raises(TypeError, match="is not a kind"):
         kube.controller(Site, owns=[Path])
     with pytest.raises(TypeError, match="unexpected keyword argument 'own'"):
-        kube.controller(Site, own=[apps.Deployment])
+        kube.controller(Site, own=[apps.Deployment])  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="no async function"):
         kube.controller(Site)(lambda ctx: None)  # type: ignore[arg-type, return-value]
     with pytest.raises(TypeError, match="async def reconcile"):
