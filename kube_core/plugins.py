@@ -9,6 +9,7 @@ in `failures`, and left out; the others work on.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
@@ -104,12 +105,12 @@ class PluginHost:
                     self._fail(name, "a declared controller", error)
         return list(specs.values())
 
-    def kinds(self) -> list[object]:
-        """The kinds of every plugin and their functions, in order. A plugin's that do not go together are left out.
+    def kinds(self) -> dict[str, list[object]]:
+        """Kinds and their functions by plugin, in order. Those of a plugin that do not go together are left out.
 
         They come from the hook, and of a plugin that declares controllers it is all that it has.
         """
-        offered: list[object] = []
+        offered: dict[str, list[object]] = {}
         given = [(name, functools.partial(_listed, call)) for name, call in self._implementations("kube_core_kinds")]
         given += [
             (name, functools.partial(_kinds_of, plugin))
@@ -122,8 +123,9 @@ class PluginHost:
                 from kube_core.kinds.bundle import gather
 
                 found = find()
-                gather([*offered, *found])
-                offered += found
+                gather([*itertools.chain(*offered.values()), *found])
+                if found:
+                    offered[name] = found
             except Exception as error:
                 self._fail(name, "kube_core_kinds", error)
         return offered
@@ -153,6 +155,10 @@ class PluginHost:
             except Exception as error:
                 self._fail(name, "kube_core_scheduler_plugins", error)
         return list(specs.values())
+
+    def leave_out(self, name: str, where: str, error: Exception) -> None:
+        """Note that what a plugin adds cannot be used after all."""
+        self._fail(name, where, error)
 
     def register_cli(self, app: typer.Typer) -> None:
         """Let every plugin add its commands to the command line."""

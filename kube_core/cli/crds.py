@@ -8,6 +8,7 @@ leaves it as it is.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -58,7 +59,7 @@ def _of_plugins() -> list[object]:
     kinds = host.kinds()
     for failure in host.failures:
         print(f"kube-core: {failure}", file=sys.stderr)
-    return kinds
+    return [*itertools.chain(*kinds.values())]
 
 
 def _yaml(documents: Sequence[Mapping[str, Any]]) -> str:

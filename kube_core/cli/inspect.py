@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from importlib.metadata import version as installed_version
 
 __all__ = ["drivers", "plugins", "version"]
@@ -30,7 +31,7 @@ def plugins() -> str | None:
         from kube_core.kinds.bundle import gather
 
         print("KINDS")
-        for declaration in gather(kinds).declarations:
+        for declaration in gather(itertools.chain(*kinds.values())).declarations:
             print(f"  {declaration.resource.kind}.{declaration.resource.version}.{declaration.resource.group}")
     for failure in host.failures:
         print(f"LEFT OUT: {failure}")

@@ -355,7 +355,7 @@ class Cluster:
         if self._client is None:
             self._client = self.client_for(ADMIN)
         await self._listen(stack)
-        await install_kinds(host.kinds(), self._server, self._client, clock=self.clock, fresh=snapshot is None)
+        await install_kinds(host, self._server, self._client, clock=self.clock, fresh=snapshot is None)
         self._informers = await stack.enter_async_context(
             Informers(
                 self.client_for(CONTROLLER_MANAGER),

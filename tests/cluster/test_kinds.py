@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
+import kube_core as kube
 from fakes import websites
 from fakes.kubectl import running_cluster
 from fakes.websites import (
@@ -299,3 +300,31 @@ async def _bundle(client: ApiClient, name: str) -> bytes:
 async def test_the_kinds_of_a_tests_module_are_in_the_cluster_of_the_fixture(cluster: Cluster) -> None:
     written = await write(cluster.client, Website("git.example/site", replicas=3), "site")
     assert from_document(Website, written).replicas == 3
+
+
+async def test_a_plugin_whose_kinds_the_server_refuses_is_left_out_and_the_rest_goes_on() -> None:
+    @kube.kind(group="example.dev", version="v1")
+    @kube.rule("self.size is what it is")
+    @attrs.frozen
+    class Refused:
+        size: int = 1
+
+    class Offering:
+        def __init__(self, name: str, *offered: object) -> None:
+            self.__name__ = name
+            self.offered = offered
+
+        @kube.hookimpl
+        def kube_core_kinds(self) -> tuple[object, ...]:
+            return self.offered
+
+    plugins = [Offering("bad", Refused), Offering("good", websites)]
+    async with Cluster(plugins=plugins, kinds=[websites], listen=False, **OPTIONS) as cluster:
+        [failure] = [each for each in cluster.plugins.failures if each.where == "kube_core_kinds"]
+        assert (failure.name, "self.size is what it is" in failure.error) == ("bad", True)
+        configured = await cluster.client.list(resources.VALIDATING_WEBHOOK_CONFIGURATIONS)
+        assert [each["metadata"]["name"] for each in configured.items] == ["good.in-process.kube-core.io"]
+        assert (await write(cluster.client, Website("git.example/a", tier=Tier.PAID), "a"))["spec"]["replicas"] == 2
+    with pytest.raises(ConfigError, match=r"self\.size is what it is"):
+        async with Cluster(kinds=[Refused], listen=False, **OPTIONS):
+            pass

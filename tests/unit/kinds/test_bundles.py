@@ -160,7 +160,7 @@ def test_a_plugin_whose_kinds_do_not_go_together_is_left_out_and_the_rest_goes_o
     host = PluginHost()
     host.register(Offering(websites.to_v1), "broken")
     host.register(Offering(websites), "working")
-    assert host.kinds() == [websites]
+    assert host.kinds() == {"working": [websites]}
     [failure] = host.failures
     assert (failure.name, failure.where) == ("broken", "kube_core_kinds")
     assert "nothing converts Website to OldWebsite" in failure.error
