@@ -6,6 +6,11 @@
         await cluster.settled()
         await cluster.advance(hours=1)
 
+A cluster is started once for each process and set of options; each test has a fork of that, which takes milliseconds
+and knows nothing of the others. What cannot be forked (other drivers, a clock of the test's own) is started for each test.
+
+When a test fails, what its cluster did last is part of the report.
+
 It comes with the package (entry point `kube_core` of `pytest11`) and does nothing until a test takes one of its
 fixtures: nothing of the server is imported when pytest starts. anyio's own plugin, which comes with anyio, runs the
 fixtures and the tests that take them, so these need no mark of their own. Every cluster is its test's alone and keeps
@@ -16,21 +21,27 @@ The fixture `client` is in `client.py`: where another plugin has one of that nam
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator, Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from kube_core._kit.clock import Clock
-    from kube_core.cluster import Cluster
+    from kube_core.cluster import Cluster, Snapshot
     from kube_core.testing.kubectl import Kubectl
 
-__all__ = ["cluster", "kubectl", "pytest_configure"]
+__all__ = ["cluster", "kubectl", "pytest_configure", "pytest_runtest_makereport"]
 
 _MARKER = "cluster(**options): options of kube_core.Cluster for the `cluster` fixture; those of the nearest mark count"
+
+#: Lines of the record that a failed test shows.
+_TOLD = 40
+#: By options, each with what they name, so that nothing else gets its identity: what tests fork; None: nothing can.
+_templates: dict[Hashable, tuple[Mapping[str, Any], Snapshot | None]] = {}
 
 
 @pytest.hookimpl(trylast=True)
@@ -53,15 +64,21 @@ async def cluster(request: pytest.FixtureRequest, anyio_backend: Any) -> AsyncIt
     # Here, so that a run of tests without a cluster pays nothing.
     from kube_core.cluster import Cluster
 
-    options: dict[str, Any] = {"nodes": 1, "seed": 1, "listen": "kubectl" in request.fixturenames}
+    options: dict[str, Any] = {"nodes": 1, "seed": 1, "record": True, "listen": "kubectl" in request.fixturenames}
     for mark in reversed(list(request.node.iter_markers("cluster"))):
         if mark.args:
             raise pytest.UsageError(f"{request.node.nodeid}: options of the mark `cluster` are given by name")
         options.update(mark.kwargs)
     options.setdefault("kinds", _kinds_of(request.module))
-    options.setdefault("clock", _fake_clock(listening=bool(options["listen"])))
-    async with Cluster(**options) as running:
+    if "clock" not in options and (snapshot := await _template(options)) is not None:
+        running = snapshot.fork(listen=options["listen"])
+    else:
+        options.setdefault("clock", _fake_clock(listening=bool(options["listen"])))
+        running = Cluster(**options)
+    async with running:
         await running.settled()
+        if running.config.record:
+            running.record.clear()
         yield running
 
 
@@ -76,6 +93,47 @@ async def kubectl(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) ->
     from kube_core.testing.kubectl import Kubectl
 
     return Kubectl(cluster, tmp_path_factory.mktemp("kubectl"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what the cluster of a failed test did last."""
+    report = yield
+    running = getattr(item, "funcargs", {}).get("cluster")
+    if report.when == "call" and report.failed and _keeps_record(running):
+        report.sections.append(("the cluster's record", "\n".join(running.record.tail(_TOLD))))
+    return report
+
+
+def _keeps_record(running: Any) -> bool:
+    # A fixture of this name may be anybody's.
+    return type(running).__module__.startswith("kube_core.cluster") and bool(running.config.record)
+
+
+async def _template(options: Mapping[str, Any]) -> Snapshot | None:
+    """What clusters with these options begin as; None where that cannot be had."""
+    from kube_core.cluster import Cluster, SnapshotRefused
+
+    identity = _identity(options)
+    if identity not in _templates:
+        clock = _fake_clock(listening=bool(options["listen"]))
+        snapshot = None
+        async with Cluster(**{**options, "clock": clock, "listen": False}) as started:
+            with contextlib.suppress(SnapshotRefused):
+                snapshot = await started.snapshot()
+        _templates[identity] = options, snapshot
+    return _templates[identity][1]
+
+
+def _identity(value: Any) -> Hashable:
+    """The same for options that give the same cluster."""
+    if isinstance(value, Mapping):
+        return tuple(sorted((str(name), _identity(each)) for name, each in value.items()))
+    if isinstance(value, list | tuple):
+        return tuple(_identity(each) for each in value)
+    if value is None or isinstance(value, str | int | float):
+        return repr(value)
+    return f"{type(value).__name__} {id(value)}"
 
 
 def _kinds_of(module: Any) -> list[object]:

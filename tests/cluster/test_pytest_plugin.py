@@ -139,3 +139,39 @@ def test_tests_run_side_by_side_and_a_mistaken_mark_is_named(tmp_path: Path) -> 
     )
     assert "4 passed, 1 error" in finished.stdout, finished.stdout + finished.stderr
     assert "options of the mark `cluster` are given by name" in finished.stdout
+
+
+FAILING = """
+from kube_core.api import resources
+
+async def test_failing(cluster, client):
+    await client.create(resources.NAMESPACES, {"metadata": {"name": "told"}})
+    await cluster.settled()
+    assert False
+"""
+
+
+def test_a_failed_test_shows_what_its_cluster_did(tmp_path: Path) -> None:
+    (tmp_path / "test_failing.py").write_text(FAILING)
+    finished = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tmp_path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+    )
+    assert "the cluster's record" in finished.stdout, finished.stdout + finished.stderr
+    assert "kubernetes-admin asked to create namespaces → 201" in finished.stdout
+    assert "Namespace told was created at revision" in finished.stdout
+
+
+async def test_names_are_the_same_whatever_ran_before(cluster: Cluster) -> None:
+    made = await cluster.client.create(resources.NAMESPACES, {"metadata": {"generateName": "demo-"}})
+    async with Cluster(nodes=1, seed=1, record=True, listen=False, clock=FakeClock()) as other:
+        await other.settled()
+        async with other.fork() as fork:
+            await fork.settled()
+            again = await fork.client.create(resources.NAMESPACES, {"metadata": {"generateName": "demo-"}})
+    assert again["metadata"]["name"] == made["metadata"]["name"]
+    assert again["metadata"]["uid"] == made["metadata"]["uid"]
