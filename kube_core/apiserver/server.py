@@ -57,6 +57,7 @@ from kube_core.apiserver.subresources.reviews import Reviews
 from kube_core.apiserver.subresources.scale import Scale
 from kube_core.apiserver.subresources.tokens import Token, is_current
 from kube_core.apiserver.upkeep.loops import Upkeep
+from kube_core.apiserver.upkeep.presence import Presence
 from kube_core.auth.attributes import AccessAttributes
 from kube_core.auth.authorization import Authorizer
 from kube_core.auth.certificates import KeyPair
@@ -225,8 +226,8 @@ class ApiServer:
             aggregation=self.aggregation,
             front_proxy=self.front_proxy,
             client_ca=config.client_ca,
-            service_ip=config.kubernetes_ip,
-            publish=self._publish_again,
+            presence=Presence(self.catalogue, service_ip=config.kubernetes_ip, publish=self._publish_again),
+            services=self.services,
         )
 
     async def handle(self, request: Request) -> Response:

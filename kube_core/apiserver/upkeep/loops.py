@@ -8,7 +8,7 @@ the rest of a cluster has started (`ApiServer.begin_upkeep`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from kube_core._kit.clock import Clock
@@ -21,9 +21,11 @@ from kube_core.apiserver.following import follow
 from kube_core.apiserver.upkeep import policy
 from kube_core.apiserver.upkeep.flow_control import FlowControl
 from kube_core.apiserver.upkeep.presence import Presence
+from kube_core.apiserver.upkeep.service_ranges import ServiceRanges
 from kube_core.auth.front_proxy import FrontProxy
 from kube_core.meta.status import StatusError
 from kube_core.registry.catalogue import Catalogue
+from kube_core.registry.kinds.services.allocation import ServiceAllocator
 from kube_core.storage.cache import WatchCache
 
 __all__ = ["Upkeep"]
@@ -43,8 +45,8 @@ class Upkeep:
         aggregation: Aggregation,
         front_proxy: FrontProxy,
         client_ca: bytes,
-        service_ip: str,
-        publish: Callable[[], Awaitable[None]],
+        presence: Presence,
+        services: ServiceAllocator,
     ) -> None:
         self._catalogue = catalogue
         self._cache = cache
@@ -54,7 +56,8 @@ class Upkeep:
         self._client_ca = client_ca
         self._registration = Registration(catalogue, clock)
         self._flow_control = FlowControl(catalogue)
-        self._presence = Presence(catalogue, service_ip=service_ip, publish=publish)
+        self._ranges = ServiceRanges(catalogue, services, clock)
+        self._presence = presence
 
     async def run(self, ready: Callable[[], None], *, policy_is_there: bool = False) -> None:
         """Without end. `ready` is called once the default roles are in the store, as in a fork they may be already."""
@@ -66,6 +69,7 @@ class Upkeep:
             "authentication": self._write_authentication(),
             "presence": self._follow(self._presence, "the first namespaces and the kubernetes Service are kept"),
             "flow control": self._follow(self._flow_control, "flow control is put right"),
+            "service ranges": self._follow(self._ranges, "service addresses are written down"),
             "registration": self._registration.run(),
             "aggregation": self._aggregation.run(),
         }
@@ -73,7 +77,7 @@ class Upkeep:
             for name, loop in loops.items():
                 tasks.create_task(_guarded(name, loop), name=name)
 
-    def _follow(self, loop: Presence | FlowControl, reason: str) -> Coroutine[Any, Any, None]:
+    def _follow(self, loop: Presence | FlowControl | ServiceRanges, reason: str) -> Coroutine[Any, Any, None]:
         return follow(self._cache, loop.resources, loop.begin, loop.changed, clock=self._clock, reason=reason)
 
     async def _write_authentication(self) -> None:

@@ -7,6 +7,9 @@ Service is gone. All of it happens within one turn of the event loop, so two wri
 What is chosen (documented under "Service ClusterIP allocation" and "Avoiding collisions assigning ports"): each range
 has a lower band, left to people who ask for a certain value, and an upper one from which values are chosen in turn;
 the lower is used when the upper is full. A dry run gets a choice too, but holds nothing.
+
+To the ranges that the server is started with, ServiceCIDRs add others: whoever follows them calls `set_ranges`, and
+`reserve` for the addresses that IPAddresses hold for somebody else than a Service.
 """
 
 from __future__ import annotations
@@ -43,6 +46,8 @@ DEFAULT_NODE_PORTS = range(30000, 32768)
 _SERVICE = GroupKind("", "Service")
 _SPEC = Path("spec")
 _TAKEN_PORT = "provided port is already allocated"
+_TAKEN_ADDRESS = "provided IP is already allocated"
+_NO_RANGE = "the provided network does not match the current range"
 
 
 class _Refused(Exception):
@@ -56,6 +61,7 @@ class _Pool:
         self.size = size
         self.offset = offset if offset < size else 0
         self.taken: set[int] = set()
+        self.reserved: set[int] = set()
         self._next = self.offset
 
     def choose(self, also_taken: set[int]) -> int | None:
@@ -70,7 +76,12 @@ class _Pool:
 
     def _scan(self, start: int, end: int, also_taken: set[int]) -> int | None:
         return next(
-            (number for number in range(start, end) if number not in self.taken and number not in also_taken), None
+            (
+                number
+                for number in range(start, end)
+                if number not in self.taken and number not in also_taken and number not in self.reserved
+            ),
+            None,
         )
 
 
@@ -85,12 +96,11 @@ class _AddressPool(_Pool):
         size = max(usable, 0)
         super().__init__(size, min(max(16, size // 16), 256) if size >= 16 else 0)
 
-    def number(self, address: str) -> int:
-        """Raises `_Refused`."""
-        number = int(ipaddress.ip_address(address)) - int(self.network.network_address) - 1
-        if not 0 <= number < self.size:
-            raise _Refused(f"provided IP is not in the valid range. The range of valid IPs is {self.network}")
-        return number
+    def number(self, address: str) -> int | None:
+        """None for an address that is not of this range. Raises `ValueError` for what is none."""
+        found = ipaddress.ip_address(address)
+        number = int(found) - int(self.network.network_address) - 1
+        return number if found.version == self.network.version and 0 <= number < self.size else None
 
     def address(self, number: int) -> str:
         return str(self.network.network_address + 1 + number)
@@ -107,12 +117,12 @@ class _Ledger:
 
     def take(self, number: int, refusal: str) -> None:
         """Raises `_Refused`."""
-        if number in self.pool.taken and number not in self.held:
+        if (number in self.pool.taken or number in self.pool.reserved) and number not in self.held:
             raise _Refused(refusal)
         self.wanted.add(number)
 
-    def choose(self) -> int | None:
-        number = self.pool.choose(self.wanted)
+    def choose(self, avoided: set[int] | None = None) -> int | None:
+        number = self.pool.choose(self.wanted | avoided if avoided else self.wanted)
         if number is not None:
             self.wanted.add(number)
         return number
@@ -126,6 +136,38 @@ class _Ledger:
         self.pool.taken |= self.held
 
 
+_Account = tuple[_AddressPool, _Ledger]
+
+
+def _take(accounts: Sequence[_Account], address: str) -> None:
+    """Take an address in every range that has it. Raises `_Refused`."""
+    numbers = [(ledger, pool.number(address)) for pool, ledger in accounts]
+    found = [(ledger, number) for ledger, number in numbers if number is not None]
+    if not found:
+        raise _Refused(_NO_RANGE)
+    for ledger, number in found:
+        ledger.take(number, _TAKEN_ADDRESS)
+
+
+def _choose(accounts: Sequence[_Account]) -> str:
+    """An address of the first range with a free one. Raises `InternalError`."""
+    for pool, ledger in accounts:
+        others = [account for account in accounts if account[0] is not pool]
+        avoided: set[int] = set()
+        while (number := ledger.choose(avoided)) is not None:
+            address = pool.address(number)
+            try:
+                if any(other.number(address) is not None for other, _ in others):
+                    _take(others, address)
+            except _Refused:
+                # Ranges may lie within each other, and the other knows of somebody who has it.
+                ledger.wanted.discard(number)
+                avoided.add(number)
+                continue
+            return address
+    raise InternalError("failed to allocate a serviceIP: range is full")
+
+
 class ServiceAllocator:
     """The service addresses and node ports of a cluster."""
 
@@ -134,13 +176,38 @@ class ServiceAllocator:
         self._addresses = [
             _AddressPool(ipaddress.ip_network(each.strip(), strict=False)) for each in service_cidr.split(",")
         ]
+        self._own = len(self._addresses)
         self._range = node_ports
         size = len(node_ports)
         self._ports = _Pool(size, min(max(16, size // 32), 128) if size >= 32 else 0)
 
     @property
     def families(self) -> Sequence[Family]:
-        return [pool.family for pool in self._addresses]
+        return [pool.family for pool in self._addresses[: self._own]]
+
+    @property
+    def ranges(self) -> Sequence[IPNetwork]:
+        """The ranges that the server was started with."""
+        return [pool.network for pool in self._addresses[: self._own]]
+
+    def set_ranges(self, added: Iterable[IPNetwork], documents: Iterable[Document]) -> None:
+        """Choose from these ranges too, and from no others but one's own; `documents`: the Services there are."""
+        present = {pool.network: pool for pool in self._addresses}
+        own = self._addresses[: self._own]
+        wanted = [network for network in dict.fromkeys(added) if network not in self.ranges]
+        new = [present.get(network) or _AddressPool(network) for network in wanted]
+        fresh = [pool for pool in new if pool.network not in present]
+        self._addresses = [*own, *new]
+        for document in documents if fresh else ():
+            spec = document.get("spec") or {}
+            for pool in fresh:
+                pool.taken |= self._held_addresses(pool, spec)
+
+    def reserve(self, addresses: Iterable[str]) -> None:
+        """Give no Service these addresses, and no others that were reserved before."""
+        listed = list(addresses)
+        for pool in self._addresses:
+            pool.reserved = {number for each in listed if (number := pool.number(each)) is not None}
 
     def load(self, documents: Iterable[Document]) -> None:
         """Note what these Services hold; of two that hold the same, both keep it."""
@@ -191,34 +258,34 @@ class ServiceAllocator:
         if needs_cluster_ip(spec) and not is_headless(spec):
             for address in cluster_ips(spec):
                 try:
-                    held.add(pool.number(address))
-                except (_Refused, ValueError):
+                    number = pool.number(address)
+                except ValueError:
                     continue
+                if number is not None:
+                    held.add(number)
         return held
 
     def _allocate_addresses(self, document: Document, spec: dict[str, Any], ledgers: Sequence[_Ledger]) -> None:
         if not needs_cluster_ip(spec) or is_headless(spec):
             return
-        pools = {pool.family: (pool, ledger) for pool, ledger in zip(self._addresses, ledgers, strict=True)}
+        pools: dict[Family, list[_Account]] = {}
+        for pool, ledger in zip(self._addresses, ledgers, strict=True):
+            pools.setdefault(pool.family, []).append((pool, ledger))
         given = list(cluster_ips(spec))
         result: list[str] = []
         for position, family in enumerate(spec.get("ipFamilies") or ()):
             if family not in pools:
                 continue
-            pool, ledger = pools[family]
             if position < len(given) and given[position] != HEADLESS:
                 address = given[position]
                 try:
-                    ledger.take(pool.number(address), "provided IP is already allocated")
+                    _take(pools[family], address)
                 except _Refused as refused:
                     raise self._invalid(
                         document, _SPEC.child("clusterIPs"), given, f"failed to allocate IP {address}: {refused}"
                     ) from None
             else:
-                number = ledger.choose()
-                if number is None:
-                    raise InternalError("failed to allocate a serviceIP: range is full")
-                address = pool.address(number)
+                address = _choose(pools[family])
             result.append(address)
         if result:
             spec["clusterIPs"] = result

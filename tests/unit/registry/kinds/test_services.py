@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import ipaddress
 from collections.abc import Callable
 from typing import Any
 
@@ -97,8 +98,8 @@ def test_one_port_over_two_protocols_shares_a_node_port(services: Any, allocator
         ),
         (
             {"clusterIP": "192.0.2.1"},
-            'spec.clusterIPs: Invalid value: ["192.0.2.1"]: failed to allocate IP 192.0.2.1: provided IP is not in the '
-            "valid range. The range of valid IPs is 10.96.0.0/24",
+            'spec.clusterIPs: Invalid value: ["192.0.2.1"]: failed to allocate IP 192.0.2.1: the provided '
+            "network does not match the current range",
         ),
         (
             {"type": "NodePort", "ports": [{"port": 80, "nodePort": 8080}]},
@@ -249,3 +250,37 @@ def test_addresses_of_the_network_driver_are_exempt(kind: MakeKind) -> None:
     services = kind("v1", "Service", ValidationContext(("127.7.0.0/16",)))
     assert services.errors(service(externalIPs=["127.7.1.1"])) == []
     assert services.errors(service(externalIPs=["127.8.1.1"])) != []
+
+
+def test_ranges_may_be_added_and_lie_within_each_other(services: Any) -> None:
+    """What one of them gave, none gives again; what is reserved, none gives; a range that is gone gives nothing."""
+    allocator = ServiceAllocator("10.96.0.0/29")
+    chosen = [allocated(services, allocator) for _ in range(6)]
+    with pytest.raises(InternalError):
+        allocated(services, allocator)
+    allocator.set_ranges([ipaddress.ip_network("10.96.0.0/28"), ipaddress.ip_network("203.0.113.0/30")], [])
+    allocator.reserve(["10.96.0.9"])
+    chosen += [allocated(services, allocator) for _ in range(8 - 1 + 2)]
+    assert len(set(chosen)) == len(chosen)
+    assert "10.96.0.9" not in chosen
+    assert {"203.0.113.1", "203.0.113.2"} <= set(chosen)
+    with pytest.raises(InternalError):
+        allocated(services, allocator)
+    allocator.set_ranges([], [])
+    with pytest.raises(Invalid):
+        allocated(services, allocator, clusterIP="203.0.113.1")
+
+
+def test_an_added_range_knows_what_services_hold_already(services: Any) -> None:
+    allocator = ServiceAllocator("10.96.0.0/29")
+    held = {"spec": {"type": "ClusterIP", "clusterIP": "203.0.113.1", "clusterIPs": ["203.0.113.1"]}}
+    allocator.set_ranges([ipaddress.ip_network("203.0.113.0/30")], [held])
+    with pytest.raises(Invalid, match="provided IP is already allocated"):
+        allocated(services, allocator, clusterIP="203.0.113.1")
+    assert allocated(services, allocator, clusterIP="203.0.113.2") == "203.0.113.2"
+
+
+def allocated(services: Any, allocator: ServiceAllocator, **spec: Any) -> str:
+    document = services.created({"spec": {"ports": [{"port": 80}], **spec}})
+    allocator.allocate(document)
+    return str(document["spec"]["clusterIP"])
