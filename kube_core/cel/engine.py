@@ -7,6 +7,7 @@ Values are plain JSON, with `google.protobuf` timestamps and durations in it.
 
 from __future__ import annotations
 
+import datetime
 import functools
 import re
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from typing import Any, Final
 from kube_core.cel import syntax
 from kube_core.cel.formats import with_optionals
 from kube_core.cel.libraries import INSERTIONS, is_ours, kubernetes_library
+from kube_core.cel.slices import GaveUp, Sliced, gathers, is_long
 
 __all__ = ["COST_EXCEEDED", "CelError", "Program", "check_expression", "compile_expression"]
 
@@ -46,9 +48,11 @@ class CelError(ValueError):
 class Program:
     """A compiled expression. `returns` is the name of its type: `BOOL`, `STRING`, …, `DYN` where only a value tells."""
 
-    def __init__(self, expression: Any, *, checked: bool = True) -> None:
+    def __init__(self, expression: Any, environment: Any, *, checked: bool = True) -> None:
         self._expression = expression
+        self._environment = environment
         self.returns: str = expression.return_type().name()
+        self._parts: dict[bytes, Any] = {}
         #: Whether the engine's checker has seen it; where it has not, `returns` says nothing.
         self.checked = checked
 
@@ -58,14 +62,28 @@ class Program:
 
     def evaluate(self, variables: Mapping[str, Any]) -> Any:
         """The value, as plain JSON. Raises `CelError`."""
+        if not (self._gathers and is_long({**variables})):
+            try:
+                return _evaluated(self._expression, variables)
+            except GaveUp:
+                pass
+        sliced = Sliced(self._expression.serialize(), self._run, CelError)
         try:
-            value = self._expression.eval(data=variables)
-        except RuntimeError as error:
-            # The engine counts the turns of all loops of an expression, and has no other reason to raise.
-            raise CelError(COST_EXCEEDED if "budget" in str(error) else _worded(str(error))) from None
-        if value.type().name() == "ERROR":
-            raise CelError(_worded(str(value.value())))
-        return value.plain_value()
+            return sliced.value(variables)
+        except GaveUp:
+            raise CelError(COST_EXCEEDED) from None
+
+    def _run(self, serialized: bytes, variables: Mapping[str, Any]) -> Any:
+        """The value of another expression of the same environment. Raises `GaveUp`, and `CelError`."""
+        part = self._parts.get(serialized)
+        if part is None:
+            part = self._parts[serialized] = self._environment.deserialize(serialized)
+        return _passed_back(_evaluated(part, variables))
+
+    @functools.cached_property
+    def _gathers(self) -> bool:
+        """Whether there is a loop that makes a list or map; it takes the engine long where lists are."""
+        return gathers(self.tree().root)
 
 
 @functools.lru_cache(maxsize=2048)
@@ -78,14 +96,14 @@ def compile_expression(text: str, variables: tuple[str, ...]) -> Program:
         compiled = _complete(environment, environment.compile(text))
         if optional:
             _keep_optionals_apart(compiled)
-        return Program(compiled)
+        return Program(compiled, environment)
     except CelError:
         raise
     except (RuntimeError, ValueError) as error:
         said = _rooted(_without_code(str(error)), text)
     if _MIXED_NUMBERS.search(said) and said.count("ERROR:") == 1 and not optional:
         # Upstream compares numbers of different types; this engine does so too, but only when it does not check first.
-        return Program(environment.compile(text, disable_check=True), checked=False)
+        return Program(environment.compile(text, disable_check=True), environment, checked=False)
     raise CelError(said)
 
 
@@ -154,6 +172,45 @@ def _keep_optionals_apart(compiled: Any) -> None:
             if below.number not in node.optional and "optional" in checked.types.get(below.number, ""):
                 name = node.name if node.kind == "call" else node.kind
                 raise CelError(f"ERROR: <input>:1:1: an optional value cannot be given to '{name}'")
+
+
+def _evaluated(expression: Any, variables: Mapping[str, Any]) -> Any:
+    """Raises `GaveUp`, and `CelError`."""
+    try:
+        value = expression.eval(data=variables)
+    except RuntimeError as error:
+        # The engine counts the turns of all loops of an expression, and has no other reason to raise.
+        if "budget" in str(error):
+            raise GaveUp from None
+        raise CelError(_worded(str(error))) from None
+    if value.type().name() == "ERROR":
+        raise CelError(_worded(str(value.value())))
+    return value.plain_value()
+
+
+def _passed_back(value: Any) -> Any:
+    """What the engine gave, as it takes it: times are not what they were."""
+    if isinstance(value, list):
+        return [_passed_back(each) for each in value] if value and not _is_plain(value[0]) else value
+    if isinstance(value, dict):
+        return {key: _passed_back(each) for key, each in value.items()}
+    if isinstance(value, datetime.datetime):
+        from google.protobuf.timestamp_pb2 import Timestamp  # slow to import, and rarely needed
+
+        made = Timestamp()
+        made.FromDatetime(value)
+        return made
+    if isinstance(value, datetime.timedelta):
+        from google.protobuf.duration_pb2 import Duration
+
+        span = Duration()
+        span.FromTimedelta(value)
+        return span
+    return value
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int | float | bool)
 
 
 def _rooted(said: str, text: str) -> str:

@@ -3,7 +3,8 @@
 `read` takes the bytes of `Expression.serialize()`: a `cel.expr.CheckedExpr`, or a `ParsedExpr` where nothing was
 checked (`checked.proto` and `syntax.proto` of cel-spec), of which only what is asked for here is kept. Who wants to
 know something about an expression that the engine does not tell (what it may cost, where optional values go) walks the
-tree. Nothing here evaluates.
+tree. `put` makes another
+expression of its parts. Nothing here evaluates.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 
 import attrs
 
-__all__ = ["Checked", "Node", "read", "walk"]
+__all__ = ["Checked", "Node", "put", "read", "variable", "walk"]
 
 #: Fields of `Expr` that say what it is.
 _KINDS: Final = {3: "constant", 4: "name", 5: "field", 6: "call", 7: "list", 8: "map", 9: "loop"}
@@ -56,6 +57,8 @@ class Node:
     text: str = ""
     #: A call whose first part is what it is called on.
     member: bool = False
+    #: The bytes that it was read from. No two nodes of a tree have the same, as each has a number of its own.
+    written: bytes = attrs.field(default=b"", repr=False)
 
 
 @attrs.frozen
@@ -95,7 +98,42 @@ def walk(node: Node) -> Iterator[Node]:
         waiting.extend(node.below)
 
 
+def put(parts: Mapping[bytes, bytes], data: bytes) -> bytes:
+    """What is written, a node or a whole expression, with other nodes in the place of parts of it."""
+    made = bytearray()
+    place = 0
+    while place < len(data):
+        start = place
+        tag, place = _varint(data, place)
+        match tag & 7:
+            case 0:
+                _, place = _varint(data, place)
+            case 2:
+                length, begin = _varint(data, place)
+                place = begin + length
+                value = data[begin:place]
+                if value in parts or any(each in value for each in parts):
+                    value = parts[value] if value in parts else put(parts, value)
+                    made += _as_varint(tag) + _as_varint(len(value)) + value
+                    continue
+            case wire:
+                place += 8 if wire == 1 else 4
+        made += data[start:place]
+    return bytes(made)
+
+
+def variable(number: int, name: str) -> bytes:
+    """What a variable is written as. `number`: one that no node has."""
+    said = name.encode()
+    named = b"\x0a" + _as_varint(len(said)) + said
+    return b"\x10" + _as_varint(number) + b"\x22" + _as_varint(len(named)) + named
+
+
 def _node(data: int | bytes) -> Node:
+    return attrs.evolve(_parsed(data), written=data if isinstance(data, bytes) else b"")
+
+
+def _parsed(data: int | bytes) -> Node:
     message = _fields(data)
     number = _number(message, 2)
     field = next((each for each in _KINDS if each in message), 3)
@@ -196,6 +234,15 @@ def _varint(data: bytes, place: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, place
         shift += 7
+
+
+def _as_varint(value: int) -> bytes:
+    written = bytearray()
+    while value > 0x7F:
+        written.append(value & 0x7F | 0x80)
+        value >>= 7
+    written.append(value)
+    return bytes(written)
 
 
 def _numbers(values: Sequence[int | bytes]) -> Iterator[int]:
