@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from kube_core.api.models import resource_of as resource_of
     from kube_core.api.models import status_of as status_of
     from kube_core.api.types import Column as Column
+    from kube_core.client.client import ALL_NAMESPACES as ALL_NAMESPACES
     from kube_core.client.client import ApiClient as ApiClient
+    from kube_core.client.connecting import connect as connect
     from kube_core.cluster import Cluster as Cluster
     from kube_core.config import ClusterConfig as ClusterConfig
     from kube_core.config import ConfigError as ConfigError
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from kube_core.scripting import blocking as blocking
 
 _WHERE = {
+    "ALL_NAMESPACES": "kube_core.client.client",
     "Action": "kube_core.control.action",
     "AdmissionRequest": "kube_core.kinds.functions",
     "ApiClient": "kube_core.client.client",
@@ -99,6 +102,7 @@ _WHERE = {
     "atomic": "kube_core.kinds.markers",
     "await_change": "kube_core.control.action",
     "blocking": "kube_core.scripting",
+    "connect": "kube_core.client.connecting",
     "controller": "kube_core.operators.declaration",
     "convert": "kube_core.kinds.functions",
     "daemon": "kube_core.operators.handlers",

@@ -21,13 +21,15 @@ programs. What does not belong here: caches (`informer.py`), how lists are paged
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
 
 from kube_core._kit.clock import Clock, SystemClock
 from kube_core._kit.random import Random
-from kube_core.abc.transport import Request, WatchEvent, WatchRequest
+from kube_core.abc.transport import ByteStream, Request, WatchEvent, WatchRequest
 from kube_core.api.models.classes import resource_of
 from kube_core.api.models.conversion import from_document, metadata_of, to_document
 from kube_core.api.types import ResourceType
@@ -39,6 +41,7 @@ from kube_core.meta.status import NotFound
 
 if TYPE_CHECKING:
     from kube_core.client.discovery import Discovered, ServedResource
+    from kube_core.client.pods import Command, Logs, PortForward
 
 __all__ = ["ALL_NAMESPACES", "ApiClient", "Listing", "PatchType", "Propagation", "Selector"]
 
@@ -210,7 +213,7 @@ class ApiClient:
         label_selector: str = "",
         field_selector: str = "",
         after: Listing[Document] | None = None,
-    ) -> AsyncIterator[Event[Document]]: ...
+    ) -> AsyncGenerator[Event[Document], None]: ...
 
     @overload
     def watch(
@@ -222,7 +225,7 @@ class ApiClient:
         labels: Selector = "",
         fields: Selector = "",
         after: Listing[T] | None = None,
-    ) -> AsyncIterator[Event[T]]: ...
+    ) -> AsyncGenerator[Event[T], None]: ...
 
     def watch(
         self,
@@ -235,7 +238,7 @@ class ApiClient:
         label_selector: str = "",
         field_selector: str = "",
         after: Listing[Any] | None = None,
-    ) -> AsyncIterator[Event[Document]] | AsyncIterator[Event[T]]:
+    ) -> AsyncGenerator[Event[Document], None] | AsyncGenerator[Event[T], None]:
         """What is there, as ADDED, and then every change; or only what changed `after` a list.
 
         It never ends and never misses: it outlives dropped connections and servers that start again, and where the
@@ -695,6 +698,83 @@ class ApiClient:
         watching = Watching(client=self, resource=what, namespace=namespace, name=name)
         found = await wait(watching, kind, uid, condition, timeout)
         return None if found is None else from_document(kind, found)
+
+    # -- a pod's containers ------------------------------------------------------------------------------------------
+
+    def logs(
+        self,
+        name: str,
+        namespace: str | None = None,
+        *,
+        container: str = "",
+        follow: bool = False,
+        previous: bool = False,
+        tail: int | None = None,
+        since: float | datetime | None = None,
+        timestamps: bool = False,
+    ) -> Logs:
+        """A container's log: awaited, its text; iterated over, its lines. `since`: seconds ago, or a moment."""
+        from kube_core.client.pods import Logs
+
+        namespace = self.namespace if namespace is None else namespace
+        moment = since.astimezone(UTC).isoformat(timespec="seconds") if isinstance(since, datetime) else ""
+        query = _parameters(
+            container=container,
+            follow="true" if follow else "",
+            previous="true" if previous else "",
+            tailLines="" if tail is None else str(tail),
+            sinceTime=moment.replace("+00:00", "Z"),
+            sinceSeconds="" if since is None or moment else str(math.ceil(cast(float, since))),
+            timestamps="true" if timestamps else "",
+        )
+        path = _PODS.path(namespace, name, "log")
+        return Logs(lambda: self.stream(path, query))
+
+    def exec(
+        self,
+        name: str,
+        command: Sequence[str],
+        namespace: str | None = None,
+        *,
+        container: str = "",
+        stdin: bytes | None = None,
+        tty: bool = False,
+    ) -> Command:
+        """A command in a container: awaited, run with `stdin` to its end; entered, a session to talk to it."""
+        return self._command("exec", name, command, namespace, container, stdin, tty)
+
+    def attach(self, name: str, namespace: str | None = None, *, container: str = "", tty: bool = False) -> Command:
+        """The streams of a container's own program; entered as those of a command of `exec` are."""
+        return self._command("attach", name, (), namespace, container, None, tty)
+
+    def port_forward(self, name: str, port: int, namespace: str | None = None) -> PortForward:
+        """A port of a pod: entered, one connection to it; `.listen()`, a local port that leads there."""
+        from kube_core.client.pods import PortForward
+
+        namespace = self.namespace if namespace is None else namespace
+        headers = {"sec-websocket-protocol": "v4.channel.k8s.io"}
+        path, query = _PODS.path(namespace, name, "portforward"), [("ports", str(port))]
+        return PortForward(lambda: self.transport.connect(Request("GET", path, query, headers)), port)
+
+    def _command(
+        self,
+        subresource: str,
+        name: str,
+        command: Sequence[str],
+        namespace: str | None,
+        container: str,
+        stdin: bytes | None,
+        tty: bool,
+    ) -> Command:
+        from kube_core.client.pods import Command, exec_query
+
+        path = _PODS.path(self.namespace if namespace is None else namespace, name, subresource)
+
+        def connect(with_input: bool) -> Awaitable[ByteStream]:
+            query = exec_query(command, container, stdin=with_input, tty=tty)
+            return self.transport.connect(Request("GET", path, query))
+
+        return Command(connect, stdin)
 
     # -- what there is, and other paths ------------------------------------------------------------------------------
 

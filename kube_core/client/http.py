@@ -27,7 +27,7 @@ from kube_core.abc.transport import ByteStream, Request, Response, WatchEvent, W
 from kube_core.client.connection import ClientCertificate, Connection, client_ssl_context
 from kube_core.client.credentials import Credentials
 from kube_core.client.transport import Transport
-from kube_core.meta.status import ServiceUnavailable, StatusError
+from kube_core.meta.status import ServiceUnavailable, StatusError, Unauthorized
 
 __all__ = ["CHANNEL_PROTOCOLS", "HttpTransport"]
 
@@ -82,7 +82,7 @@ class HttpTransport(Transport):
             yield event
 
     async def stream(self, request: Request) -> AsyncIterator[bytes]:
-        response = await self._open(request)
+        response = await self._open_renewing(request)
         try:
             if response.status >= 400:
                 raise _failure(await _read(response))
@@ -94,6 +94,15 @@ class HttpTransport(Transport):
             response.close()
 
     async def connect(self, request: Request) -> ByteStream:
+        try:
+            return await self._upgrade(request)
+        except Unauthorized:
+            if not self._credentials.renewable:
+                raise
+        self._credentials.forget()
+        return await self._upgrade(request)
+
+    async def _upgrade(self, request: Request) -> ByteStream:
         session = await self._ready()
         offered = request.headers.get("sec-websocket-protocol", "")
         protocols = tuple(part.strip() for part in offered.split(",")) if offered else CHANNEL_PROTOCOLS
@@ -104,6 +113,7 @@ class HttpTransport(Transport):
                     protocols=protocols,
                     headers=self._headers({}),
                     max_msg_size=0,
+                    server_hostname=self.connection.tls_server_name or None,
                     proxy=self.connection.proxy_url or None,
                 )
         except aiohttp.WSServerHandshakeError as error:
@@ -125,7 +135,7 @@ class HttpTransport(Transport):
     async def _watch(self, path: str, query: list[tuple[str, str]], accept: str) -> AsyncIterator[WatchEvent]:
         seconds = int(self._random.uniform(*_WATCH_SECONDS))
         query.append(("timeoutSeconds", str(seconds)))
-        response = await self._open(Request("GET", path, query, {"accept": accept}))
+        response = await self._open_renewing(Request("GET", path, query, {"accept": accept}))
         lines = _Lines()
         try:
             if response.status >= 400:
@@ -152,6 +162,15 @@ class HttpTransport(Transport):
             raise self._unavailable(error) from error
         finally:
             response.release()
+
+    async def _open_renewing(self, request: Request) -> aiohttp.ClientResponse:
+        """As `_open`, once more with other credentials where the server refuses those that there were."""
+        response = await self._open(request)
+        if response.status == 401 and self._credentials.renewable:
+            response.close()
+            self._credentials.forget()
+            response = await self._open(request)
+        return response
 
     async def _open(self, request: Request) -> aiohttp.ClientResponse:
         """Send a request and return once the answer's headers are there."""

@@ -11,11 +11,25 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import ClassVar
 
-from kube_core.abc.transport import ByteStream, EventSource, Handler, Request, Response, User, WatchEvent, WatchRequest
+from kube_core.abc.transport import (
+    ByteStream,
+    ConnectionDropped,
+    EventSource,
+    Handler,
+    Request,
+    Response,
+    User,
+    WatchEvent,
+    WatchRequest,
+)
 from kube_core.client.transport import Transport
 from kube_core.meta.status import ServiceUnavailable, StatusError
 
 __all__ = ["Connector", "LocalTransport"]
+
+_HANDSHAKE = {"connection": "Upgrade", "upgrade": "websocket"}
+#: The subprotocols of exec and attach, best first, where a request names none.
+_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 
 #: Opens an upgraded connection for a request that has its user, where the server offers it without a socket.
 Connector = Callable[[Request], Awaitable[ByteStream]]
@@ -36,7 +50,10 @@ class LocalTransport(Transport):
     async def request(self, request: Request) -> Response:
         self._check_open()
         request.user = self.user
-        response = await self._handle(request)
+        try:
+            response = await self._handle(request)
+        except ConnectionDropped as error:
+            raise ServiceUnavailable(str(error)) from None
         if response.status >= 400:
             raise await _failure(response)
         return response
@@ -55,10 +72,20 @@ class LocalTransport(Transport):
 
     async def connect(self, request: Request) -> ByteStream:
         self._check_open()
-        if self._connector is None:
-            raise ServiceUnavailable("this server takes exec, attach and port-forward over HTTP only")
         request.user = self.user
-        return await self._connector(request)
+        if self._connector is not None:
+            return await self._connector(request)
+        from kube_core.client.local_streams import LocalStream
+
+        offered = request.headers.get("sec-websocket-protocol") or ", ".join(_PROTOCOLS)
+        request.headers = {**request.headers, **_HANDSHAKE, "sec-websocket-protocol": offered}
+        response = await self.request(request)
+        upgrade = response.upgrade
+        if upgrade is None or upgrade.messages is None:
+            raise ServiceUnavailable("this server takes exec, attach and port-forward over HTTP only")
+        wanted = [each.strip() for each in offered.split(",")]
+        protocol = next((each for each in wanted if each in upgrade.protocols), "")
+        return LocalStream(protocol, upgrade.messages)
 
     async def close(self) -> None:
         self._closed = True

@@ -69,6 +69,7 @@ from kube_core.settling import Settling
 
 if TYPE_CHECKING:
     from kube_core.apiserver.http import HttpServer
+    from kube_core.cluster.faults import Faults
 
 __all__ = ["Cluster"]
 
@@ -182,6 +183,13 @@ class Cluster:
             raise RuntimeError("this cluster keeps no record: start it with Cluster(record=True)")
         return self._record
 
+    @functools.cached_property
+    def faults(self) -> Faults:
+        """What is to go wrong, by rule. Rules end with `restore`."""
+        from kube_core.cluster.faults import Faults  # few clusters want any
+
+        return Faults(self.server, self._drivers, self.clock, self.random)
+
     @property
     def informers(self) -> Informers:
         if self._informers is None:
@@ -196,12 +204,15 @@ class Cluster:
 
     def client_for(self, user: User, *, field_manager: str = "kube-core") -> ApiClient:
         """A client that asks as `user`, without a socket between."""
-        return ApiClient(LocalTransport(self._handle, self, user), field_manager=field_manager)
+        return self._client_over(LocalTransport(self._handle, self, user), field_manager)
 
     def _component(self, user: User, *, field_manager: str) -> ApiClient:
         """The same for a part of the cluster, whose requests are counted."""
         handle = self._metrics.counting(self._handle)
-        return ApiClient(LocalTransport(handle, self, user), field_manager=field_manager)
+        return self._client_over(LocalTransport(handle, self, user), field_manager)
+
+    def _client_over(self, transport: LocalTransport, field_manager: str) -> ApiClient:
+        return ApiClient(transport, field_manager=field_manager, clock=self.clock, random=self.random)
 
     @property
     def _metrics(self) -> ComponentMetrics:
@@ -287,6 +298,7 @@ class Cluster:
         self._server = self._informers = self._background = self._http = None
         self.controllers = self.scheduler = self.service_proxy = self.ingress = self._component_metrics = None
         self.nodes, self._drivers = {}, {}
+        vars(self).pop("faults", None)
 
     @functools.cached_property
     def _settling(self) -> Settling:
