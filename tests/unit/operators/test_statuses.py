@@ -33,7 +33,9 @@ def test_a_first_condition_has_its_time_and_the_generation_it_was_seen_at() -> N
                     "status": "True",
                     "lastTransitionTime": "1970-01-01T00:00:00Z",
                     "reason": "Done",
+                    "message": "",
                     "observedGeneration": 4,
+                    "message": "",
                 }
             ]
         },
