@@ -1,4 +1,4 @@
-"""kubectl and rules in CEL: policies that refuse and change, with all sorts of parameters, and definitions' own rules."""
+"""kubectl and rules in CEL: policies with all sorts of parameters, and definitions' own rules."""
 
 from __future__ import annotations
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from fakes.server import Caller, running
 from kube_core.abc.transport import Response, User
+from kube_core.auth.options import SecurityOptions
 
 pytestmark = pytest.mark.anyio
 
@@ -139,6 +142,33 @@ async def test_actions_warn_and_note(api: Caller) -> None:
     assert response.status == 201
     said = "Validation failed for ValidatingAdmissionPolicy 'p' with binding 'b': no"
     assert any(said in warning for warning in response.warnings)
+
+
+async def test_the_audit_log_has_what_policies_note(tmp_path: Path) -> None:
+    audit = tmp_path / "policy.yaml"
+    audit.write_text("kind: Policy\napiVersion: audit.k8s.io/v1\nrules:\n- {level: Metadata}\n")
+    security = SecurityOptions(audit_policy_file=audit, audit_log_path=str(tmp_path / "audit.log"))
+    notes = [
+        {"key": "size", "valueExpression": "' ' + string(object.data.size()) + ' '"},
+        {"key": "none", "valueExpression": "null"},
+    ]
+    async with running(security=security) as api:
+        binding = {"validationActions": ["Audit"]}
+        rule = {"expression": "false", "message": "no"}
+        await validating(api, rule, binding=binding, auditAnnotations=notes)
+        assert (await create(api, data={"a": "1"})).status == 201
+    events = [orjson.loads(line) for line in (tmp_path / "audit.log").read_bytes().splitlines()]
+    [noted] = [each["annotations"] for each in events if each["requestURI"] == MAPS and "annotations" in each][-1:]
+    assert noted["p/size"] == "1"
+    assert "p/none" not in noted
+    [failure] = orjson.loads(noted["validation.policy.admission.k8s.io/validation_failure"])
+    assert failure == {
+        "message": "no",
+        "policy": "p",
+        "binding": "b",
+        "expressionIndex": 0,
+        "validationActions": ["Audit"],
+    }
 
 
 async def test_the_authorizer_answers_for_the_writer(api: Caller) -> None:
