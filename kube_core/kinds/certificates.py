@@ -1,8 +1,8 @@
 """The certificates of a webhook server: an authority of its own, and a serving certificate that it renews in time.
 
 The serving certificate is replaced when two thirds of its life are over; connections that are open go on. The authority
-is replaced when less is left of its life than a certificate of it has; from then on both are in `trusted`, until the
-old one has ended.
+is replaced when less is left of its life than a certificate of it has; both are in `trusted` before anything of the new
+one is shown, and until the old one has ended.
 
 An authority lives in memory, with the program; in a directory; or in a Secret, which several replicas share.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import ssl
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -136,6 +136,8 @@ class ServingCertificate:
     context: ssl.SSLContext = attrs.field(factory=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), init=False)
     _authority: Authority | None = attrs.field(default=None, init=False)
     _old: Authority | None = attrs.field(default=None, init=False)
+    #: Of what is shown: the authority that issued it, and when.
+    _issuer: bytes = attrs.field(default=b"", init=False)
     _made: float = attrs.field(default=0.0, init=False)
 
     @property
@@ -144,19 +146,25 @@ class ServingCertificate:
         known = [each.certificate for each in (self._authority, self._old) if each is not None]
         return b"".join(known)
 
-    async def renew(self) -> None:
-        """Do what is due now; call it at the start, and then from time to time. Raises StatusErrors, OSError."""
+    async def renew(self, publish: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Do what is due now; call it at the start, and then from time to time.
+
+        `publish` tells clients what is `trusted` now, before anything is shown that they would not trust. Raises what
+        that raises, StatusErrors, OSError, and `ValueError` for an authority that is damaged.
+        """
         now = self.clock.now()
         authority, old = await self.keeper.load(now)
         if authority.expires - now < self.days * _DAY:
             # What it issues now would outlive it.
             authority, old = await self.keeper.replace(authority, now)
-        changed = self._authority is None or self._authority.certificate != authority.certificate
         self._authority = authority
         self._old = old if old is not None and old.expires > now else None
-        if changed or now >= self._made + 2 * self.days * _DAY / 3:
+        is_new = self._issuer != authority.certificate
+        if is_new and publish is not None:
+            await publish()
+        if is_new or now >= self._made + 2 * self.days * _DAY / 3:
             self._show(authority.issue_server(_NAME, self.hosts, now=now, days=self.days))
-            self._made = now
+            self._issuer, self._made = authority.certificate, now
 
     def _show(self, pair: KeyPair) -> None:
         # The ssl module reads keys from files only; this one is ours alone and gone at once.

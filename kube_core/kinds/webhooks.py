@@ -28,7 +28,7 @@ from kube_core._kit.logs import get_logger
 from kube_core.client.client import ApiClient
 from kube_core.kinds.bundle import gather
 from kube_core.kinds.certificates import AuthorityKeeper, MemoryKeeper, ServingCertificate
-from kube_core.kinds.install import configurations, configure, install
+from kube_core.kinds.install import InstallError, configurations, configure, install
 from kube_core.kinds.reviews import Reviewer
 from kube_core.meta.documents import Document
 from kube_core.meta.status import NotFound, StatusError
@@ -106,10 +106,9 @@ class Webhooks:
         async with contextlib.AsyncExitStack() as stack:
             await self.certificate.renew()
             await self._listen(stack)
-            await install(self._client, self._bundle, self._client_config, clock=self._clock)
             if self._withdraw:
                 stack.push_async_callback(self._remove)
-            await self._configure()
+            await self._publish()
             await stack.enter_async_context(_running(self._keep_current()))
             self._stack = stack.pop_all()
         return self
@@ -120,22 +119,24 @@ class Webhooks:
         await self._stack.aclose()
 
     async def refresh(self) -> None:
-        """Renew what is due, and set configurations right. Done once an hour by itself. Raises StatusErrors."""
-        before = self.certificate.trusted
-        await self.certificate.renew()
-        if self.certificate.trusted != before and self._bundle.converted:
-            await install(self._client, self._bundle, self._client_config, clock=self._clock)
-        await self._configure()
+        """Renew what is due, and set definitions and configurations right. Done once an hour by itself.
+
+        Raises StatusErrors, `InstallError`, OSError, and `ValueError` for an authority that is damaged.
+        """
+        await self.certificate.renew(self._publish)
+        await self._publish()
 
     async def _keep_current(self) -> None:
         while True:
             await self._clock.sleep(_PERIOD)
             try:
                 await self.refresh()
-            except (StatusError, OSError, TimeoutError) as error:
+            except (StatusError, InstallError, OSError, ValueError) as error:
                 _log.warning("webhooks could not be brought up to date", name=self._name, error=str(error))
 
-    async def _configure(self) -> None:
+    async def _publish(self) -> None:
+        """Say what the kinds are, and by whose certificate this is known."""
+        await install(self._client, self._bundle, self._client_config, clock=self._clock)
         await configure(self._client, configurations(self._bundle, self._client_config, self._name))
 
     async def _remove(self) -> None:

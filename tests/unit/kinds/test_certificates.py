@@ -49,6 +49,7 @@ async def test_an_authority_is_replaced_before_it_ends_and_trusted_until_then(ke
     await clock.advance(3640 * DAY)
     await shown.renew()
     both = shown.trusted
+    assert shown.count == 2
     assert both.endswith(first)
     assert len(both) > len(first)
     await shown.renew()
@@ -64,3 +65,26 @@ async def test_an_authority_in_a_directory_outlives_the_program(tmp_path: Path) 
     for each in shown:
         await each.renew()
     assert shown[0].trusted == shown[1].trusted
+
+
+async def test_nothing_is_shown_of_a_new_authority_before_it_is_published() -> None:
+    clock = FakeClock(1_700_000_000.0)
+    shown = Shown(["localhost"], clock, MemoryKeeper(), days=30)
+    await shown.renew()
+    await clock.advance(3640 * DAY)
+
+    async def fails() -> None:
+        raise OSError("no server")
+
+    with pytest.raises(OSError, match="no server"):
+        await shown.renew(fails)
+    assert shown.count == 1
+
+    published: list[bytes] = []
+
+    async def publish() -> None:
+        published.append(shown.trusted)
+        assert shown.count == 1
+
+    await shown.renew(publish)
+    assert (shown.count, published) == (2, [shown.trusted])
