@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import kube_core as kube
 from fakes.websites import OldWebsite, Port, Tier, Website
 from kube_core.api.models import from_document, metadata_of, status_of, to_document
 from kube_core.api.structural import Structural
@@ -89,3 +91,28 @@ def test_what_has_no_field_is_remembered_of_an_object_that_was_read() -> None:
     assert to_document(site) == document
     # A copy is another object, of which nothing is known.
     assert to_document(attrs.evolve(site))["metadata"] == {}
+
+
+def test_the_status_of_a_bare_class_is_read_as_the_class_that_its_kind_says() -> None:
+    @attrs.frozen
+    class Status:
+        ready: int = 0
+
+    @kube.kind(group="example.dev", version="v1", status=Status)
+    @attrs.frozen
+    class Bare:
+        size: int = 1
+
+    document = {"metadata": {"name": "a"}, "spec": {"size": 2}, "status": {"ready": 3}}
+    bare = from_document(Bare, document)
+    assert (bare, status_of(bare), metadata_of(bare).name) == (Bare(2), Status(3), "a")
+    assert (status_of(Bare()), metadata_of(Bare()).name) == (None, None)
+
+
+def test_a_class_that_cannot_be_remembered_is_refused() -> None:
+    with pytest.raises(kube.KindError, match="weakref_slot=True"):
+
+        @kube.kind(group="example.dev", version="v1")
+        @attrs.frozen(weakref_slot=False)
+        class Forgotten:
+            size: int = 1
