@@ -13,14 +13,16 @@ that register as they do.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from kube_core.api.models.classes import Layout, Model, evolve, field, json_name, layout_of, register, resource_of
-from kube_core.api.models.conversion import (
-    ConversionError,
-    from_document,
-    metadata_of,
-    status_of,
-    to_document,
-)
+
+if TYPE_CHECKING:
+    from kube_core.api.models.conversion import ConversionError as ConversionError
+    from kube_core.api.models.conversion import from_document as from_document
+    from kube_core.api.models.conversion import metadata_of as metadata_of
+    from kube_core.api.models.conversion import status_of as status_of
+    from kube_core.api.models.conversion import to_document as to_document
 
 __all__ = [
     "ConversionError",
@@ -37,3 +39,12 @@ __all__ = [
     "status_of",
     "to_document",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Every client knows what a model is; few programs convert one, and what does so takes a while to import.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from kube_core.api.models import conversion
+
+    return getattr(conversion, name)
