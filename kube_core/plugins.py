@@ -207,7 +207,7 @@ def _listed(call: Callable[[dict[str, Any]], Any]) -> list[object]:
 
 
 def _kinds_of(plugin: object) -> list[object]:
-    """The kinds, and functions of them, that a plugin has."""
+    """The kinds, and functions of them, that a plugin has; the kind of a controller that is a plugin by itself."""
     from kube_core.kinds.bundle import offers  # imported only where something is declared
 
     return [value for value in vars(plugin).values() if offers(value)] if hasattr(plugin, "__dict__") else []

@@ -324,10 +324,17 @@ async def test_a_controller_waits_for_its_kind_to_be_served() -> None:
     from kube_core.kinds.bundle import gather
     from kube_core.kinds.install import wanted_definitions
 
-    async with cluster_with(pages, kinds=[]) as cluster:
+    async with cluster_with(program(pages=pages), kinds=[]) as cluster:
         for definition in wanted_definitions(gather([Site])):
             await cluster.client.create(resources.CUSTOM_RESOURCE_DEFINITIONS, definition)
         await cluster.settled()
+        await create_site(cluster.client, pages=2)
+        await cluster.settled()
+        assert (await get_or_none(cluster.client, "a")) is not None
+
+
+async def test_a_controller_that_is_a_plugin_by_itself_brings_its_kind() -> None:
+    async with cluster_with(pages, kinds=[]) as cluster:
         await create_site(cluster.client, pages=2)
         await cluster.settled()
         assert (await get_or_none(cluster.client, "a")) is not None
