@@ -1,9 +1,9 @@
 """What a record is told of: who asked for what, what was written, who reconciled what, and because of what.
 
 The parts of a cluster tell a `Recorder`, where they are given one, and otherwise do nothing at all. That a write came
-of a request, and a request of a reconcile, is known by two context variables: `working` is the reconcile that this task
-is in, `asking` the request. They reach the server where it is called without a socket between; what comes over a socket is
-known by its user.
+of a request, and a request of a reconcile, is known by two context variables: `working` is the reconcile that a task is
+in, `asking` the request. They reach the server where it is called without a socket between; what comes over a socket
+is known by its user.
 
 Ids are the recorder's; 0 is none.
 """

@@ -18,6 +18,7 @@ from kube_core.meta.documents import Document
 
 __all__ = [
     "ByteStream",
+    "ConnectionDropped",
     "EventSource",
     "EventStream",
     "Handler",
@@ -39,6 +40,10 @@ class User:
     groups: tuple[str, ...] = ()
     uid: str = ""
     extra: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
+
+
+class ConnectionDropped(Exception):
+    """A request has no answer: its connection is to break, as it does when a server dies."""
 
 
 class EventStream(AsyncIterator[bytes]):

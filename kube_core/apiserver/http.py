@@ -25,7 +25,7 @@ from aiohttp import WSMsgType, web
 from multidict import CIMultiDict
 
 from kube_core._kit.logs import get_logger
-from kube_core.abc.transport import EventStream, Handler, MessageStream, Request, Response, Upgrade
+from kube_core.abc.transport import ConnectionDropped, EventStream, Handler, MessageStream, Request, Response, Upgrade
 from kube_core.apiserver.raw import RawStream
 from kube_core.auth.certificates import KeyPair
 
@@ -144,7 +144,12 @@ class HttpServer:
         request = await self._read(native)
         if isinstance(request, web.StreamResponse):
             return request
-        response = await self._call(request)
+        try:
+            response = await self._call(request)
+        except ConnectionDropped:
+            if native.transport is not None:
+                native.transport.abort()
+            raise ConnectionResetError("the connection was dropped") from None
         if response.upgrade is not None:
             return await self._upgrade(native, response, response.upgrade)
         if response.stream is not None:

@@ -18,7 +18,7 @@ from kube_core._kit.logs import get_logger
 from kube_core._kit.metrics import Metrics
 from kube_core._kit.random import Random
 from kube_core.abc.recording import Asked, Recorder, asking
-from kube_core.abc.transport import Request, Response, User
+from kube_core.abc.transport import ConnectionDropped, Request, Response, User
 from kube_core.apiserver import negotiation, responses
 from kube_core.apiserver.audit import Auditor, Record
 from kube_core.apiserver.fairness import Fairness, Flow, TooManyRequests
@@ -54,6 +54,8 @@ _WARNINGS_TOTAL, _WARNING_ITEM = 4096, 256
 
 #: Answers a request on a subresource, whatever its verb. Raises StatusErrors.
 Subresource = Callable[[Request, RequestInfo, Registry, Context], Awaitable[Response]]
+#: Goes on with a request that was let in.
+Onward = Callable[[Request, RequestInfo, Context], Awaitable[Response]]
 #: Answers a path that is no resource, or returns None where it is not its path.
 Route = Callable[[Request], Response | Awaitable[Response | None] | None]
 
@@ -94,6 +96,8 @@ class Pipeline:
     metrics: RequestMetrics = attrs.field(factory=lambda: RequestMetrics(Metrics()))
     #: Who is told of requests, if anybody is.
     recorder: Recorder | None = None
+    #: Called with the way to go on, where something stands between a request and its answer.
+    between: Callable[[Onward, Request, RequestInfo, Context], Awaitable[Response]] | None = None
     routes: list[Route] = attrs.field(factory=list)
     #: By (group, plural, subresource); plural "*" for any. Virtual resources are under the subresource "".
     subresources: dict[tuple[str, str, str], Subresource] = attrs.field(factory=dict)
@@ -109,7 +113,7 @@ class Pipeline:
         return self._verbs
 
     async def handle(self, request: Request) -> Response:
-        """Answer one request. Never raises, but for cancellation."""
+        """Answer one request. Never raises, but for cancellation, and `ConnectionDropped` where a rule says so."""
         info = parse(request)
         if self.recorder is None:
             return await self._handle(request, info)
@@ -174,12 +178,17 @@ class Pipeline:
             try:
                 context = await self._admit(asked, noted)
                 await self._read_ahead(request)
-                response = await self._route(request, info, context)
+                if self.between is None:
+                    response = await self._route(request, info, context)
+                else:
+                    response = await self.between(self._route, request, info, context)
             finally:
                 if flow is not None:
                     flow.level.leave(turn)
         except TooManyRequests as refused:
             return refused.response
+        except ConnectionDropped:
+            raise
         except StatusError as error:
             response = responses.failure(request, error)
         except (RecursionError, orjson.JSONEncodeError):

@@ -20,7 +20,7 @@ from kube_core._kit.metrics import Metrics
 from kube_core._kit.random import Random
 from kube_core.abc.node import NodeStreams
 from kube_core.abc.store import Store, StoreError
-from kube_core.abc.transport import Request, Response, User, WatchEvent, WatchRequest
+from kube_core.abc.transport import ConnectionDropped, Request, Response, User, WatchEvent, WatchRequest
 from kube_core.admission.chain import AdmissionContext, AdmissionSpec, Chain, Permissions, Reader, Writer
 from kube_core.admission.metrics import AdmissionMetrics
 from kube_core.api.descriptors import builtin_descriptors
@@ -42,6 +42,7 @@ from kube_core.apiserver.metrics import ServerMetrics
 from kube_core.apiserver.outgoing.client import Outgoing
 from kube_core.apiserver.outgoing.webhooks import Webhooks
 from kube_core.apiserver.pipeline import Pipeline
+from kube_core.apiserver.requests import RequestInfo
 from kube_core.apiserver.security import Security, Trust
 from kube_core.apiserver.selecting import select
 from kube_core.apiserver.streams.forwarding import PortForward
@@ -69,7 +70,7 @@ from kube_core.bus.changes import Stored
 from kube_core.cel.authorizer import Answer, Question
 from kube_core.meta.documents import Document, Key, MutableDocument
 from kube_core.meta.gvk import GroupVersionKind
-from kube_core.meta.status import NotFound
+from kube_core.meta.status import NotFound, ServiceUnavailable
 from kube_core.registry.apply import FieldManager
 from kube_core.registry.catalogue import Catalogue
 from kube_core.registry.context import Context
@@ -214,6 +215,8 @@ class ApiServer:
         self._route(authorizer)
         #: The streams of the nodes that can be reached, by name; kept by the composition root.
         self.nodes: dict[str, NodeStreams] = {}
+        #: Nodes whose streams fail, by rule.
+        self.unreachable: frozenset[str] = frozenset()
         self._lag = LoopLag(metrics)
         self._tasks: list[asyncio.Task[None]] = []
         self._address: tuple[str, int] | None = None
@@ -337,11 +340,24 @@ class ApiServer:
                 label_selector=wanted.label_selector,
             )
         )
+        await self._stand_between(wanted, user)
         selection = select(registry, wanted.namespace, wanted.label_selector, wanted.fields)
         options = ListOptions(watch=True, resource_version=wanted.resource_version)
         start = await watching.begin(registry, selection, options, limit=100_000)
         async for event in watching.document_events(registry, start):
             yield event
+
+    async def _stand_between(self, wanted: WatchRequest, user: User) -> None:
+        """What stands between requests and their answers is asked of a watch without a socket, too."""
+        if self.pipeline.between is None:
+            return
+        kind = wanted.resource
+        info = RequestInfo("", "watch", kind.group, kind.version, kind.plural, wanted.namespace, wanted.name)
+        request = Request("GET", "", [("fieldSelector", wanted.field_selector)])
+        try:
+            await self.pipeline.between(_nothing, request, info, Context(user, self.admission))
+        except ConnectionDropped as error:
+            raise ServiceUnavailable(str(error)) from None
 
     def _store_problem(self) -> str | None:
         if self.store.failure is not None:
@@ -376,6 +392,8 @@ class ApiServer:
 
     def connect_node(self, name: str) -> NodeStreams | None:
         """The streams of a node: given by somebody in this process (`nodes`), or those of its own server."""
+        if name in self.unreachable:
+            raise ServiceUnavailable(f"the node {name} cannot be reached")
         return self.nodes.get(name) or self.kubelets.streams(name)
 
     def _route(self, authorizer: Authorizer) -> None:
@@ -479,6 +497,10 @@ class ApiServer:
 
 def _is_stored_form(descriptor: ResourceDescriptor) -> bool:
     return descriptor.storage_group is None and descriptor.storage_version in ("", descriptor.type.version)
+
+
+async def _nothing(request: Request, info: RequestInfo, context: Context) -> Response:
+    return Response()
 
 
 class _OwnWriter(Writer):

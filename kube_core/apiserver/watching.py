@@ -70,6 +70,7 @@ async def begin(registry: Registry, selection: Selection, options: ListOptions, 
     # From here to the subscription there is no await: nothing is missed, nothing is seen twice.
     start_after = None if initial_wanted or after == 0 or ahead else after
     subscription = cache.subscribe(registry.stored_as, selection.interest(), after=start_after, limit=limit)
+    cache.bus.note_watch(subscription)
     initial: Sequence[Stored] = ()
     if initial_wanted:
         initial = [stored for stored in registry.cache.list(selection.namespace) if selection.matches(stored)]

@@ -16,9 +16,11 @@ the subscription asks the watch cache, which subscribes and replays in one turn 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 import attrs
 
@@ -79,6 +81,7 @@ class Subscription:
     """One subscriber's queue. Iterate over it, or take all there is with `drain`. Close it when done."""
 
     __slots__ = (
+        "__weakref__",
         "_bus",
         "_closed",
         "_followed",
@@ -130,6 +133,13 @@ class Subscription:
         changes = list(self._queue)
         self._queue.clear()
         return changes
+
+    def cut_off(self) -> None:
+        """As if it had been too slow: its next read raises `Overrun`."""
+        self._overrun = True
+        self._queue.clear()
+        self.topic.remove(self)
+        self.wake()
 
     def poke(self) -> None:
         """Make a waiting reader return, with nothing to drain perhaps (time to send a bookmark)."""
@@ -283,6 +293,13 @@ class Bus:
 
     def __init__(self) -> None:
         self._topics: dict[GroupResource, Topic] = {}
+        #: The subscriptions of clients' watches, in the order in which they began.
+        self.watches: WeakValueDictionary[int, Subscription] = WeakValueDictionary()
+        self._numbers = itertools.count()
+
+    def note_watch(self, subscription: Subscription) -> None:
+        """It is a client's, and not a part of the server's."""
+        self.watches[next(self._numbers)] = subscription
 
     def topic(self, resource: GroupResource) -> Topic:
         """The topic of a resource; made on first use."""

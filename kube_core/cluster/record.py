@@ -177,8 +177,8 @@ class Record(Recorder):
         ]
 
     def conflicts(self) -> Sequence[RequestEntry]:
-        """Requests that came too late: somebody else had written, or made, the object meanwhile."""
-        return self.requests(code=_CONFLICT)
+        """Requests that came too late: somebody else had written the object meanwhile."""
+        return [each for each in self.requests(code=_CONFLICT) if each.asked.verb != "create"]
 
     def assert_no_conflicts(self) -> None:
         """Raises AssertionError that lists them."""

@@ -8,6 +8,7 @@ node started and what its conditions became.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -129,6 +130,8 @@ class Registration:
                     await self._write_node()
             except StatusError as error:
                 self._log.warning("the node's heartbeat failed", error=error.message)
+                # Somebody may have said meanwhile that this node is gone.
+                self._status_at = -math.inf
 
     async def _write_node(self) -> None:
         try:
