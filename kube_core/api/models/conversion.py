@@ -21,14 +21,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
-import cattrs
-from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from kube_core.api.models.classes import Layout, json_name, layout_of, resource_of
 from kube_core.api.models.times import MicroTime
 from kube_core.meta.documents import Document, FrozenDict, MutableDocument, thaw
 
 if TYPE_CHECKING:
+    import cattrs
+
     from kube_core.api.generated.models.meta import ObjectMeta
 
 __all__ = [
@@ -109,6 +109,8 @@ def structure(kind: type[T], value: Any) -> T:
         try:
             return _precise().structure(value, kind)
         except Exception as error:
+            import cattrs
+
             problems = "; ".join(cattrs.transform_error(error, path=kind.__name__))
             raise ConversionError(problems) from error
 
@@ -181,6 +183,8 @@ def _precise() -> cattrs.Converter:
 
 
 def _make(*, detailed: bool) -> cattrs.Converter:
+    import cattrs  # every client can convert models, few do, and this takes a while
+
     converter = cattrs.Converter(detailed_validation=detailed)
     converter.register_structure_hook_factory(attrs.has, functools.partial(_reader, converter))
     converter.register_unstructure_hook_factory(attrs.has, functools.partial(_writer, converter))
@@ -202,6 +206,8 @@ def _make(*, detailed: bool) -> cattrs.Converter:
 
 def _reader(converter: cattrs.Converter, cls: type) -> Any:
     """Reads a class: by its fields' names in JSON, with zeros for what is required and not there."""
+    from cattrs.gen import make_dict_structure_fn, override
+
     attributes = _resolved(cls)
     renamed: Any = {each.name: override(rename=json_name(each)) for each in attributes}
     read: Any = make_dict_structure_fn(cls, converter, **renamed)
@@ -222,6 +228,8 @@ def _reader(converter: cattrs.Converter, cls: type) -> Any:
 
 def _writer(converter: cattrs.Converter, cls: type) -> Any:
     """Writes a class: without what is None, or empty where that is the default."""
+    from cattrs.gen import make_dict_unstructure_fn, override
+
     renamed: Any = {
         each.name: override(rename=json_name(each), omit_if_default=_is_empty(each.default)) for each in _resolved(cls)
     }
