@@ -11,13 +11,16 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
+from kube_core.abc.transport import Request
 from kube_core.api.types import ResourceType
 from kube_core.client.client import ApiClient
 from kube_core.meta.documents import Document
 from kube_core.meta.status import StatusError
 
-__all__ = ["Discovered", "ServedResource", "discover"]
+__all__ = ["Discovered", "Discovery", "ServedResource", "discover"]
 
+_ROOTS = ("/api", "/apis")
+_NOT_MODIFIED = 304
 _AGGREGATED = (
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,"
     "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json"
@@ -73,22 +76,50 @@ class Discovered:
 
 
 async def discover(client: ApiClient) -> Discovered:
-    """Ask the server. Raises the `StatusError` of a server that does not answer at all."""
-    found: dict[tuple[str, str], ServedResource] = {}
-    versions: list[ServedResource] = []
-    failures: dict[str, str] = {}
-    for root in ("/api", "/apis"):
-        document = await client.get_path(root, accept=_AGGREGATED)
-        if document.get("kind") == "APIGroupDiscoveryList":
-            resources = _from_aggregated(document, failures)
-        elif root == "/api":
-            resources = await _from_versions(client, "", document.get("versions") or (), failures)
-        else:
-            resources = await _from_groups(client, document, failures)
-        for resource in resources:
-            versions.append(resource)
-            found.setdefault((resource.type.group, resource.type.plural), resource)
-    return Discovered(list(found.values()), failures, versions)
+    """Ask the server once. Raises the `StatusError` of a server that does not answer at all."""
+    return await Discovery(client).ask()
+
+
+class Discovery:
+    """For who asks again and again: a server that speaks aggregated discovery says only whether something changed."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+        #: What was answered last, by path, and the tag that the server gave it.
+        self._answers: dict[str, tuple[str, Document]] = {}
+        self._last: Discovered | None = None
+
+    async def ask(self) -> Discovered:
+        """What is served now: the same object as before, as long as nothing changed. Raises `StatusError`."""
+        changed = self._last is None or bool(self._last.failures)
+        for root in _ROOTS:
+            tag, _ = self._answers.get(root, ("", {}))
+            headers = {"accept": _AGGREGATED, **({"if-none-match": tag} if tag else {})}
+            response = await self._client.transport.request(Request("GET", root, headers=headers))
+            if response.status != _NOT_MODIFIED:
+                tags = [value for name, value in response.headers.items() if name.lower() == "etag"]
+                self._answers[root] = tags[0] if tags else "", response.decoded() or {}
+                changed = True
+        if changed or self._last is None:
+            self._last = await self._read()
+        return self._last
+
+    async def _read(self) -> Discovered:
+        found: dict[tuple[str, str], ServedResource] = {}
+        versions: list[ServedResource] = []
+        failures: dict[str, str] = {}
+        for root in _ROOTS:
+            _, document = self._answers[root]
+            if document.get("kind") == "APIGroupDiscoveryList":
+                resources = _from_aggregated(document, failures)
+            elif root == "/api":
+                resources = await _from_versions(self._client, "", document.get("versions") or (), failures)
+            else:
+                resources = await _from_groups(self._client, document, failures)
+            for resource in resources:
+                versions.append(resource)
+                found.setdefault((resource.type.group, resource.type.plural), resource)
+        return Discovered(list(found.values()), failures, versions)
 
 
 def _from_aggregated(document: Document, failures: dict[str, str]) -> Iterable[ServedResource]:

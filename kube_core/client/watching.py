@@ -21,7 +21,7 @@ from kube_core.client.reflector import Reflector
 from kube_core.meta.documents import Document
 
 if TYPE_CHECKING:
-    from kube_core.client.client import ApiClient
+    from kube_core.client.objects import ObjectClient
 
 __all__ = ["Event", "Watching", "watch"]
 
@@ -40,7 +40,7 @@ class Event(Generic[T]):
 class Watching:
     """What is watched: one selection of one resource."""
 
-    client: ApiClient = attrs.field(eq=False, repr=False)
+    client: ObjectClient = attrs.field(eq=False, repr=False)
     resource: ResourceType
     namespace: str = ""
     name: str = ""
