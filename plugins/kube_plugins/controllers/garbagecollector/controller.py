@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from kube_core.api.types import ResourceType
-from kube_core.client.discovery import discover
+from kube_core.client.discovery import Discovered, Discovery
 from kube_core.control.action import Action, await_change, requeue
 from kube_core.control.controller import Controller, ControllerContext, Watch
 from kube_core.meta.documents import Document, Key, finalizers_of, is_deleting, metadata_of, uid_of
@@ -49,6 +49,8 @@ class GarbageCollector(Controller):
         super().__init__(context)
         self.graph = Graph()
         self._monitors = Monitors(context.informers, context.clock, self._changed, self._lost)
+        self._discovery = Discovery(self.client)
+        self._followed: Discovered | None = None
 
     def watches(self) -> Iterable[Watch]:
         return ()
@@ -76,7 +78,10 @@ class GarbageCollector(Controller):
 
     async def _discover(self) -> Action:
         try:
-            await self._monitors.follow(await discover(self.client))
+            discovered = await self._discovery.ask()
+            if discovered is not self._followed:
+                await self._monitors.follow(discovered)
+                self._followed = discovered
         except StatusError as error:
             # Without a cap of its own, the queue's back-off would grow far beyond the period.
             self.log.debug("discovery failed", error=error.message)
