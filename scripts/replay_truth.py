@@ -25,7 +25,8 @@ WORDED = ", worded"
 
 
 def main() -> int:
-    folder = Path(sys.argv[1])
+    # The areas are recognised by their whole paths in what replay.py prints.
+    folder = Path(sys.argv[1]).resolve()
     if not (folder / "replay.py").exists():
         print(f"recorded exchanges: not found in {folder}; nothing was compared")
         return 1 if os.environ.get("KUBE_CORE_REQUIRE_TRUTH") else 0

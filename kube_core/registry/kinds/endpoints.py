@@ -22,6 +22,8 @@ ADDRESS_TYPES = ("FQDN", "IPv4", "IPv6")
 _ENDPOINTS = 1000
 _ADDRESSES = 100
 _PORTS = 20000
+_HINTS = 8
+_HOST_LABEL = "kubernetes.io/hostname"
 
 
 class EndpointsStrategy(BuiltinStrategy):
@@ -44,6 +46,11 @@ class EndpointsStrategy(BuiltinStrategy):
             for index, port in enumerate(ports):
                 yield from _port(here.child("ports").index(index), port, named_needed=len(ports) > 1)
 
+    def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
+        # What earlier versions took, and nobody changes, is left alone.
+        if (document.get("subsets") or ()) != (old.get("subsets") or ()):
+            yield from self.validate(document)
+
     def _address(self, path: Path, address: Part) -> Errors:
         text = address.get("ip") or ""
         messages = names.ip_address(text)
@@ -53,8 +60,8 @@ class EndpointsStrategy(BuiltinStrategy):
             yield from named(path.child("hostname"), address["hostname"], names.dns1123_label)
         if address.get("nodeName") is not None:
             yield from named(path.child("nodeName"), address["nodeName"], names.dns1123_subdomain)
-        if not messages:
-            yield from checks.non_special_ip(path.child("ip"), text, self.context)
+        # Of what is no address, this says it once more.
+        yield from checks.non_special_ip(path.child("ip"), text, self.context)
 
     def warnings(self, document: Document, old: Document | None = None) -> Sequence[str]:
         return ("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",)
@@ -89,22 +96,36 @@ class EndpointSliceStrategy(BuiltinStrategy):
         state: dict[str, Any] = {name: value for name, value in document.items() if name != "metadata"}
         return state, document["metadata"].get("labels"), document["metadata"].get("annotations")
 
+    def prepare_for_create(self, document: MutableDocument) -> None:
+        super().prepare_for_create(document)
+        _drop_topology(document, None)
+
+    def prepare_for_update(self, document: MutableDocument, old: Document) -> None:
+        super().prepare_for_update(document, old)
+        _drop_topology(document, old)
+
     def validate(self, document: Document) -> Errors:
+        return self._validate(document, None)
+
+    def _validate(self, document: Document, old: Document | None) -> Errors:
         kind = document.get("addressType") or ""
         if not kind:
             yield fields.required(Path("addressType"))
         else:
             yield from checks.one_of(Path("addressType"), kind, ADDRESS_TYPES)
+        yield from _slice_ports(document.get("ports") or ())
         endpoints: Sequence[Part] = document.get("endpoints") or ()
-        if len(endpoints) > _ENDPOINTS:
+        # What earlier versions took, and nobody changes, is left alone.
+        if old is not None and endpoints == (old.get("endpoints") or ()):
+            pass
+        elif len(endpoints) > _ENDPOINTS:
             yield fields.too_many(Path("endpoints"), len(endpoints), _ENDPOINTS)
         else:
             for position, endpoint in enumerate(endpoints):
                 yield from self._endpoint(Path("endpoints").index(position), endpoint, kind)
-        yield from _slice_ports(document.get("ports") or ())
 
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
-        yield from self.validate(document)
+        yield from self._validate(document, old)
         yield from checks.fixed(Path("addressType"), document.get("addressType"), old.get("addressType"))
 
     def warnings(self, document: Document, old: Document | None = None) -> Sequence[str]:
@@ -126,10 +147,7 @@ class EndpointSliceStrategy(BuiltinStrategy):
         if endpoint.get("hostname") is not None:
             yield from named(path.child("hostname"), endpoint["hostname"], names.dns1123_label)
         yield from checks.labels(path.child("deprecatedTopology"), endpoint.get("deprecatedTopology"))
-        hints = (endpoint.get("hints") or {}).get("forZones") or ()
-        for position, zone in enumerate(hints):
-            spot = path.child("hints").child("forZones").index(position).child("name")
-            yield from named(spot, zone.get("name") or "", names.label_value)
+        yield from _hints(path.child("hints"), endpoint.get("hints") or {})
 
     def _address(self, path: Path, position: int, address: str, kind: str) -> Errors:
         here = path.index(position)
@@ -149,6 +167,32 @@ class EndpointSliceStrategy(BuiltinStrategy):
         yield from checks.non_special_ip(here, address, self.context)
 
 
+def _drop_topology(document: MutableDocument, old: Document | None) -> None:
+    """Topology is of an earlier version of the kind: it goes when endpoints change, but for the name of a node."""
+    endpoints = document.get("endpoints") or ()
+    before: Sequence[Part] = (old or {}).get("endpoints") or ()
+    if old is not None and endpoints == before:
+        return
+    known = {(each.get("deprecatedTopology") or {}).get(_HOST_LABEL) for each in before} - {None}
+    for endpoint in endpoints:
+        node = (endpoint.pop("deprecatedTopology", None) or {}).get(_HOST_LABEL)
+        if endpoint.get("nodeName") is None and node in known and not names.dns1123_subdomain(node):
+            endpoint["nodeName"] = node
+
+
+def _hints(path: Path, hints: Part) -> Errors:
+    for name, rule in (("forZones", names.label_value), ("forNodes", names.dns1123_subdomain)):
+        listed = [each.get("name") or "" for each in hints.get(name) or ()]
+        if len(listed) > _HINTS:
+            yield fields.too_many(path.child(name), len(listed), _HINTS)
+            return
+        for position, each in enumerate(listed):
+            here = path.child(name).index(position).child("name")
+            if each in listed[:position]:
+                yield fields.duplicate(here, each)
+            yield from named(here, each, rule)
+
+
 def _slice_ports(listed: Sequence[Part]) -> Errors:
     if len(listed) > _PORTS:
         yield fields.too_many(Path("ports"), len(listed), _PORTS)
@@ -166,7 +210,5 @@ def _slice_ports(listed: Sequence[Part]) -> Errors:
             yield fields.required(here.child("protocol"))
         else:
             yield from checks.one_of(here.child("protocol"), protocol, PROTOCOLS)
-        if port.get("port") is not None:
-            yield from checks.port_number(here.child("port"), port["port"])
         if port.get("appProtocol") is not None:
             yield from named(here.child("appProtocol"), port["appProtocol"], names.qualified_name)
