@@ -14,14 +14,17 @@ import abc
 import contextlib
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 
 from kube_core.meta.documents import Document, Key
 from kube_core.meta.gvk import GroupResource
 
-__all__ = ["Asked", "Recorder", "Seen", "Version", "asking", "working"]
+__all__ = ["WHY_PATH", "Asked", "Recorder", "Seen", "Version", "asking", "working"]
+
+#: Where a server that keeps a record tells what an object's last change came of.
+WHY_PATH: Final = "/debug/record/why"
 
 #: The reconcile that is under way in this task.
 working: ContextVar[int] = ContextVar("kube_core_working", default=0)

@@ -46,6 +46,7 @@ def up(  # noqa: PLR0913, PLR0917 (each is an option that a person may give)
     pod_cidr: Annotated[str | None, typer.Option(help="Range of pod addresses.")] = None,
     service_cidr: Annotated[str | None, typer.Option(help="Range of service addresses.")] = None,
     event_ttl: Annotated[float | None, typer.Option(help="Seconds for which Events are kept; 0 keeps them.")] = None,
+    record: Annotated[bool, typer.Option("--record", help="Keep a record for `kube-core why`.")] = False,
     shutdown_delay: Annotated[
         float | None, typer.Option(help="Seconds for which /readyz fails before the cluster stops.", min=0)
     ] = None,
@@ -68,6 +69,7 @@ def up(  # noqa: PLR0913, PLR0917 (each is an option that a person may give)
         "service_cidr": service_cidr,
         "event_ttl": event_ttl,
         "shutdown_delay": shutdown_delay,
+        "record": record or None,
         "images": images or None,
         "security": security or None,
     }
@@ -143,6 +145,20 @@ def run_controllers(  # noqa: PLR0913, PLR0917 (each is an option that a person 
     }
     times = {"lease_duration": lease_duration, "renew_deadline": renew_deadline, "retry_period": retry_period}
     _exit(command.run(programs, given, times, log_level=log_level))
+
+
+@app.command()
+def why(
+    kind: Annotated[str, typer.Argument(help="As kubectl takes it: pods, deploy, websites.example.dev.")],
+    name: Annotated[str, typer.Argument()],
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="The context's own without.")] = "",
+    kubeconfig: Annotated[str | None, typer.Option(help="Kubeconfig file; kubectl's rules without.")] = None,
+    context: Annotated[str, typer.Option(help="Context of the kubeconfig; the current one without.")] = "",
+) -> None:
+    """Tell what an object's last change came of, where the cluster keeps a record."""
+    from kube_core.cli import why as command
+
+    _exit(command.run(kind, name, namespace, kubeconfig=kubeconfig, context=context))
 
 
 @app.command()

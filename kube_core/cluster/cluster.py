@@ -55,6 +55,7 @@ from kube_core.cluster.metrics import ComponentMetrics
 from kube_core.cluster.nodes import Nodes, Surroundings
 from kube_core.cluster.record import Record
 from kube_core.cluster.snapshots import Snapshot, take
+from kube_core.cluster.why import why_route
 from kube_core.config import ClusterConfig, ConfigError
 from kube_core.control.events import EventWriter
 from kube_core.control.runtime import ControllerRuntime
@@ -450,7 +451,9 @@ class Cluster:
             server.issuer.key.loaded  # noqa: B018 (a damaged key is to be told now, not when a pod needs a token)
         except ValueError as error:
             raise ConfigError(str(error)) from None
-        server.cache.recorder = server.pipeline.recorder = self._record
+        if self._record is not None:
+            server.cache.recorder = server.pipeline.recorder = self._record
+            server.pipeline.routes.append(why_route(self._record))
         image = self._snapshot.server if self._snapshot is not None else None
         starting = begin(stack, server.start(upkeep=False, image=image), server.stop)
         if self.config.listen:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from kube_core._kit.clock import FakeClock
+from kube_core.abc.transport import User
 from kube_core.api import resources
+from kube_core.cli import why
 from kube_core.cluster import Cluster
 from kube_core.cluster.record import Reconcile, Record, RequestEntry, Write
-from kube_core.meta.status import AlreadyExists, Conflict
+from kube_core.meta.status import AlreadyExists, Conflict, Forbidden
 
 pytestmark = pytest.mark.anyio
 
@@ -106,3 +111,27 @@ async def test_a_record_is_bounded_and_none_is_kept_unasked() -> None:
         assert len(record.writes()) == 5
         assert record.writes()[-1].key.name == "n8"
         assert record.actors(record.writes()[-1]) == ("kubernetes-admin",)
+
+
+async def test_a_running_cluster_tells_its_administrator_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with Cluster(seed=1, nodes=0, record=True) as cluster:
+        await cluster.client.create(resources.DEPLOYMENTS, DEPLOYMENT)
+        await cluster.settled()
+        file = tmp_path / "kubeconfig"
+        file.write_bytes(orjson.dumps(cluster.kubeconfig()))
+
+        def ask(kind: str, name: str) -> str | None:
+            return why.run(kind, name, "default", kubeconfig=str(file), context="")
+
+        [found] = (await cluster.client.list(resources.REPLICA_SETS, "default")).items
+        assert await asyncio.to_thread(ask, "rs", found["metadata"]["name"]) is None
+        told = capsys.readouterr().out
+        assert f"ReplicaSet default/{found['metadata']['name']} was " in told
+        assert "when deployment-controller reconciled default/web," in told
+        assert "kubernetes-admin had asked to create deployments.apps in default" in told
+        assert 'nothing is recorded of pods "absent"' in str(await asyncio.to_thread(ask, "pods", "absent"))
+        nobody = cluster.client_for(User("somebody", ("system:authenticated",)))
+        with pytest.raises(Forbidden):
+            await nobody.get_path("/debug/record/why")
