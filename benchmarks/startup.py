@@ -2,8 +2,9 @@
 
     python benchmarks/startup.py [RUNS]
 
-Four figures:
+Five figures:
   command to ready    `kube-core up --detach` (process runtime, SQLite, one node) until it returns
+  API server alone    the same without nodes and controllers
   embedded start      `async with Cluster()` where everything is imported: HTTPS listening, one fake node Ready
   embedded stop       leaving it
   idle memory         resident memory (proportional set size) of all processes of a detached cluster, some seconds later
@@ -28,27 +29,32 @@ IDLE_SECONDS = 5.0
 
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    measure_command(1, weigh=False)  # as an installed program, it is compiled
     commands, memory = measure_command(runs)
+    alone, _ = measure_command(runs, "--nodes", "0", "--controllers", "none", weigh=False)
     print(f"command to ready    {statistics.median(commands) * 1000:7.0f} ms  (min {min(commands) * 1000:.0f})")
+    print(f"API server alone    {statistics.median(alone) * 1000:7.0f} ms  (min {min(alone) * 1000:.0f})")
     print(f"idle memory         {statistics.median(memory) / 1e6:7.1f} MB")
     starts, stops = asyncio.run(measure_embedded(runs * 2))
     print(f"embedded start      {statistics.median(starts) * 1000:7.1f} ms  (min {min(starts) * 1000:.1f})")
     print(f"embedded stop       {statistics.median(stops) * 1000:7.1f} ms  (min {min(stops) * 1000:.1f})")
 
 
-def measure_command(runs: int) -> tuple[list[float], list[float]]:
+def measure_command(runs: int, *options: str, weigh: bool = True) -> tuple[list[float], list[float]]:
     times, memory = [], []
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     for run in range(runs):
         with tempfile.TemporaryDirectory() as directory:
-            environment = {**os.environ, "XDG_STATE_HOME": directory}
+            environment = {**inherited, "XDG_STATE_HOME": directory}
             name = ["--name", f"bench-{run}"]
-            up = [*KUBE_CORE, "up", *name, "--detach", "--kubeconfig", str(Path(directory) / "kubeconfig")]
+            up = [*KUBE_CORE, "up", *name, "--detach", "--kubeconfig", str(Path(directory) / "kubeconfig"), *options]
             started = time.perf_counter()
             subprocess.run(up, env=environment, check=True, stdout=subprocess.DEVNULL)
             times.append(time.perf_counter() - started)
             try:
-                time.sleep(IDLE_SECONDS)
-                memory.append(weight(directory))
+                if weigh:
+                    time.sleep(IDLE_SECONDS)
+                    memory.append(weight(directory))
             finally:
                 subprocess.run([*KUBE_CORE, "down", *name], env=environment, check=True, stdout=subprocess.DEVNULL)
     return times, memory
