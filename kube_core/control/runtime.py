@@ -296,7 +296,7 @@ class _Loop:
         self._resync = spec.resync
         self._meter = meter
         #: Where each key that fails failed last.
-        self._reported: dict[Key, tuple[str, int]] = {}
+        self._reported: dict[Key, tuple[str, str, int]] = {}
         self._handlers: list[tuple[Informer, Callable[[Document | None, Document | None], None]]] = []
 
     @property
@@ -403,7 +403,8 @@ class _Loop:
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
             trace = trace.tb_next
-        place = (type(error).__name__, id(trace.tb_frame.f_code) + trace.tb_lineno if trace is not None else 0)
+        where = (trace.tb_frame.f_code.co_filename, trace.tb_lineno) if trace is not None else ("", 0)
+        place = type(error).__name__, *where
         if self._reported.get(key) == place:
             failures = self.queue.failures(key) + 1
             self.context.log.warning(

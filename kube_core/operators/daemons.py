@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from kube_core._kit.clock import turn
+from kube_core.api.models import from_document
 from kube_core.meta.documents import Document, Key, uid_of
 from kube_core.operators.handler_context import HandlerContext, Occasion, Stop
 from kube_core.operators.handlers import Handler, PermanentError, TemporaryError
@@ -54,6 +55,8 @@ class Daemons:
         for handler in self._handlers:
             identity = key, handler.id
             if identity in self._running or self._done.get(identity) == uid:
+                continue
+            if handler.when is not None and not handler.when(from_document(handler.kind, document)):
                 continue
             daemon = self._running[identity] = _Daemon(uid, Stop(self._workplace.clock))
             daemon.task = asyncio.create_task(

@@ -254,8 +254,12 @@ async def test_when_says_for_which_objects() -> None:
     async def created(ctx: kube.HandlerContext[Site]) -> None:
         log.append(ctx.name)
 
-    async with cluster_with(program(created=created)) as cluster:
+    @kube.daemon(Site, when=lambda site: site.pages > 1)
+    async def follow(ctx: kube.HandlerContext[Site]) -> None:
+        log.append(f"daemon of {ctx.name}")
+
+    async with cluster_with(program(created=created, follow=follow)) as cluster:
         await create_site(cluster.client, "small", pages=1)
         await create_site(cluster.client, "large", pages=2)
         await cluster.settled()
-        assert log == ["large"]
+        assert log == ["large", "daemon of large"]

@@ -150,7 +150,6 @@ async def test_a_status_that_is_awaited_is_written_at_once_and_others_even_by_wh
 
     async with cluster_with(program(site=site)) as cluster:
         await create_site(cluster.client)
-        await asyncio.sleep(0)
         await cluster.advance(seconds=2)
         document = await cluster.client.get(SITES, "a", "default")
         assert seen[0] == 7
@@ -372,10 +371,11 @@ async def test_an_owner_owns_only_what_is_in_its_namespace() -> None:
 
 
 async def test_what_is_under_way_is_cancelled_when_the_cluster_stops() -> None:
-    ended: list[str] = []
+    begun, ended = asyncio.Event(), list[str]()
 
     @kube.controller(Site)
     async def site(ctx: kube.Context[Site]) -> None:
+        begun.set()
         try:
             await ctx.clock.sleep(1000)
         except asyncio.CancelledError:
@@ -384,8 +384,7 @@ async def test_what_is_under_way_is_cancelled_when_the_cluster_stops() -> None:
 
     async with cluster_with(program(site=site)) as cluster:
         await create_site(cluster.client)
-        for _ in range(100):
-            await asyncio.sleep(0)
+        await begun.wait()
     assert ended == ["cancelled"]
 
 
