@@ -10,6 +10,7 @@ import os
 import ssl
 import tempfile
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 
@@ -35,6 +36,8 @@ class ExecPlugin:
     provide_cluster_info: bool = False
     interactive_mode: str = "IfAvailable"
     install_hint: str = ""
+    cluster_config: Any = None
+    """What the cluster's entry says for plugins (its extension `client.authentication.k8s.io/exec`)."""
 
 
 @attrs.frozen

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import sys
 from typing import Any
 
 import orjson
@@ -92,7 +93,12 @@ class Credentials:
         self._good_until = self._clock.now() + _TOKEN_FILE_PERIOD
 
     async def _run(self, plugin: ExecPlugin) -> None:
-        info = {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": self._exec_spec(plugin)}
+        interactive = _is_interactive(plugin)
+        info = {
+            "apiVersion": plugin.api_version,
+            "kind": "ExecCredential",
+            "spec": self._exec_spec(plugin, interactive),
+        }
         environment = {**os.environ, **plugin.env, "KUBERNETES_EXEC_INFO": orjson.dumps(info).decode()}
         with self._clock.hold(f"credential plugin {plugin.command}"):
             try:
@@ -100,7 +106,7 @@ class Credentials:
                     plugin.command,
                     *plugin.args,
                     env=environment,
-                    stdin=asyncio.subprocess.DEVNULL,
+                    stdin=None if interactive else asyncio.subprocess.DEVNULL,
                     stdout=asyncio.subprocess.PIPE,
                 )
             except OSError as error:
@@ -116,8 +122,8 @@ class Credentials:
             raise Unauthorized(f"the credential plugin {plugin.command} failed with exit code {process.returncode}")
         self._take(plugin, output)
 
-    def _exec_spec(self, plugin: ExecPlugin) -> dict[str, Any]:
-        spec: dict[str, Any] = {"interactive": False}
+    def _exec_spec(self, plugin: ExecPlugin, interactive: bool) -> dict[str, Any]:
+        spec: dict[str, Any] = {"interactive": interactive}
         if plugin.provide_cluster_info:
             cluster: dict[str, Any] = {"server": self._connection.server}
             if self._connection.certificate_authority:
@@ -127,6 +133,10 @@ class Credentials:
                 cluster["insecure-skip-tls-verify"] = True
             if self._connection.tls_server_name:
                 cluster["tls-server-name"] = self._connection.tls_server_name
+            if self._connection.proxy_url:
+                cluster["proxy-url"] = self._connection.proxy_url
+            if plugin.cluster_config is not None:
+                cluster["config"] = plugin.cluster_config
             spec["cluster"] = cluster
         return spec
 
@@ -148,3 +158,16 @@ class Credentials:
         if certificate and key:
             self._certificate = ClientCertificate(certificate.encode(), key.encode())
         self._good_until = good_until
+
+
+def _is_interactive(plugin: ExecPlugin) -> bool:
+    """Whether a plugin may ask the person at the terminal. Raises `Unauthorized` where it must, and there is none."""
+    if plugin.interactive_mode == "Never":
+        return False
+    terminal = sys.stdin is not None and sys.stdin.isatty()
+    if plugin.interactive_mode == "Always" and not terminal:
+        raise Unauthorized(
+            f"the credential plugin {plugin.command} has to ask somebody (interactiveMode: Always), and the standard "
+            "input is no terminal"
+        )
+    return terminal

@@ -46,6 +46,7 @@ __all__ = [
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _SECTIONS = ("clusters", "contexts", "users")
+_PLUGIN_EXTENSION = "client.authentication.k8s.io/exec"
 _KINDS = {"clusters": "cluster", "contexts": "context", "users": "user"}
 
 _Entry = Mapping[str, Any]
@@ -258,7 +259,7 @@ def _connection(cluster: _Entry, user: _Entry, namespace: str) -> Connection:
         token_file=str(user.get("tokenFile") or ""),
         username=str(user.get("username") or ""),
         password=str(user.get("password") or ""),
-        exec_plugin=_exec_plugin(user.get("exec")),
+        exec_plugin=_exec_plugin(user.get("exec"), cluster),
         impersonate=impersonate,
     )
 
@@ -279,20 +280,30 @@ def _material(entry: _Entry, field: str) -> bytes:
         raise KubeconfigError(f"cannot read {field} {path}: {error.strerror}") from error
 
 
-def _exec_plugin(entry: _Entry | None) -> ExecPlugin | None:
+def _exec_plugin(entry: _Entry | None, cluster: _Entry) -> ExecPlugin | None:
     if not entry:
         return None
     if not entry.get("command"):
         raise KubeconfigError("the user's exec names no command")
+    mode = str(entry.get("interactiveMode") or "IfAvailable")
+    if mode not in ("Never", "IfAvailable", "Always"):
+        raise KubeconfigError(f"the user's exec has an interactiveMode that there is not: {mode}")
     return ExecPlugin(
         command=str(entry["command"]),
         args=tuple(str(argument) for argument in entry.get("args") or ()),
         env={str(pair["name"]): str(pair.get("value") or "") for pair in entry.get("env") or ()},
         api_version=str(entry.get("apiVersion") or "client.authentication.k8s.io/v1"),
         provide_cluster_info=bool(entry.get("provideClusterInfo")),
-        interactive_mode=str(entry.get("interactiveMode") or "IfAvailable"),
+        interactive_mode=mode,
         install_hint=str(entry.get("installHint") or ""),
+        cluster_config=_plugin_config(cluster),
     )
+
+
+def _plugin_config(cluster: _Entry) -> Any:
+    """What a cluster's entry holds for credential plugins."""
+    extensions = cluster.get("extensions") or ()
+    return next((each.get("extension") for each in extensions if each.get("name") == _PLUGIN_EXTENSION), None)
 
 
 def _target(path: str | Path) -> Path:

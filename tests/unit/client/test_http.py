@@ -409,6 +409,42 @@ async def test_failing_exec_plugin_is_one_clear_line(
         await connect(exec_plugin=plugin(tmp_path, body)).get(PODS, "a", "default")
 
 
+async def test_a_watch_with_a_refused_token_is_opened_with_another(
+    server: Server, connect: Callable[..., ApiClient], tmp_path: Path
+) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.headers["Authorization"] == "Bearer token-1":
+            return failure(401, "Unauthorized")
+        return web.Response(body=b"", content_type="application/json")
+
+    server.answer = answer
+    assert [each async for each in connect(exec_plugin=plugin(tmp_path, COUNTING_PLUGIN)).watch_once(PODS)] == []
+    assert len(server.seen) == 2
+
+
+async def test_an_exec_plugin_that_must_ask_somebody_is_refused_without_a_terminal(
+    connect: Callable[..., ApiClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    asking = attrs.evolve(plugin(tmp_path, COUNTING_PLUGIN), interactive_mode="Always")
+    with pytest.raises(Unauthorized, match="interactiveMode: Always"):
+        await connect(exec_plugin=asking).get(PODS, "a", "default")
+
+
+async def test_an_exec_plugin_is_told_what_the_cluster_says_for_it(
+    server: Server, connect: Callable[..., ApiClient], tmp_path: Path
+) -> None:
+    body = """
+import json, os
+info = json.loads(os.environ["KUBERNETES_EXEC_INFO"])
+token = info["spec"]["cluster"]["config"]["audience"] + str(info["spec"]["interactive"])
+print(json.dumps({"apiVersion": info["apiVersion"], "kind": "ExecCredential", "status": {"token": token}}))
+"""
+    told = attrs.evolve(plugin(tmp_path, body), cluster_config={"audience": "here"}, interactive_mode="Never")
+    await connect(exec_plugin=told).get(PODS, "a", "default")
+    assert server.seen[-1].headers["Authorization"] == "Bearer hereFalse"
+
+
 def issued_by(authority: Authority, name: str, host: str = "") -> ClientCertificate:
     now = datetime.datetime.now(datetime.UTC).timestamp()
     pair = authority.issue_server(name, [host], now=now) if host else authority.issue_client(name, now=now)
