@@ -299,6 +299,9 @@ async def _only_switched(native: aiohttp.ClientResponse) -> None:
 def _context(tls: Tls) -> ssl.SSLContext:
     context = ssl.create_default_context(cadata=tls.authority.decode() if tls.authority else None)
     context.set_alpn_protocols(["http/1.1"])
+    # As in Go, whoever is in the bundle is trusted, a server's own certificate too; and no rule on extensions beside.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

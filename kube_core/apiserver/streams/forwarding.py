@@ -2,7 +2,7 @@
 
 For each connection the client opens two streams with the same `requestid`: `error`, on which a failure is told, and
 `data`, which is the connection. SPDY itself comes on an upgraded connection or inside WebSocket messages
-(`SPDY/3.1+portforward.k8s.io`).
+(`SPDY/3.1+portforward.k8s.io`). Clients that know neither have a channel for each (`channel_forwarding`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from kube_core._kit.spdy import SpdyError, SpdySession, SpdyStream
 from kube_core.abc.node import NodeStreams
 from kube_core.abc.transport import ByteStream, MessageStream, Request, Response, Upgrade
 from kube_core.apiserver.requests import RequestInfo
+from kube_core.apiserver.streams.channel_forwarding import CHANNEL_PROTOCOLS, forward_channels, ports_of
 from kube_core.apiserver.streams.pods import NodeConnector
 from kube_core.meta.documents import Key
 from kube_core.meta.status import BadRequest, ServiceUnavailable, StatusError
@@ -40,10 +41,16 @@ class PortForward:
         streams = self._connect(node)
         if streams is None:
             raise ServiceUnavailable(f"node {node!r} of pod {info.name} cannot be reached")
-        forward = _Forwarding(streams, info.key)
+        # Only of those who speak in channels is it asked which ports they want: the others say so with each stream.
+        offered = [each.strip() for each in request.headers.get("sec-websocket-protocol", "").split(",")]
+        in_channels = request.headers.get("upgrade", "").lower() == "websocket" and _TUNNEL not in offered
+        forward = _Forwarding(streams, info.key, ports_of(request.query) if in_channels else [])
         return Response(
             upgrade=Upgrade(
-                (_TUNNEL,), forward.over_messages, forward.over_bytes, {"X-Stream-Protocol-Version": _PROTOCOL}
+                (_TUNNEL, *CHANNEL_PROTOCOLS),
+                forward.over_messages,
+                forward.over_bytes,
+                {"X-Stream-Protocol-Version": _PROTOCOL},
             )
         )
 
@@ -51,13 +58,18 @@ class PortForward:
 class _Forwarding:
     """One client's connections."""
 
-    def __init__(self, node: NodeStreams, pod: Key) -> None:
+    def __init__(self, node: NodeStreams, pod: Key, ports: list[int]) -> None:
         self._node = node
         self._pod = pod
+        self._ports = ports
         self._waiting: dict[str, SpdyStream] = {}
         self._connections: set[asyncio.Task[None]] = set()
 
     async def over_messages(self, stream: MessageStream) -> None:
+        if stream.protocol != _TUNNEL:
+            await self._over_channels(stream)
+            return
+
         async def receive() -> bytes:
             # A message may be empty (the library of Go's clients writes such); only None is the end.
             while (message := await stream.receive()) == b"":
@@ -65,6 +77,19 @@ class _Forwarding:
             return message or b""
 
         await self._serve(receive, stream.send)
+        await stream.close()
+
+    async def _over_channels(self, stream: MessageStream) -> None:
+        def connect(port: int) -> Awaitable[ByteStream]:
+            return self._node.port_forward(self._pod.namespace, self._pod.name, port)
+
+        def problem(port: str, error: Exception) -> bytes:
+            return _problem(port, self._pod, error)
+
+        try:
+            await forward_channels(stream, self._ports, connect, problem)
+        except ConnectionError:
+            pass  # the client is gone
         await stream.close()
 
     async def over_bytes(self, stream: ByteStream) -> None:
