@@ -5,6 +5,7 @@ Each is `kube-core up` as a person starts it, and every test has a namespace of 
 
 from __future__ import annotations
 
+import gc
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def manifests() -> Path:
     return MANIFESTS
+
+
+@pytest.fixture
+def unclosed() -> Iterator[None]:
+    """For clients that leave connections to be closed when they are collected: in the test that made them."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
