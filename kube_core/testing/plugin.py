@@ -22,6 +22,7 @@ The fixture `client` is in `client.py`: where another plugin has one of that nam
 from __future__ import annotations
 
 import contextlib
+import gc
 import shutil
 import sys
 from collections.abc import AsyncIterator, Generator, Hashable, Mapping
@@ -122,6 +123,9 @@ async def _template(options: Mapping[str, Any]) -> Snapshot | None:
             with contextlib.suppress(SnapshotRefused):
                 snapshot = await started.snapshot()
         _templates[identity] = options, snapshot
+        # What is there now stays: each of many short tests need not look through it for garbage.
+        gc.collect()
+        gc.freeze()
     return _templates[identity][1]
 
 
