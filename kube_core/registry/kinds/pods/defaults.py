@@ -49,7 +49,8 @@ def default_template(template: Part) -> None:
 
 
 def default_spec(spec: Part) -> None:
-    """What a pod's spec has in both cases."""
+    """What a pod's spec has in both cases, and has not: fields that upstream drops unless a gate lets them in."""
+    spec.pop("evictionResponders", None)
     for container in _containers(spec):
         _default_container(container)
     spec.setdefault("restartPolicy", "Always")
@@ -108,6 +109,9 @@ def _default_container(container: Part) -> None:
             for field, value in _PROBE:
                 probe.setdefault(field, value)
             _default_http(probe)
+            if "grpc" in probe:
+                probe["grpc"].pop("mode", None)
+    container.get("lifecycle", {}).pop("stopSignal", None)
     for name in ("postStart", "preStop"):
         if (handler := container.get("lifecycle", {}).get(name)) is not None:
             _default_http(handler)
@@ -118,6 +122,7 @@ def _default_container(container: Part) -> None:
 
 def _default_http(handler: Part) -> None:
     if (request := handler.get("httpGet")) is not None:
+        request.pop("protocol", None)
         request.setdefault("path", "/")
         request.setdefault("scheme", "HTTP")
 

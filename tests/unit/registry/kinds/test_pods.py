@@ -373,3 +373,22 @@ def test_warnings_for_what_is_surely_not_meant(pods: Any) -> None:
         'spec.containers[0].env[1]: hides previous definition of "A", which may be dropped when using apply',
     ]
     assert pods.strategy.warnings(document, document) == ()
+
+
+def test_fields_behind_a_closed_gate_are_dropped_from_pods_and_templates(kind: MakeKind) -> None:
+    def spec() -> dict[str, Any]:
+        probes = {
+            "livenessProbe": {"httpGet": {"port": 80, "protocol": "HTTP2"}},
+            "readinessProbe": {"grpc": {"port": 80, "mode": "TLS"}},
+        }
+        container = {"name": "c", "image": "i", "lifecycle": {"stopSignal": "SIGUSR1"}, **probes}
+        return {"containers": [container], "evictionResponders": [{"name": "example.com/r"}]}
+
+    pod = kind("v1", "Pod").created({"spec": spec()})["spec"]
+    template = kind("v1", "PodTemplate").created({"template": {"spec": spec()}})["template"]["spec"]
+    for found in (pod, template):
+        container = found["containers"][0]
+        assert "evictionResponders" not in found
+        assert "stopSignal" not in container["lifecycle"]
+        assert "protocol" not in container["livenessProbe"]["httpGet"]
+        assert "mode" not in container["readinessProbe"]["grpc"]
