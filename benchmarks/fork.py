@@ -20,9 +20,10 @@ from typing import Any
 import kube_core as kube
 from kube_core._kit.clock import FakeClock
 from kube_core.api import resources
+from kube_core.api.types import ResourceType
 from kube_core.cluster import Cluster, Snapshot
 
-WEBSITES = resources.ResourceType("example.dev", "v1", "Website", "websites", True)
+WEBSITES = ResourceType("example.dev", "v1", "Website", "websites", True)
 DEFINITION: dict[str, Any] = {
     "metadata": {"name": "websites.example.dev"},
     "spec": {

@@ -249,7 +249,7 @@ class Faults:
 
     def _error(self, fault: Fault, info: RequestInfo) -> StatusError:
         reason, message = _REASONS.get(fault.code, ("", "refused by rule"))
-        document = {"code": fault.code, "reason": reason, "message": fault.message or message}
+        document: dict[str, Any] = {"code": fault.code, "reason": reason, "message": fault.message or message}
         details = {"name": info.name, "group": info.group, "kind": info.resource}
         document["details"] = {key: value for key, value in details.items() if value}
         if fault.code == 429:

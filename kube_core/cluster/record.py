@@ -140,7 +140,7 @@ class Record(Recorder):
 
     def entries(self) -> Sequence[Entry]:
         """Everything, in order."""
-        every = [*self._requests.values(), *self._writes.values(), *self._reconciles.values()]
+        every: list[Entry] = [*self._requests.values(), *self._writes.values(), *self._reconciles.values()]
         return sorted(every, key=lambda entry: entry.number)
 
     def requests(

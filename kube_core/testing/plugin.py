@@ -7,7 +7,7 @@
         await cluster.advance(hours=1)
 
 A cluster is started once for each process and set of options; each test has a fork of that, which takes milliseconds
-and knows nothing of the others. What cannot be forked (other drivers, a clock of the test's own) is started for each test.
+and knows nothing of the others. What cannot be forked (other drivers, a clock of the test's own) is started for each.
 
 When a test fails, what its cluster did last is part of the report.
 
@@ -100,7 +100,7 @@ async def kubectl(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) ->
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show what the cluster of a failed test did last."""
     report = yield
-    running = getattr(item, "funcargs", {}).get("cluster")
+    running: Any = getattr(item, "funcargs", {}).get("cluster")
     if report.when == "call" and report.failed and _keeps_record(running):
         report.sections.append(("the cluster's record", "\n".join(running.record.tail(_TOLD))))
     return report

@@ -16,6 +16,7 @@ from kube_core._kit.clock import FakeClock, SystemClock
 from kube_core.abc.snapshots import SnapshotRefused
 from kube_core.abc.transport import WatchRequest
 from kube_core.api import resources
+from kube_core.api.types import ResourceType
 from kube_core.cluster import Cluster
 from kube_core.cluster.identities import ADMIN
 from kube_core.config import ConfigError
@@ -199,7 +200,7 @@ async def test_definitions_are_served_in_a_fork(cluster: Cluster) -> None:
     )
     await cluster.settled()
     async with cluster.fork() as fork:
-        things = resources.ResourceType("example.dev", "v1", "Thing", "things", True)
+        things = ResourceType("example.dev", "v1", "Thing", "things", True)
         await fork.client.create(things, {"metadata": {"name": "one"}, "spec": {"size": 1, "other": 2}}, "default")
         assert (await fork.client.get(things, "one", "default"))["spec"] == {"size": 1}
 
