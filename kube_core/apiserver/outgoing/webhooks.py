@@ -18,6 +18,7 @@ from __future__ import annotations
 import base64
 import binascii
 import http
+import posixpath
 import urllib.parse
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -158,14 +159,19 @@ def _target(config: Document) -> _Target:
     service = config.get("service")
     if service is not None:
         host, port = f"{service['name']}.{service['namespace']}.svc", service.get("port") or 443
-        path = service.get("path") or "/"
+        path = _clean(service.get("path") or "/")
         shown = f"https://{host}:{port}"
         return _Target(host, port, path, shown, authority, service["namespace"], service["name"])
     url = config.get("url")
     if not url:
         raise WebhookFailure("webhook configuration must have either service or URL")
     parts = urllib.parse.urlsplit(url)
-    return _Target(parts.hostname or "", parts.port or 443, parts.path or "/", f"https://{parts.netloc}", authority)
+    return _Target(parts.hostname or "", parts.port or 443, _clean(parts.path), f"https://{parts.netloc}", authority)
+
+
+def _clean(path: str) -> str:
+    """As upstream's client asks for it: without empty steps and a slash at the end."""
+    return posixpath.normpath("/" + path.lstrip("/"))
 
 
 def _failed(target: _Target, path: str, why: str) -> WebhookFailure:
