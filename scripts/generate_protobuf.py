@@ -53,7 +53,9 @@ def main() -> None:
 
 def schema_name(message: str) -> str:
     name = message.replace("k8s.io.", "io.k8s.", 1)
-    return name.replace("apiextensions_apiserver", "apiextensions-apiserver").replace("kube_aggregator", "kube-aggregator")
+    return name.replace("apiextensions_apiserver", "apiextensions-apiserver").replace(
+        "kube_aggregator", "kube-aggregator"
+    )
 
 
 def resolve(message: str, kind: str) -> tuple[str, list[str]]:

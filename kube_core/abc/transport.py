@@ -71,7 +71,7 @@ class ByteStream(abc.ABC):
     @abc.abstractmethod
     async def send(self, data: bytes) -> None: ...
 
-    async def finish(self) -> None:
+    async def finish(self) -> None:  # noqa: B027 (most connections end both ways at once)
         """Tell the peer that nothing more is sent, where the connection can; what it sends is received on."""
 
     @abc.abstractmethod

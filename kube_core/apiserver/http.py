@@ -100,15 +100,13 @@ class HttpServer:
         if not self._listeners:
             await self._runner.setup()
         loop = asyncio.get_running_loop()
+        place: dict[str, Any] = {"host": host, "port": port, "reuse_address": True} if kept is None else {"sock": kept}
         listener = await loop.create_server(
             self._server,
-            None if kept is not None else host,
-            None if kept is not None else port,
-            sock=kept,
+            **place,
             ssl=self._context,
             ssl_handshake_timeout=HANDSHAKE_TIME if self._context is not None else None,
             backlog=1024,
-            reuse_address=None if kept is not None else True,
         )
         self._listeners.append(listener)
         bound: int = listener.sockets[0].getsockname()[1]

@@ -35,7 +35,6 @@ def test_a_first_condition_has_its_time_and_the_generation_it_was_seen_at() -> N
                     "reason": "Done",
                     "message": "",
                     "observedGeneration": 4,
-                    "message": "",
                 }
             ]
         },

@@ -181,8 +181,8 @@ def _merging_lists() -> list[tuple[str, str, Schema]]:
         (owner, name, schema)
         for owner, document in builtin_documents().items()
         for name in document.get("properties") or ()
-        if (schema := Schema(document, builtin_documents())).field(name) is not None
-        and "merge" in (field := schema.field(name)).patch_strategies  # type: ignore[union-attr]
+        if (field := (schema := Schema(document, builtin_documents())).field(name)) is not None
+        and "merge" in field.patch_strategies
         and field.patch_merge_key
     ]
 
