@@ -177,18 +177,23 @@ class Verbs:
             if current is None and wanted["metadata"].get("uid"):
                 why = f"uid mismatch: the provided object specified uid {wanted['metadata']['uid']}"
                 raise conflict(registry.resource, info.name, f"{why}, and no existing object was found")
-            merged = registry.owners.apply(
-                current,
-                wanted,
-                manager=options.field_manager,
-                force=bool(options.force),
-                subresource=info.subresource,
-                now=self.clock.now(),
-            )
-            # A field that the schema lacks has been refused by now, however strict the client wants the server to be.
-            context.warn(*self._checked(wanted, registry, options, repeated))
-            # What was applied was checked above; the whole is typed like any object, which fills in what types say.
-            return registry.read(merged)[0]
+            try:
+                merged = registry.owners.apply(
+                    current,
+                    wanted,
+                    manager=options.field_manager,
+                    force=bool(options.force),
+                    subresource=info.subresource,
+                    now=self.clock.now(),
+                )
+                # A field that the schema lacks has been refused by now, however strict the client wants us to be.
+                context.warn(*self._checked(wanted, registry, options, repeated))
+                # The whole is typed like any object, which fills in what types say.
+                return registry.read(merged)[0]
+            except DecodingError as error:
+                # The merged object may be brought into another form, for the fields' owners there, before the
+                # configuration was read as typed: a value that no form can take is the configuration's.
+                raise BadRequest(f"failed to create typed patch object: {error}") from None
 
         update = Update(options, info.subresource, applies=True, may_create=not info.subresource)
         stored, created = await registry.update(context, info.key, update, applied)

@@ -20,7 +20,7 @@ from kube_core.api import schemas
 from kube_core.api.types import ResourceDescriptor
 from kube_core.meta.documents import Document, thaw
 from kube_core.meta.gvk import GroupResource
-from kube_core.registry.decoding import read
+from kube_core.registry.decoding import DecodingError, read
 
 __all__ = ["convert", "has_forms", "shared_resource"]
 
@@ -47,6 +47,15 @@ _METRICS: Final = f"{_PREFIX}metrics"
 _CURRENT: Final = f"{_PREFIX}current-metrics"
 _CONDITIONS: Final = f"{_PREFIX}conditions"
 _BEHAVIOR: Final = f"{_PREFIX}behavior"
+#: What an annotation carries: the field of the newer autoscaler, and the schema that has it.
+_SPEC: Final = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerSpec"
+_STATUS: Final = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerStatus"
+_CARRIED: Final = {
+    _METRICS: (_SPEC, "metrics"),
+    _BEHAVIOR: (_SPEC, "behavior"),
+    _CONDITIONS: (_STATUS, "conditions"),
+    _CURRENT: (_STATUS, "currentMetrics"),
+}
 
 
 def has_forms(resource: GroupResource) -> bool:
@@ -132,15 +141,15 @@ def _to_new(document: dict[str, Any]) -> None:
     if percentage is not None:
         target = {"type": "Utilization", "averageUtilization": percentage}
         metrics.append({"type": "Resource", "resource": {"name": "cpu", "target": target}})
-    metrics += _noted(document, _METRICS, [])
+    metrics += _noted(document, _METRICS) or []
     if metrics:
         spec["metrics"] = metrics
-    if (behavior := _noted(document, _BEHAVIOR, None)) is not None:
+    if (behavior := _noted(document, _BEHAVIOR)) is not None:
         spec["behavior"] = behavior
-    if conditions := _noted(document, _CONDITIONS, []):
+    if conditions := _noted(document, _CONDITIONS):
         status["conditions"] = conditions
     utilization = status.pop("currentCPUUtilizationPercentage", None)
-    current = _noted(document, _CURRENT, [])
+    current = _noted(document, _CURRENT)
     if not current and utilization is not None:
         now = {"averageUtilization": utilization, "averageValue": "0"}
         current = [{"type": "Resource", "resource": {"name": "cpu", "current": now}}]
@@ -148,15 +157,19 @@ def _to_new(document: dict[str, Any]) -> None:
         status["currentMetrics"] = current
 
 
-def _noted(document: dict[str, Any], name: str, otherwise: Any) -> Any:
-    """What an annotation carries, which is then taken off; what is no JSON is left where it is."""
+def _noted(document: dict[str, Any], name: str) -> Any:
+    """What an annotation carries, which is then taken off; None for nothing.
+
+    Anybody can write an annotation: one that is not what it should be is left where it is.
+    """
     annotations: dict[str, str] = document["metadata"].get("annotations") or {}
     if name not in annotations:
-        return otherwise
+        return None
+    schema, field = _CARRIED[name]
     try:
-        value = orjson.loads(annotations[name])
-    except orjson.JSONDecodeError:
-        return otherwise
+        value = read({field: orjson.loads(annotations[name])}, schemas.builtin(schema))[0].get(field)
+    except (orjson.JSONDecodeError, DecodingError):
+        return None
     del annotations[name]
     if not annotations:
         del document["metadata"]["annotations"]

@@ -249,6 +249,26 @@ async def test_metadata_that_is_no_object_cannot_be_applied(caller: Caller, meta
     assert (answer.status, answer.decoded()["reason"]) == (400, "BadRequest")
 
 
+@pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.parametrize(
+    ("group", "field", "other"),
+    [("/apis/events.k8s.io/v1", "deprecatedLastTimestamp", "/api/v1"), ("/api/v1", "lastTimestamp", "")],
+)
+async def test_a_value_that_no_form_of_the_kind_can_take_cannot_be_applied(
+    caller: Caller, group: str, field: str, other: str, exists: bool
+) -> None:
+    """Also where the object has an owner who wrote it in the kind's other form, into which it is then brought."""
+    events, version = f"{group}/namespaces/default/events", group.removeprefix("/apis/").removeprefix("/api/")
+    if exists:
+        made = {"metadata": {"name": "a"}, "involvedObject": {"namespace": "default"}, "message": "m", "reason": "r"}
+        await caller.post(f"{other or group}/namespaces/default/events", made)
+    body = {"apiVersion": version, "kind": "Event", "metadata": {"name": "a"}, field: "1."}
+    kind = "application/apply-patch+yaml"
+    answer = await caller.ask("PATCH", f"{events}/a?fieldManager=m", body, content_type=kind)
+    assert (answer.status, answer.decoded()["reason"]) == (400, "BadRequest")
+    assert 'parsing time "1."' in answer.decoded()["message"]
+
+
 async def test_items_that_nothing_tells_apart_can_be_written_but_not_applied_to(caller: Caller) -> None:
     accounts = "/api/v1/namespaces/default/serviceaccounts"
     made = await caller.post(accounts, {"metadata": {"name": "a"}, "secrets": [{"kind": "Secret"}]})

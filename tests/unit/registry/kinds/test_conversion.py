@@ -99,6 +99,24 @@ def test_old_autoscaler_has_its_one_metric_and_carries_the_rest() -> None:
     assert old["status"] == {"currentReplicas": 0, "desiredReplicas": 0}
 
 
+@pytest.mark.parametrize("field", ["metrics", "behavior", "conditions", "current-metrics"])
+@pytest.mark.parametrize("text", ["5", '"x"', "[5]", '[{"type": 3}]', '{"scaleUp": 1, "type": 1}x', "x", ""])
+def test_an_annotation_that_carries_nothing_is_left_where_it_is(field: str, text: str) -> None:
+    annotations = {f"autoscaling.alpha.kubernetes.io/{field}": text}
+    new = convert(
+        {
+            "apiVersion": "autoscaling/v1",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "web", "annotations": annotations},
+            "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "web"}},
+        },
+        NEW_SCALER,
+    )
+    assert new["metadata"]["annotations"] == annotations
+    assert not {"metrics", "behavior"} & set(new["spec"])
+    assert (new["status"].get("conditions"), new["status"]["currentMetrics"]) == (None, None)
+
+
 def test_an_object_that_has_the_form_is_given_back() -> None:
     assert convert(EVENT, NEW) is EVENT
 
