@@ -7,7 +7,7 @@ TRUTH ?= ../shared/truth
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-clients test-chaos lint format check truth bench docs clean
+.PHONY: help setup demo test test-clients test-chaos lint format check truth conformance bench docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ check: lint test ## what must pass before a commit
 
 truth: setup ## replay exchanges recorded from the upstream server (TRUTH=folder)
 	@$(BIN)/python scripts/replay_truth.py $(TRUTH)
+
+conformance: setup ## the community's own suite (FOCUS=regex PARALLEL=n); builds for ten minutes at first
+	@$(BIN)/python tests/conformance/run.py $(if $(FOCUS),--focus '$(FOCUS)') $(if $(PARALLEL),--parallel $(PARALLEL))
 
 bench: setup ## print the figures of benchmarks/
 	@for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done

@@ -1,0 +1,116 @@
+"""Run the community's conformance suite against a cluster of ours, and write down what passed.
+
+    python tests/conformance/run.py [--focus REGEX] [--skip REGEX] [--parallel N] [--minutes N]
+
+Builds the suite and its runner (kept in the user's cache, by what they were built from), starts `kube-core up` with
+simulated nodes, and writes `build/conformance.json`, a list of `{name, state, seconds, why}` by name, and beside it what
+the suite said. The exit code is 0 when the suite ran, however many of its tests failed: who compares counts reads the
+file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+RESULTS = ROOT / "build" / "conformance.json"
+LOG = RESULTS.with_suffix(".log")
+RUNNER = "github.com/onsi/ginkgo/v2/ginkgo"
+_SOURCES = {".go", ".mod", ".sum"}
+MARK = r"\[Conformance\]"
+
+
+def built() -> tuple[Path, Path]:
+    """The suite and the program that runs it in several processes."""
+    go = shutil.which("go") or "/usr/local/go/bin/go"
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(HERE.glob("*.*")) if file.suffix in _SOURCES))
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kube-core-programs"
+    folder = cache / f"conformance-{digest.hexdigest()[:16]}"
+    suite, runner = folder / "suite.test", folder / "ginkgo"
+    if not (suite.exists() and runner.exists()):
+        folder.mkdir(parents=True, exist_ok=True)
+        print(f"building the suite into {folder}; this takes a while", flush=True)
+        subprocess.run([go, "build", "-o", runner, RUNNER], cwd=HERE, check=True)
+        subprocess.run([go, "test", "-c", "-o", suite, "."], cwd=HERE, check=True)
+    return suite, runner
+
+
+def run(options: argparse.Namespace) -> list[dict[str, Any]]:
+    suite, runner = built()
+    name = f"conformance-{os.getpid()}"
+    with tempfile.TemporaryDirectory(prefix="kube-core-conformance-") as directory:
+        kubeconfig, report = Path(directory) / "kubeconfig", Path(directory) / "report.json"
+        environment = {**os.environ, "XDG_STATE_HOME": directory}
+        kube_core = [sys.executable, "-m", "kube_core.cli"]
+        start = ["up", "--detach", "--in-memory", "--runtime", "fake", "--nodes", str(options.nodes)]
+        start += ["--name", name, "--kubeconfig", str(kubeconfig), "--use-context"]
+        subprocess.run([*kube_core, *start], env=environment, check=True)
+        try:
+            command = [
+                str(runner),
+                "-no-color",
+                "-keep-going",
+                f"-procs={options.parallel}",
+                f"-timeout={options.minutes}m",
+            ]
+            # Both have to be in a test's text, in this order: the mark stands at its end.
+            command += [f"-focus={options.focus}.*{MARK}", f"-json-report={report.name}", f"-output-dir={directory}"]
+            command += [f"-skip={options.skip}"] if options.skip else []
+            command += [str(suite), "--", f"-kubeconfig={kubeconfig}", "-provider=skeleton"]
+            with LOG.open("w") as log:
+                subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
+        finally:
+            subprocess.run([*kube_core, "down", "--name", name], env=environment, check=False)
+        if not report.exists():
+            raise SystemExit("the suite gave no report")
+        return read(json.loads(report.read_text()))
+
+
+def read(reports: list[Any]) -> list[dict[str, Any]]:
+    """What became of each test that was to run."""
+    found = []
+    for spec in (spec for report in reports for spec in report["SpecReports"] or ()):
+        if spec["LeafNodeType"] != "It" or spec["State"] == "skipped":
+            continue
+        failure = spec.get("Failure") or {}
+        found.append(
+            {
+                "name": " ".join([*(spec["ContainerHierarchyTexts"] or ()), spec["LeafNodeText"]]),
+                "state": spec["State"],
+                "seconds": round(spec["RunTime"] / 1e9, 1),
+                "why": str(failure.get("Message") or "").strip()[:2000],
+            }
+        )
+    return sorted(found, key=lambda test: str(test["name"]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The community's conformance suite.")
+    parser.add_argument("--focus", default=".*", help="a regular expression that a test's name has to have")
+    parser.add_argument("--skip", default="", help="and one that it must not have")
+    parser.add_argument("--parallel", type=int, default=4)
+    parser.add_argument("--minutes", type=int, default=120)
+    parser.add_argument("--nodes", type=int, default=3)
+    RESULTS.parent.mkdir(exist_ok=True)
+    tests = run(parser.parse_args())
+    RESULTS.write_text(json.dumps(tests, indent=1) + "\n")
+    for test in tests:
+        if test["state"] != "passed":
+            print(f"{test['state']:12} {test['name']}\n{'':13}{test['why'].splitlines()[0] if test['why'] else ''}")
+    counts = Counter(test["state"] for test in tests)
+    print(f"{len(tests)} tests: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+
+
+if __name__ == "__main__":
+    main()
