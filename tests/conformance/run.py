@@ -3,9 +3,9 @@
     python tests/conformance/run.py [--focus REGEX] [--skip REGEX] [--parallel N] [--minutes N]
 
 Builds the suite and its runner (kept in the user's cache, by what they were built from), starts `kube-core up` with
-simulated nodes, and writes `build/conformance.json`, a list of `{name, state, seconds, why}` by name, and beside it what
-the suite said. The exit code is 0 when the suite ran, however many of its tests failed: who compares counts reads the
-file.
+simulated nodes, and writes `build/conformance.json`, a list of `{name, state, seconds, why}` by name, and beside it
+what the suite said. The exit code is 0 when the suite ran, however many of its tests failed: who compares counts reads
+the file.
 """
 
 from __future__ import annotations
