@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -93,6 +94,8 @@ class ClusterConfig:
     state_directory: Path | None = None
     #: Folders in which the process runtime finds images by name.
     images: tuple[Path, ...] = ()
+    #: By image, what containers of the fake runtime do: a function, or a `kube_drivers.runtime.fake.FakeBehaviour`.
+    behaviours: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     #: Bearer tokens that hold for good, and whose they are (upstream's static token file).
     tokens: Mapping[str, User] = attrs.field(factory=dict, repr=False)
     #: Who may come in, what they may do, what is encrypted and noted.

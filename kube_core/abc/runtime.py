@@ -88,13 +88,19 @@ class RuntimeCapabilities:
     """Containers outlive the node agent."""
     networked: bool = False
     """The runtime gives pods their addresses itself (`SandboxStatus.ips`)."""
+    behaviours: bool = False
+    """It is made with `behaviours`, by image: what a container of that image does (`ClusterConfig.behaviours`)."""
     snapshot: bool = False
     """`snapshot` and `restore` carry the driver's state to another cluster (`kube_core.abc.snapshots`)."""
 
 
 @attrs.frozen
 class SandboxConfig:
-    """One run of a pod. `ips` and `namespace_path` come from the network driver."""
+    """One run of a pod. `ips` and `namespace_path` come from the network driver.
+
+    `handler` is that of the pod's RuntimeClass, "" without one: which of a driver's ways to run it. A driver that has
+    no such way refuses the sandbox; one that only pretends takes any.
+    """
 
     namespace: str
     name: str
@@ -106,6 +112,7 @@ class SandboxConfig:
     namespace_path: str = ""
     host_network: bool = False
     log_directory: str = ""
+    handler: str = ""
 
 
 @attrs.frozen
@@ -361,13 +368,17 @@ class Runtime(Snapshots, abc.ABC):
         """What a container wrote, also after it exited, until it is removed."""
 
     @abc.abstractmethod
-    async def pull_image(self, image: str) -> ImageStatus:
-        """Have the image present. Raises `ImageFailure`."""
+    async def pull_image(self, image: str, *, sandbox_id: str = "") -> ImageStatus:
+        """Have the image present, for containers of this sandbox where it is named. Raises `ImageFailure`."""
 
     @abc.abstractmethod
-    async def image_status(self, image: str) -> ImageStatus | None:
-        """The image, where it is present."""
+    async def image_status(self, image: str, *, sandbox_id: str = "") -> ImageStatus | None:
+        """The image, where it is present, for containers of this sandbox where it is named. Raises `ImageFailure`."""
+
+    def reachable(self, container_id: str) -> bool:
+        """Whether this container is reached at its pod's address; one driver may have some that are not."""
+        return self.capabilities.reachable
 
     async def probe(self, container_id: str, request: NetworkProbe) -> ProbeAnswer:
-        """What a network probe would find; asked only where containers are not `reachable`."""
+        """What a network probe would find; asked only where the container is not `reachable`."""
         return ProbeAnswer(success=True)

@@ -77,7 +77,7 @@ __all__ = ["Cluster"]
 _log = get_logger("kube_core.cluster")
 #: Options that say what is in a snapshot.
 _OF_STATE: Final = frozenset(("name", "nodes", "store", "runtime", "network", "volume", "proxy", "ingress",
-                              "pod_cidr", "service_cidr", "state_directory"))  # fmt: skip
+                              "behaviours", "pod_cidr", "service_cidr", "state_directory"))  # fmt: skip
 #: Turns of the loop in which the server's first writes are on their way to the disk.
 _HEAD_START = 8
 

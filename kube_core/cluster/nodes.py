@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -16,14 +17,14 @@ from kube_core._kit.clock import Clock
 from kube_core._kit.logs import get_logger
 from kube_core.abc.network import Network
 from kube_core.abc.node import NodeStreams
-from kube_core.abc.runtime import Runtime, RuntimeFailure
+from kube_core.abc.runtime import Runtime, RuntimeCapabilities, RuntimeFailure
 from kube_core.abc.transport import User
 from kube_core.abc.volume import VolumeDriver
 from kube_core.client.client import ApiClient
 from kube_core.client.informer import Informers
 from kube_core.cluster.background import Background, first
 from kube_core.cluster.identities import node_user
-from kube_core.config import ClusterConfig
+from kube_core.config import ClusterConfig, ConfigError
 from kube_core.control.events import EventWriter
 from kube_core.drivers import load_driver
 from kube_core.node.agent import NodeAgent, NodeConfig
@@ -64,7 +65,7 @@ class Nodes:
         self._state = state
         self._cidrs = {f"node-{number}": cidr for number, cidr in enumerate(cidrs, start=1)}
         driver = load_driver("runtime", config.runtime) if cidrs else None
-        options = {"image_folders": config.images} if config.images else {}
+        options = _options(config, driver.capabilities) if driver is not None else {}
         self._runtimes: dict[str, Runtime] = {
             name: driver(clock=clock, node_name=name, state_directory=self._directory(name), **options)
             for name in self._cidrs
@@ -126,6 +127,20 @@ class Nodes:
         directory = self._state / "nodes" / name
         directory.mkdir(parents=True, exist_ok=True)
         return str(directory)
+
+
+def _options(config: ClusterConfig, capabilities: RuntimeCapabilities) -> dict[str, Any]:
+    """What a runtime is given besides what every one is. Raises `ConfigError`."""
+    options: dict[str, Any] = {}
+    if ":" in config.runtime:
+        options["url"] = config.runtime
+    if config.images:
+        options["image_folders"] = config.images
+    if config.behaviours:
+        if not capabilities.behaviours:
+            raise ConfigError(f"behaviours: containers of the runtime {config.runtime!r} are not told what to do")
+        options["behaviours"] = config.behaviours
+    return options
 
 
 async def _end_gently(runtime: Runtime) -> None:

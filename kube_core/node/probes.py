@@ -148,7 +148,7 @@ class Probes:
         try:
             if probe.get("exec"):
                 return await self._command(probed, probe, timeout)
-            if not self._runtime.capabilities.reachable:
+            if not self._runtime.reachable(probed.run.id):
                 return await self._runtime.probe(probed.run.id, _network_probe(probed, probe))
             if probe.get("httpGet"):
                 return await self._http(probed, probe["httpGet"], timeout)

@@ -1,4 +1,4 @@
-"""What pods refer to, read from the API when it is needed: ConfigMaps, Secrets, claims, tokens.
+"""What pods refer to, read from the API when it is needed: ConfigMaps, Secrets, claims, runtime classes, tokens.
 
 Reads go straight to the server and are not kept: what a container starts with is what was there when it started, and
 a volume is brought up to date by looking again. A read that fails otherwise than by "not found" is raised, so that
@@ -33,6 +33,9 @@ class ApiSources:
 
     async def volume(self, name: str) -> Document | None:
         return await self._get(resources.PERSISTENT_VOLUMES, name, "")
+
+    async def runtime_class(self, name: str) -> Document | None:
+        return await self._get(resources.RUNTIME_CLASSES, name, "")
 
     async def token(self, pod: Document, *, audience: str, seconds: int) -> Document:
         """A token of the pod's service account, bound to the pod: the answered `TokenRequest`."""

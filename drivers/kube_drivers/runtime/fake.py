@@ -119,7 +119,7 @@ class FakeRuntime(Runtime):
     """Tests put behaviours in `behaviours` (by image), call `crash`, and set `unready` (pod uids that fail probes)."""
 
     capabilities: ClassVar[RuntimeCapabilities] = RuntimeCapabilities(
-        processes=False, reachable=False, exec=True, snapshot=True
+        processes=False, reachable=False, exec=True, behaviours=True, snapshot=True
     )
     name: ClassVar[str] = "fake"
 
@@ -298,7 +298,7 @@ class FakeRuntime(Runtime):
         if options.follow and container.status.state != "exited":
             await container.exited.wait()
 
-    async def pull_image(self, image: str) -> ImageStatus:
+    async def pull_image(self, image: str, *, sandbox_id: str = "") -> ImageStatus:
         behaviour = self.behaviours.get(image, _DEFAULT)
         if behaviour.pull_latency > 0:
             await self.clock.sleep(behaviour.pull_latency)
@@ -306,7 +306,7 @@ class FakeRuntime(Runtime):
             raise ImageFailure(behaviour.pull_error)
         return self._images.setdefault(image, ImageStatus(f"fake://{image}", (image,)))
 
-    async def image_status(self, image: str) -> ImageStatus | None:
+    async def image_status(self, image: str, *, sandbox_id: str = "") -> ImageStatus | None:
         return self._images.get(image)
 
     async def probe(self, container_id: str, request: NetworkProbe) -> ProbeAnswer:

@@ -57,7 +57,7 @@ async def start_container(host: Host, starting: Starting) -> str:
     """Its id. Raises `NotStarted`."""
     pod, container = starting.pod, starting.container
     path = field_path_of(pod, container["name"])
-    await _ensure_image(host, pod, container, path)
+    await _ensure_image(host, starting, path)
     try:
         config = await _configuration(host, starting)
     except ConfigurationError as error:
@@ -104,11 +104,12 @@ async def stop_container(
     await host.runtime.stop_container(run.id, grace)
 
 
-async def _ensure_image(host: Host, pod: Document, container: Document, path: str) -> None:
+async def _ensure_image(host: Host, starting: Starting, path: str) -> None:
+    pod, container, sandbox = starting.pod, starting.container, starting.sandbox_id
     image, policy = str(container["image"]), container.get("imagePullPolicy")
     key = f"{uid_of(pod)}/{image}"
     try:
-        present = await host.runtime.image_status(image)
+        present = await host.runtime.image_status(image, sandbox_id=sandbox)
         if present is not None and policy != "Always":
             message = f'Container image "{image}" already present on machine and can be accessed by the pod'
             host.events.normal(pod, "Pulled", message, field_path=path)
@@ -120,7 +121,7 @@ async def _ensure_image(host: Host, pod: Document, container: Document, path: st
             raise NotStarted("ErrImageNeverPull", message, retry_after=10.0)
         began = host.clock.monotonic()
         host.events.normal(pod, "Pulling", f'Pulling image "{image}"', field_path=path)
-        pulled = await host.runtime.pull_image(image)
+        pulled = await host.runtime.pull_image(image, sandbox_id=sandbox)
     except ImageFailure as error:
         host.events.warning(pod, "Failed", f'Failed to pull image "{image}": {error}', field_path=path)
         host.events.warning(pod, "Failed", "Error: ErrImagePull", field_path=path)
@@ -171,7 +172,7 @@ async def _run_hook(host: Host, pod: Document, container_id: str, handler: Docum
             raise RuntimeFailure(f"command '{' '.join(command)}' exited with {result.exit_code}")
     elif handler.get("sleep"):
         await host.clock.sleep(float(handler["sleep"]["seconds"]))
-    elif handler.get("httpGet") and host.runtime.capabilities.reachable:
+    elif handler.get("httpGet") and host.runtime.reachable(container_id):
         await _http_hook(host, pod, handler["httpGet"])
 
 

@@ -17,7 +17,7 @@ import attrs
 
 from kube_core._kit.clock import Timer
 from kube_core.abc.network import NetworkError, SandboxRequest
-from kube_core.abc.runtime import ContainerStatus, SandboxConfig, SandboxStatus
+from kube_core.abc.runtime import ContainerStatus, RuntimeFailure, SandboxConfig, SandboxStatus
 from kube_core.api.pods import is_terminal
 from kube_core.meta.documents import (
     Document,
@@ -44,6 +44,10 @@ _REFRESH_SECONDS = 60.0
 _FIRST_RETRY = 0.5
 _LAST_RETRY = 122.0
 _DEFAULT_GRACE = 30.0
+
+
+class _NoSandbox(Exception):
+    """Why the pod's sandbox could not be made, for the event."""
 
 
 @attrs.define(eq=False)
@@ -151,7 +155,7 @@ class PodWorker:
         except VolumeFailure as error:
             self.host.events.warning(self.pod, "FailedMount", str(error))
             self._try_again()
-        except NetworkError as error:
+        except (NetworkError, _NoSandbox) as error:
             self.host.events.warning(self.pod, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
             self._try_again()
         except Exception as error:
@@ -274,6 +278,7 @@ class PodWorker:
         ready = [each for each in known if each.ready]
         if ready and self._sandbox is not None and ready[-1].id == self._sandbox.id:
             return
+        handler = "" if ready else await self._handler()
         host_network = bool(pod["spec"].get("hostNetwork"))
         namespace_path = ""
         if host_network:
@@ -298,9 +303,23 @@ class PodWorker:
                 namespace_path=namespace_path,
                 host_network=host_network,
                 log_directory=self._log_directory(),
+                handler=handler,
             )
-            self._sandbox = await host.runtime.run_sandbox(config)
+            try:
+                self._sandbox = await host.runtime.run_sandbox(config)
+            except RuntimeFailure as error:
+                raise _NoSandbox(str(error)) from error
         self._ips = self._sandbox.ips or ips
+
+    async def _handler(self) -> str:
+        """The runtime's handler that the pod's RuntimeClass names. A pod without a class leaves it to the runtime."""
+        name = self.pod["spec"].get("runtimeClassName")
+        if not name:
+            return ""
+        found = await self.host.sources.runtime_class(str(name))
+        if found is None:
+            raise _NoSandbox(f'runtimeclass.node.k8s.io "{name}" not found')
+        return str(found["handler"])
 
     # -- ending ----------------------------------------------------------------------------------------------------
 

@@ -128,6 +128,8 @@ class ProcessRuntime(Runtime):
             await anyio.to_thread.run_sync(self._clear)
 
     async def run_sandbox(self, config: SandboxConfig) -> SandboxStatus:
+        if config.handler:
+            raise RuntimeFailure(f'no runtime for "{config.handler}" is configured')
         status = SandboxStatus(secrets.token_hex(16), config, True, self.clock.now(), config.ips)
         await self._keep(status)
         return status
@@ -250,10 +252,10 @@ class ProcessRuntime(Runtime):
         async for line in read_log(self._log_paths[container_id], options, clock=self.clock, ended=ended):
             yield line
 
-    async def pull_image(self, image: str) -> ImageStatus:
+    async def pull_image(self, image: str, *, sandbox_id: str = "") -> ImageStatus:
         return self.images.resolve(image).status
 
-    async def image_status(self, image: str) -> ImageStatus | None:
+    async def image_status(self, image: str, *, sandbox_id: str = "") -> ImageStatus | None:
         # The host is always present; a folder is looked at again with every pull.
         found = self.images.resolve(image)
         return found.status if not found.directory else None
