@@ -40,6 +40,10 @@ _GROUP: Final = "system:nodes"
 _LEASES: Final = "kube-node-lease"
 _READS: Final = ("get", "list", "watch")
 _OWN_VERBS: Final = ("get", "create", "update", "patch", "delete")
+#: What a node does to pods: by subresource and verb.
+_POD_WRITES: Final = frozenset(
+    [("", "create"), ("", "delete"), ("status", "update"), ("status", "patch"), ("eviction", "create")]
+)
 
 #: Something that a pod refers to: the plural of its resource, and its name in the pod's namespace.
 Reference = tuple[str, str]
@@ -60,7 +64,7 @@ class NodeAuthorizer(AccessAuthorizer):
         self._volumes = cache.resource(GroupResource("", "persistentvolumes"))
         self._graph: _Graph | None = None
         self._rules: Sequence[Rule] | None = None
-        self._special: Mapping[tuple[str, str], Callable[[str, AccessAttributes], Decision | None]] = {
+        self._special: Mapping[tuple[str, str], Callable[[str, AccessAttributes], Decision]] = {
             ("", "secrets"): self._referred,
             ("", "configmaps"): self._referred,
             ("", "persistentvolumeclaims"): self._claim,
@@ -69,7 +73,7 @@ class NodeAuthorizer(AccessAuthorizer):
             ("", "nodes"): self._node,
             ("", "pods"): self._pod,
             ("storage.k8s.io", "volumeattachments"): self._attachment,
-            ("storage.k8s.io", "csinodes"): self._own,
+            ("storage.k8s.io", "csinodes"): self._csi_node,
             ("coordination.k8s.io", "leases"): self._lease,
             ("resource.k8s.io", "resourceclaims"): self._resource_claim,
             ("resource.k8s.io", "resourceslices"): self._slice,
@@ -81,8 +85,7 @@ class NodeAuthorizer(AccessAuthorizer):
         if not node:
             return NO_OPINION
         special = self._special.get((attributes.group, attributes.resource))
-        decision = special(node, attributes) if special is not None else None
-        return decision if decision is not None else self._by_rules(attributes)
+        return special(node, attributes) if special is not None else self._by_rules(attributes)
 
     def rules_of(self, user: User, namespace: str) -> Rules:
         if not node_name(user):
@@ -134,16 +137,17 @@ class NodeAuthorizer(AccessAuthorizer):
         return self._related(node, found=found)
 
     def _claim(self, node: str, asked: AccessAttributes) -> Decision:
-        if asked.subresource not in ("", "status"):
-            return _no("may only update PVC status")
-        if asked.verb not in (("get", "update", "patch") if asked.subresource else ("get",)):
-            return _no("can only get individual resources of this type")
+        if asked.subresource == "status":
+            if asked.verb not in ("update", "patch"):
+                return _no("can only get/update/patch this type")
+        elif refusal := _only_gets(asked):
+            return refusal
         found = self._refers(node, "persistentvolumeclaims", asked.namespace, asked.name)
         return self._related(node, found=found)
 
     def _volume(self, node: str, asked: AccessAttributes) -> Decision:
-        if asked.verb != "get" or asked.subresource:
-            return _no("can only get individual resources of this type")
+        if refusal := _only_gets(asked):
+            return refusal
         found = any(volume.key.name == asked.name for volume in self._volumes_of(node))
         return self._related(node, found=found)
 
@@ -163,73 +167,90 @@ class NodeAuthorizer(AccessAuthorizer):
 
     def _account(self, node: str, asked: AccessAttributes) -> Decision:
         """A token for, or a look at, the service account of a pod of the node."""
-        if (asked.subresource, asked.verb) not in (("token", "create"), ("", "get")):
-            return _no("can only get service accounts, and create tokens for them")
-        if not asked.name:
-            return _no("No Object name found")
+        if asked.verb == "get" and not asked.subresource:
+            return self._referred(node, asked)
+        if asked.verb != "create" or not asked.name:
+            return _no("can only create tokens for individual service accounts")
+        if asked.subresource != "token":
+            return _no("can only create token subresource of serviceaccount")
         found = self._refers(node, "serviceaccounts", asked.namespace, asked.name)
         return self._related(node, found=found)
 
     def _resource_claim(self, node: str, asked: AccessAttributes) -> Decision:
-        if asked.verb != "get" or asked.subresource:
-            return _no("can only get individual resources of this type")
+        if refusal := _only_gets(asked):
+            return refusal
         found = self._refers(node, "resourceclaims", asked.namespace, asked.name)
         return self._related(node, found=found)
 
     # -- what belongs to the node ------------------------------------------------------------------------------------
 
-    def _node(self, node: str, asked: AccessAttributes) -> Decision | None:
+    def _node(self, node: str, asked: AccessAttributes) -> Decision:
         if asked.verb in _READS and not asked.subresource:
             if asked.name == node:
                 return ALLOWED
-            return _no(f"node '{node}' cannot read '{asked.name}', only its own Node object")
-        return None
+            which = f"'{asked.name}'" if asked.name else "all nodes"
+            return _no(f"node '{node}' cannot read {which}, only its own Node object")
+        writes = ("update", "patch") if asked.subresource == "status" else ("create", "update", "patch")
+        # NodeRestriction sees that it is the node's own.
+        return ALLOWED if asked.subresource in ("", "status") and asked.verb in writes else NO_OPINION
 
-    def _pod(self, node: str, asked: AccessAttributes) -> Decision | None:
-        if (asked.verb, asked.subresource) in (("get", ""), ("create", "eviction")):
-            mine = Key(asked.namespace, asked.name) in self._pods_of.get(node, {})
-            return self._related(node, found=mine)
-        if asked.verb in ("list", "watch"):
-            if exact_field(asked.field_selector, "spec.nodeName") == node:
-                return ALLOWED
-            return _no("can only list/watch pods with spec.nodeName field selector")
-        return None
+    def _pod(self, node: str, asked: AccessAttributes) -> Decision:
+        verb, subresource = asked.verb, asked.subresource
+        # What is written, and of whose pods, is NodeRestriction's matter.
+        if (subresource, verb) in _POD_WRITES:
+            return ALLOWED
+        if subresource or verb not in _READS:
+            return NO_OPINION
+        if verb != "get" and exact_field(asked.field_selector, "spec.nodeName") == node:
+            return ALLOWED
+        if verb == "get" or asked.name:
+            return self._related(node, found=Key(asked.namespace, asked.name) in self._pods_of.get(node, {}))
+        return _no("can only list/watch pods with spec.nodeName field selector")
 
     def _attachment(self, node: str, asked: AccessAttributes) -> Decision:
-        if asked.verb != "get" or asked.subresource:
-            return _no("can only get individual resources of this type")
+        if refusal := _only_gets(asked):
+            return refusal
         return self._related(node, found=self._names_node("storage.k8s.io", asked, "", node))
 
-    def _certificate_request(self, node: str, asked: AccessAttributes) -> Decision | None:
+    def _certificate_request(self, node: str, asked: AccessAttributes) -> Decision:
+        if asked.subresource:
+            return _no("nodes may not access the status subresource of PodCertificateRequests")
+        if asked.verb == "create":
+            return ALLOWED  # NodeRestriction sees for which pod
         if asked.verb == "get":
             found = self._names_node("certificates.k8s.io", asked, asked.namespace, node)
             return self._related(node, found=found)
         if asked.verb in ("list", "watch"):
             if exact_field(asked.field_selector, "spec.nodeName") == node:
                 return ALLOWED
-            return _no("can only list/watch podcertificaterequests with spec.nodeName field selector")
-        return None
+            return _no("can only list/watch podcertificaterequests with nodeName field selector")
+        return _no(f"nodes may not {asked.verb} podcertificaterequests")
 
     def _names_node(self, group: str, asked: AccessAttributes, namespace: str, node: str) -> bool:
         """Whether the object that is asked for says that it is of the node."""
         found = self._cache.resource(GroupResource(group, asked.resource)).get(Key(namespace, asked.name))
         return found is not None and (found.document.get("spec") or {}).get("nodeName") == node
 
-    def _own(self, node: str, asked: AccessAttributes) -> Decision:
-        """Objects with the node's own name."""
-        if asked.verb not in _OWN_VERBS:
-            return _no("can only get, create, update, patch, or delete a node's own object")
+    def _csi_node(self, node: str, asked: AccessAttributes) -> Decision:
+        if asked.subresource == "status":
+            return _no("CSINode status access requires CSIVolumeHealth feature")
         if asked.subresource:
-            return _no("cannot authorize subresources of this type")
-        # A new object's name is in its body, which NodeRestriction sees.
-        if asked.name == node or (asked.verb == "create" and not asked.name):
-            return ALLOWED
-        return _no("can only access an object with the same name as the requesting node")
+            return _no("cannot authorize CSINode subresources")
+        return self._own(node, asked, "a CSINode", "CSINode")
 
     def _lease(self, node: str, asked: AccessAttributes) -> Decision:
-        if asked.namespace != _LEASES:
+        if asked.namespace != _LEASES and asked.verb in _OWN_VERBS:
             return _no(f'can only access leases in the "{_LEASES}" system namespace')
-        return self._own(node, asked)
+        return self._own(node, asked, "a node lease", "node lease")
+
+    def _own(self, node: str, asked: AccessAttributes, one: str, plain: str) -> Decision:
+        """Objects with the node's own name."""
+        if asked.verb not in _OWN_VERBS:
+            return _no(f"can only get, create, update, patch, or delete {one}")
+        # A new object's name is in its body, which NodeRestriction sees.
+        if asked.name == node or asked.verb == "create":
+            return ALLOWED
+        return _no(f"can only access {plain} with the same name as the requesting node")
 
     def _slice(self, node: str, asked: AccessAttributes) -> Decision:
         if asked.subresource:
@@ -241,8 +262,9 @@ class NodeAuthorizer(AccessAuthorizer):
         if asked.verb in ("list", "watch", "deletecollection"):
             if exact_field(asked.field_selector, "spec.nodeName") == node:
                 return ALLOWED
-            return _no("can only list/watch/deletecollection resourceslices with spec.nodeName field selector")
-        return _no("only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch")
+            return _no("can only list/watch/deletecollection resourceslices with nodeName field selector")
+        verbs = "get, watch, list, create, update, patch, delete, deletecollection"
+        return _no(f"only the following verbs are allowed for a ResourceSlice: {verbs}")
 
 
 class _Graph:
@@ -354,6 +376,15 @@ def _volume_secrets(spec: Document) -> Iterator[tuple[str, str]]:
                 yield reference.get("namespace") or claim.get("namespace", ""), reference.get("name", "")
         if isinstance(source.get("secretName"), str):
             yield source.get("secretNamespace") or claim.get("namespace", ""), source["secretName"]
+
+
+def _only_gets(asked: AccessAttributes) -> Decision | None:
+    """Why a read is none of a single object."""
+    if asked.verb != "get":
+        return _no("can only get individual resources of this type")
+    if asked.subresource:
+        return _no("cannot get subresource")
+    return None if asked.name else _no("No Object name found")
 
 
 def _no(reason: str) -> Decision:

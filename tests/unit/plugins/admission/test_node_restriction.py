@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from fakes.server import Caller, running
 from kube_core.abc.transport import User
@@ -72,7 +76,7 @@ async def test_a_node_reports_and_deletes_its_own_pods_only(api: Caller) -> None
     labels = {"metadata": {"labels": {"x": "y"}}}
     assert "cannot update labels" in await refused(api, "PATCH", f"{PODS}/mine/status", labels, **MERGE)
     assert "can only delete pods" in await refused(api, "DELETE", f"{PODS}/other")
-    assert "no relationship found" in await refused(
+    assert "can only evict pods" in await refused(
         api, "POST", f"{PODS}/other/eviction", {"metadata": {"name": "other"}}
     )
     assert (await as_node(api, "DELETE", f"{PODS}/mine"))["kind"] in ("Pod", "Status")
@@ -94,6 +98,14 @@ async def test_a_node_makes_mirror_pods_only(api: Caller) -> None:
         ({**mirror, "metadata": {**metadata, "annotations": {}}}, "can only create mirror pods"),
         ({**mirror, "spec": {**spec, "nodeName": "n2"}}, "spec.nodeName set to itself"),
         ({**mirror, "metadata": {**metadata, "ownerReferences": []}}, "owner reference set to itself"),
+        (
+            {**mirror, "metadata": {**metadata, "ownerReferences": [owner, {**owner, "uid": "x"}]}},
+            "a single owner reference",
+        ),
+        ({**mirror, "metadata": {**metadata, "ownerReferences": [{**owner, "controller": False}]}}, "controller owner"),
+        ({**mirror, "metadata": {**metadata, "ownerReferences": [{**owner, "uid": "x"}]}}, "UID mismatch: expected x"),
+        ({**mirror, "spec": {**spec, "volumes": [_volume(configMap={"name": "a"})]}}, "reference configmaps"),
+        ({**mirror, "spec": {**spec, "volumes": [_volume(csi={"driver": "a.b"})]}}, "csidrivers (via CSI volumes)"),
     ):
         assert why in await refused(api, "POST", PODS, changed)
     assert (await as_node(api, "POST", PODS, mirror))["metadata"]["name"] == "static-n1"
@@ -111,6 +123,89 @@ async def test_a_node_gets_tokens_for_pods_that_run_on_it(api: Caller) -> None:
     assert "without a uid" in await refused(api, "POST", path, await asked("mine", uid=""))
     assert "on a different node" in await refused(api, "POST", path, await asked("other"))
     assert (await as_node(api, "POST", path, await asked("mine")))["status"]["token"]
+
+
+async def test_a_nodes_tokens_are_for_audiences_that_the_pods_volumes_name(api: Caller) -> None:
+    path = "/api/v1/namespaces/default/serviceaccounts/default/token"
+    vault = {"serviceAccountToken": {"audience": "vault", "path": "t"}}
+    driver = {"tokenRequests": [{"audience": "storage"}]}
+    await api.post("/apis/storage.k8s.io/v1/csidrivers", {"metadata": {"name": "a.b"}, "spec": driver})
+    volumes = [_volume(projected={"sources": [vault]}), {"name": "w", "csi": {"driver": "a.b"}}]
+    spec = {"containers": CONTAINERS, "nodeName": "n1", "volumes": volumes}
+    uid = (await api.post(PODS, {"metadata": {"name": "asks"}, "spec": spec}))["metadata"]["uid"]
+    reference = {"kind": "Pod", "apiVersion": "v1", "name": "asks", "uid": uid}
+
+    def wanted(*audiences: str) -> dict[str, Any]:
+        return {"spec": {"boundObjectRef": reference, "audiences": audiences}}
+
+    for audience in ("vault", "storage"):
+        assert (await as_node(api, "POST", path, wanted(audience)))["status"]["token"]
+    assert 'to request tokens for audience "else"' in await refused(api, "POST", path, wanted("else"))
+    assert "0 or 1 audiences" in await refused(api, "POST", path, wanted("vault", "storage"))
+    rbac, group = "/apis/rbac.authorization.k8s.io/v1", "rbac.authorization.k8s.io"
+    rule = {"verbs": ["request-serviceaccounts-token-audience"], "apiGroups": [""], "resources": ["else"]}
+    await api.post(f"{rbac}/clusterroles", {"metadata": {"name": "else"}, "rules": [rule]})
+    binding = {
+        "metadata": {"name": "else"},
+        "roleRef": {"kind": "ClusterRole", "name": "else", "apiGroup": group},
+        "subjects": [{"kind": "Group", "name": "system:nodes", "apiGroup": group}],
+    }
+    await api.post(f"{rbac}/clusterrolebindings", binding)
+    assert (await as_node(api, "POST", path, wanted("else")))["status"]["token"]
+
+
+async def test_a_node_does_not_say_which_claims_a_pod_has(api: Caller) -> None:
+    status = {"status": {"resourceClaimStatuses": [{"name": "a", "resourceClaimName": "b"}]}}
+    assert "cannot update resource claim statues" in await refused(api, "PATCH", f"{PODS}/mine/status", status, **MERGE)
+
+
+async def test_a_node_says_how_large_a_claim_is_and_nothing_else(api: Caller) -> None:
+    path = "/api/v1/namespaces/default/persistentvolumeclaims"
+    resources = {"requests": {"storage": "1Gi"}}
+    claim = {"metadata": {"name": "c"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": resources}}
+    await api.post(path, claim)
+    spec = {
+        "containers": CONTAINERS,
+        "nodeName": "n1",
+        "volumes": [_volume(persistentVolumeClaim={"claimName": "c"})],
+    }
+    await api.post(PODS, {"metadata": {"name": "uses"}, "spec": spec})
+    size = {"status": {"capacity": {"storage": "1Gi"}}}
+    found = await as_node(api, "PATCH", f"{path}/c/status", size, **MERGE)
+    assert found["status"]["capacity"] == {"storage": "1Gi"}
+    for change in ({"status": {"phase": "Lost"}}, {"metadata": {"labels": {"a": "b"}}}):
+        assert "fields other than status.quantity" in await refused(api, "PATCH", f"{path}/c/status", change, **MERGE)
+
+
+async def test_a_node_asks_for_certificates_in_its_own_name(api: Caller) -> None:
+    path = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+
+    def wanted(name: str) -> dict[str, Any]:
+        return {
+            "metadata": {"generateName": "csr-"},
+            "spec": {
+                "signerName": "kubernetes.io/kubelet-serving",
+                "usages": ["digital signature", "server auth"],
+                "request": base64.b64encode(_signing_request(name)).decode(),
+            },
+        }
+
+    why = await refused(api, "POST", path, wanted("system:node:n2"))
+    assert "can only create a node CSR with CN=system:node:n1" in why
+    assert (await as_node(api, "POST", path, wanted("system:node:n1")))["metadata"]["name"].startswith("csr-")
+
+
+def _volume(**source: Any) -> dict[str, Any]:
+    return {"name": "v", **source}
+
+
+def _signing_request(name: str) -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1())
+    organisation = x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "system:nodes")
+    subject = x509.Name([organisation, x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    names = x509.SubjectAlternativeName([x509.DNSName("n1")])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject).add_extension(names, critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 async def test_a_nodes_lease_has_its_name(api: Caller) -> None:
