@@ -43,6 +43,7 @@ from kube_core.meta.status import NotFound
 if TYPE_CHECKING:
     from kube_core.client.discovery import Discovered, ServedResource
     from kube_core.client.pods import Command, Logs, PortForward
+    from kube_core.client.version import ServerVersion
 
 __all__ = ["ALL_NAMESPACES", "ApiClient", "Listing", "PatchType", "Propagation", "Selector"]
 
@@ -294,9 +295,11 @@ class ApiClient(ObjectClient):
         self._discovered = await discover(self)
         return self._discovered.resources
 
-    async def version(self) -> Document:
-        """The server's version: `gitVersion`, `major`, `minor`, `platform`, …"""
-        return await self.get_path("/version")
+    async def version(self) -> ServerVersion:
+        """What the server says of itself."""
+        from kube_core.client.version import ServerVersion
+
+        return ServerVersion.from_document(await self.get_path("/version"))
 
     async def get_path(self, path: str, query: Sequence[tuple[str, str]] = (), *, accept: str = "") -> Document:
         """`GET` of any path that answers JSON: discovery, `/version`, OpenAPI. Raises `NotFound`."""

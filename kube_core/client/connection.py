@@ -14,7 +14,15 @@ from typing import Any
 
 import attrs
 
-__all__ = ["ClientCertificate", "Connection", "ExecPlugin", "Impersonation", "client_ssl_context"]
+__all__ = [
+    "ClientCertificate",
+    "Connection",
+    "ExecPlugin",
+    "Impersonation",
+    "OidcProvider",
+    "TlsMaterial",
+    "client_ssl_context",
+]
 
 
 @attrs.frozen
@@ -23,6 +31,30 @@ class ClientCertificate:
 
     certificate: bytes
     key: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class TlsMaterial:
+    """Whom to trust (PEM; empty: the system's authorities), and what to show, if anything."""
+
+    authority: bytes = b""
+    certificate: ClientCertificate | None = None
+
+
+@attrs.frozen
+class OidcProvider:
+    """An issuer of identity tokens (`users[].user.auth-provider` of the name `oidc`), and the tokens it gave."""
+
+    issuer: str
+    client_id: str
+    client_secret: str = attrs.field(default="", repr=False)
+    id_token: str = attrs.field(default="", repr=False)
+    refresh_token: str = attrs.field(default="", repr=False)
+    certificate_authority: bytes = b""
+    """PEM; empty: the system's authorities."""
+    kubeconfig: str = ""
+    """The file that new tokens are written to, and the user there; empty: nowhere."""
+    user: str = ""
 
 
 @attrs.frozen
@@ -58,28 +90,33 @@ class Connection:
     namespace: str = "default"
     certificate_authority: bytes = b""
     """PEM; empty: the system's authorities."""
+    certificate_authority_file: str = ""
+    """Where that is from, to be read again when it is replaced."""
     skip_tls_verify: bool = False
     tls_server_name: str = ""
     proxy_url: str = ""
     client_certificate: ClientCertificate | None = None
+    client_certificate_files: tuple[str, str] | None = None
+    """Where certificate and key are from, to be read again when they are replaced; "" for one that is in the entry."""
     token: str = attrs.field(default="", repr=False)
     token_file: str = ""
-    """Read again every minute, for tokens that are rotated."""
+    """Read again now and then, for tokens that are rotated."""
     username: str = ""
     password: str = attrs.field(default="", repr=False)
     exec_plugin: ExecPlugin | None = None
+    oidc: OidcProvider | None = None
     impersonate: Impersonation = attrs.field(factory=Impersonation)
 
 
-def client_ssl_context(connection: Connection, certificate: ClientCertificate | None) -> ssl.SSLContext:
-    """The TLS settings for a connection, with the certificate to show, if any. Raises `ssl.SSLError`."""
-    authorities = connection.certificate_authority.decode() or None
+def client_ssl_context(connection: Connection, material: TlsMaterial) -> ssl.SSLContext:
+    """The TLS settings for a connection. Raises `ssl.SSLError` and `ValueError`."""
+    authorities = material.authority.decode() or None
     context = ssl.create_default_context(cadata=authorities)
     if connection.skip_tls_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if certificate is not None:
-        _load_certificate(context, certificate)
+    if material.certificate is not None:
+        _load_certificate(context, material.certificate)
     return context
 
 

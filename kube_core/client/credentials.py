@@ -1,4 +1,8 @@
-"""Credentials that change while a program runs: token files that are rotated, and exec plugins.
+"""Credentials that change while a program runs: files that are rotated, exec plugins and issuers of identity tokens.
+
+Files are read again every ten seconds while there are requests, and when the server refuses what was in them. That is
+some microseconds, and unlike their times it cannot be wrong about what is in them. A file that is gone for a moment,
+or half of a pair that is being replaced, changes nothing.
 
 A plugin is run as documented under "client-go credential plugins": it is told what is wanted in the variable
 `KUBERNETES_EXEC_INFO` and prints an `ExecCredential`; its answer is kept until `expirationTimestamp`, or until the
@@ -9,20 +13,24 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from kube_core._kit.clock import Clock
-from kube_core.client.connection import ClientCertificate, Connection, ExecPlugin
+from kube_core.client.connection import ClientCertificate, Connection, ExecPlugin, TlsMaterial
 from kube_core.meta.status import Unauthorized
 from kube_core.meta.times import parse_time
 
+if TYPE_CHECKING:
+    from kube_core.client.oidc import IdentityTokens
+
 __all__ = ["Credentials"]
 
-_TOKEN_FILE_PERIOD = 60.0
+_FILE_PERIOD = 10.0
 #: A credential is renewed this long before its time is over, so that it is still good when it arrives.
 _EXPIRY_MARGIN = 10.0
 
@@ -35,12 +43,19 @@ class Credentials:
         self._clock = clock
         self._lock = asyncio.Lock()
         self._token = connection.token
-        self._certificate = connection.client_certificate
+        self._tls = TlsMaterial(connection.certificate_authority, connection.client_certificate)
         self._good_until = float("-inf")
+        self._files_read = float("-inf")
+        self._has_files = any(
+            (connection.token_file, connection.certificate_authority_file, *(connection.client_certificate_files or ()))
+        )
+        self._oidc: IdentityTokens | None = None
 
     async def refresh(self) -> None:
         """Renew what is due. Raises `Unauthorized` with one clear line where that does not work."""
-        if self._connection.exec_plugin is None and not self._connection.token_file:
+        if self._has_files and self._clock.monotonic() >= self._files_read + _FILE_PERIOD:
+            self._read_files()
+        if self._connection.exec_plugin is None and self._connection.oidc is None:
             return
         async with self._lock:
             if self._clock.now() < self._good_until:
@@ -48,20 +63,22 @@ class Credentials:
             if self._connection.exec_plugin is not None:
                 await self._run(self._connection.exec_plugin)
             else:
-                self._read_token_file()
+                await self._renew_identity()
 
     def forget(self) -> None:
         """The server refused what it was shown: renew before the next request."""
         self._good_until = float("-inf")
+        self._files_read = float("-inf")
 
     @property
     def renewable(self) -> bool:
         """Whether asking again may give other credentials."""
-        return self._connection.exec_plugin is not None or bool(self._connection.token_file)
+        return self._connection.exec_plugin is not None or self._has_files
 
     @property
-    def certificate(self) -> ClientCertificate | None:
-        return self._certificate
+    def tls(self) -> TlsMaterial:
+        """What TLS needs: the same object until something of it changes."""
+        return self._tls
 
     def headers(self) -> list[tuple[str, str]]:
         """The headers that say who asks; empty for a certificate alone."""
@@ -80,17 +97,40 @@ class Credentials:
             headers += [(f"Impersonate-Extra-{key}", value) for key, values in acting.extra.items() for value in values]
         return headers
 
-    def _read_token_file(self) -> None:
-        path = self._connection.token_file
-        try:
-            with open(path, encoding="utf-8") as file:
-                token = file.read().strip()
-        except OSError as error:
-            if not self._token:
-                raise Unauthorized(f"cannot read the token file {path}: {error.strerror}") from error
-        else:
-            self._token = token
-        self._good_until = self._clock.now() + _TOKEN_FILE_PERIOD
+    def _read_files(self) -> None:
+        connection = self._connection
+        if path := connection.token_file:
+            try:
+                self._token = _content(path).decode().strip() or self._token
+            except (OSError, UnicodeDecodeError) as error:
+                if not self._token:
+                    reason = getattr(error, "strerror", None) or error
+                    raise Unauthorized(f"cannot read the token file {path}: {reason}") from error
+        authority, certificate = self._tls.authority, self._tls.certificate
+        with contextlib.suppress(OSError):
+            if path := connection.certificate_authority_file:
+                authority = _content(path) or authority
+        with contextlib.suppress(OSError):
+            if certificate is not None and connection.client_certificate_files is not None:
+                chain, key = connection.client_certificate_files
+                certificate = ClientCertificate(
+                    _content(chain) if chain else certificate.certificate, _content(key) if key else certificate.key
+                )
+        self._show(TlsMaterial(authority, certificate))
+        self._files_read = self._clock.monotonic()
+
+    def _show(self, tls: TlsMaterial) -> None:
+        if tls != self._tls:
+            self._tls = tls
+
+    async def _renew_identity(self) -> None:
+        from kube_core.client.oidc import IdentityTokens
+
+        if self._oidc is None:
+            if self._connection.oidc is None:
+                raise AssertionError("there is no issuer")
+            self._oidc = IdentityTokens(self._connection.oidc, self._clock)
+        self._token, self._good_until = await self._oidc.current()
 
     async def _run(self, plugin: ExecPlugin) -> None:
         interactive = _is_interactive(plugin)
@@ -156,8 +196,13 @@ class Credentials:
             raise Unauthorized(f"the credential plugin {plugin.command} gave no usable answer: {error}") from error
         self._token = token or ""
         if certificate and key:
-            self._certificate = ClientCertificate(certificate.encode(), key.encode())
+            self._show(TlsMaterial(self._tls.authority, ClientCertificate(certificate.encode(), key.encode())))
         self._good_until = good_until
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _is_interactive(plugin: ExecPlugin) -> bool:

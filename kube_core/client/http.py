@@ -24,8 +24,9 @@ import yarl
 from kube_core._kit.clock import Clock, SystemClock
 from kube_core._kit.random import Random
 from kube_core.abc.transport import ByteStream, Request, Response, WatchEvent, WatchRequest
-from kube_core.client.connection import ClientCertificate, Connection, client_ssl_context
+from kube_core.client.connection import Connection, TlsMaterial, client_ssl_context
 from kube_core.client.credentials import Credentials
+from kube_core.client.proxies import proxy_for, socks_connector
 from kube_core.client.transport import Transport
 from kube_core.meta.status import ServiceUnavailable, StatusError, Unauthorized
 
@@ -54,7 +55,10 @@ class HttpTransport(Transport):
         self._random = random or Random()
         self._credentials = Credentials(connection, self._clock)
         self._session: aiohttp.ClientSession | None = None
-        self._shown: ClientCertificate | None = None
+        #: Known with the first connection. A SOCKS proxy is the connector's own affair.
+        self._proxy: str | None = None
+        self._tried: TlsMaterial | None = None
+        self._tls: ssl.SSLContext | None = None
         self._closed = False
 
     async def request(self, request: Request) -> Response:
@@ -113,8 +117,9 @@ class HttpTransport(Transport):
                     protocols=protocols,
                     headers=self._headers({}),
                     max_msg_size=0,
+                    ssl=self._tls or True,
                     server_hostname=self.connection.tls_server_name or None,
-                    proxy=self.connection.proxy_url or None,
+                    proxy=self._proxy,
                 )
         except aiohttp.WSServerHandshakeError as error:
             document = {"code": error.status, "message": f"the server refused to upgrade: {error.message}"}
@@ -185,8 +190,9 @@ class HttpTransport(Transport):
                 headers=self._headers(request.headers),
                 data=body or None,
                 allow_redirects=False,
+                ssl=self._tls or True,
                 server_hostname=self.connection.tls_server_name or None,
-                proxy=self.connection.proxy_url or None,
+                proxy=self._proxy,
             )
         except (aiohttp.ClientError, OSError) as error:
             raise self._unavailable(error) from error
@@ -197,27 +203,32 @@ class HttpTransport(Transport):
         if self._closed:
             raise ServiceUnavailable("the client is closed")
         await self._credentials.refresh()
-        certificate = self._credentials.certificate
-        if self._session is not None and certificate is not self._shown:
-            # A new certificate needs new connections. Watches on the old ones break, and are resumed by their owners.
-            await self._session.close()
-            self._session = None
+        if self.connection.server.startswith("https"):
+            self._renew_tls(self._credentials.tls)
         if self._session is None:
-            self._shown = certificate
-            self._session = self._make_session(certificate)
+            self._session = self._make_session()
         return self._session
 
-    def _make_session(self, certificate: ClientCertificate | None) -> aiohttp.ClientSession:
-        context: ssl.SSLContext | bool = True
-        if self.connection.server.startswith("https"):
-            try:
-                context = client_ssl_context(self.connection, certificate)
-            except (ssl.SSLError, ValueError) as error:
-                raise ServiceUnavailable(
-                    f"the certificates for {self.connection.server} do not load: {error}"
-                ) from error
+    def _renew_tls(self, material: TlsMaterial) -> None:
+        """Have new connections use what there is now. aiohttp keeps connections by their context: old ones go on."""
+        if self._tls is not None and material is self._tried:
+            return
+        self._tried = material
+        try:
+            self._tls = client_ssl_context(self.connection, material)
+        except (ssl.SSLError, ValueError) as error:
+            # A certificate whose key is yet to be replaced: the files will be read again.
+            if self._tls is None:
+                message = f"the certificates for {self.connection.server} do not load: {error}"
+                raise ServiceUnavailable(message) from error
+
+    def _make_session(self) -> aiohttp.ClientSession:
+        proxy = proxy_for(self.connection)
+        options: dict[str, Any] = {"limit": 0, "keepalive_timeout": 90.0}
+        socks = proxy.startswith("socks")
+        self._proxy = None if socks else proxy or None
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=context, limit=0, keepalive_timeout=90.0),
+            connector=socks_connector(proxy, options) if socks else aiohttp.TCPConnector(**options),
             # Deadlines are counted on our clock; aiohttp would count them on the loop's.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
             headers={"User-Agent": _USER_AGENT},

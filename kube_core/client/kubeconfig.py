@@ -27,8 +27,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from kube_core.client.connection import ClientCertificate, Connection, ExecPlugin, Impersonation
+from kube_core.client.connection import ClientCertificate, Connection, ExecPlugin, Impersonation, OidcProvider
 from kube_core.client.kubeconfig_lock import locked
+from kube_core.client.proxies import check_proxy
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Kubeconfig",
     "KubeconfigError",
+    "change_auth_provider",
     "default_paths",
     "in_cluster",
     "load",
@@ -47,6 +49,9 @@ __all__ = [
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _SECTIONS = ("clusters", "contexts", "users")
 _PLUGIN_EXTENSION = "client.authentication.k8s.io/exec"
+_EXEC_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
+#: Auth providers that there were once, and the plugins in their place.
+_REPLACED_PROVIDERS = {"gcp": "gke-gcloud-auth-plugin", "azure": "kubelogin (https://github.com/Azure/kubelogin)"}
 _KINDS = {"clusters": "cluster", "contexts": "context", "users": "user"}
 
 _Entry = Mapping[str, Any]
@@ -64,6 +69,8 @@ class Kubeconfig:
     contexts: Mapping[str, _Entry]
     users: Mapping[str, _Entry]
     current_context: str = ""
+    user_files: Mapping[str, Path] = attrs.field(factory=dict)
+    """Which file each user is from."""
 
     def connection(self, context: str = "") -> Connection:
         """What a context (the current one, unless named) comes to. Raises `KubeconfigError`."""
@@ -82,7 +89,8 @@ class Kubeconfig:
             if user_name:
                 raise KubeconfigError(f'user "{user_name}" of context "{name}" does not exist')
             user = {}
-        return _connection(cluster, user, str(chosen.get("namespace") or "default"))
+        origin = (str(self.user_files.get(user_name, "")), user_name)
+        return _connection(cluster, user, origin, str(chosen.get("namespace") or "default"))
 
 
 def default_paths() -> Sequence[Path]:
@@ -97,8 +105,8 @@ def load(path: str | Path | None = None) -> Kubeconfig:
     Raises `KubeconfigError`.
     """
     if path is not None:
-        return _merge([_read(Path(path))])
-    return _merge([_read(candidate) for candidate in default_paths() if candidate.exists()])
+        return _merge({Path(path): _read(Path(path))})
+    return _merge({candidate: _read(candidate) for candidate in default_paths() if candidate.exists()})
 
 
 def load_connection(path: str | Path | None = None, context: str = "") -> Connection:
@@ -116,11 +124,12 @@ def in_cluster(directory: Path = _SERVICE_ACCOUNT) -> Connection | None:
     if not host or not port or not token_file.exists():
         return None
     address = f"[{host}]" if ":" in host else host
-    namespace = directory / "namespace"
+    namespace, authority = directory / "namespace", directory / "ca.crt"
     return Connection(
         server=f"https://{address}:{port}",
         namespace=namespace.read_text().strip() if namespace.exists() else "default",
-        certificate_authority=(directory / "ca.crt").read_bytes() if (directory / "ca.crt").exists() else b"",
+        certificate_authority=authority.read_bytes() if authority.exists() else b"",
+        certificate_authority_file=str(authority) if authority.exists() else "",
         token_file=str(token_file),
     )
 
@@ -175,6 +184,20 @@ def remove_context(path: str | Path, name: str) -> bool:
         return found
 
 
+def change_auth_provider(path: str | Path, user: str, changes: Mapping[str, str]) -> None:
+    """Put values into the `config` of a user's auth-provider. Raises `KubeconfigError`; then nothing has changed."""
+    path = _target(path)
+    with _locked(path):
+        yaml, document = _read_for_change(path)
+        provider = (_entries(document, "users").get(user) or {}).get("auth-provider")
+        if not isinstance(provider, dict):
+            raise KubeconfigError(f'user "{user}" of {path} has no auth-provider any more')
+        if not isinstance(provider.get("config"), dict):
+            provider["config"] = {}
+        provider["config"].update(changes)
+        _replace(path, yaml, document)
+
+
 def _read(path: Path) -> dict[str, Any]:
     """One file's content, its entries' relative paths made absolute."""
     from ruamel.yaml import YAML
@@ -221,17 +244,21 @@ def _make_absolute(entry: dict[str, Any], directory: Path, *fields: str) -> None
             entry[field] = str(directory / entry[field])
 
 
-def _merge(documents: Sequence[Mapping[str, Any]]) -> Kubeconfig:
+def _merge(documents: Mapping[Path, Mapping[str, Any]]) -> Kubeconfig:
     sections: dict[str, dict[str, _Entry]] = {section: {} for section in _SECTIONS}
-    for document in documents:
+    user_files: dict[str, Path] = {}
+    for path, document in documents.items():
         for section, merged in sections.items():
             for name, entry in _entries(document, section).items():
                 merged.setdefault(name, entry)
-    current = next((str(each["current-context"]) for each in documents if each.get("current-context")), "")
-    return Kubeconfig(sections["clusters"], sections["contexts"], sections["users"], current)
+        for name in _entries(document, "users"):
+            user_files.setdefault(name, path.absolute())
+    current = next((str(each["current-context"]) for each in documents.values() if each.get("current-context")), "")
+    return Kubeconfig(sections["clusters"], sections["contexts"], sections["users"], current, user_files)
 
 
-def _connection(cluster: _Entry, user: _Entry, namespace: str) -> Connection:
+def _connection(cluster: _Entry, user: _Entry, origin: tuple[str, str], namespace: str) -> Connection:
+    """`origin`: the file that the user is from, and its name there."""
     server = str(cluster.get("server") or "").rstrip("/")
     if not server:
         raise KubeconfigError("the cluster names no server")
@@ -241,6 +268,15 @@ def _connection(cluster: _Entry, user: _Entry, namespace: str) -> Connection:
     key = _material(user, "client-key")
     if bool(certificate) != bool(key):
         raise KubeconfigError("client-certificate and client-key must be given together")
+    plugin, oidc = _exec_plugin(user.get("exec"), origin[1], cluster), _oidc(user.get("auth-provider"), origin)
+    if plugin is not None and oidc is not None:
+        message = f"authProvider cannot be provided in combination with an exec plugin for {origin[1]}"
+        raise KubeconfigError(message)
+    proxy = str(cluster.get("proxy-url") or "")
+    try:
+        check_proxy(proxy)
+    except ValueError as error:
+        raise KubeconfigError(f"the cluster's proxy-url cannot be used: {error}") from error
     impersonate = Impersonation(
         user=str(user.get("as") or ""),
         uid=str(user.get("as-uid") or ""),
@@ -251,15 +287,18 @@ def _connection(cluster: _Entry, user: _Entry, namespace: str) -> Connection:
         server=server,
         namespace=namespace,
         certificate_authority=_material(cluster, "certificate-authority"),
+        certificate_authority_file=_file(cluster, "certificate-authority"),
         skip_tls_verify=bool(cluster.get("insecure-skip-tls-verify")),
         tls_server_name=str(cluster.get("tls-server-name") or ""),
-        proxy_url=str(cluster.get("proxy-url") or ""),
+        proxy_url=proxy,
         client_certificate=ClientCertificate(certificate, key) if certificate else None,
+        client_certificate_files=(_file(user, "client-certificate"), _file(user, "client-key")),
         token=str(user.get("token") or ""),
         token_file=str(user.get("tokenFile") or ""),
         username=str(user.get("username") or ""),
         password=str(user.get("password") or ""),
-        exec_plugin=_exec_plugin(user.get("exec"), cluster),
+        exec_plugin=plugin,
+        oidc=oidc,
         impersonate=impersonate,
     )
 
@@ -280,23 +319,57 @@ def _material(entry: _Entry, field: str) -> bytes:
         raise KubeconfigError(f"cannot read {field} {path}: {error.strerror}") from error
 
 
-def _exec_plugin(entry: _Entry | None, cluster: _Entry) -> ExecPlugin | None:
+def _file(entry: _Entry, field: str) -> str:
+    """The file that `_material` reads, if it reads one."""
+    return "" if entry.get(f"{field}-data") else str(entry.get(field) or "")
+
+
+def _exec_plugin(entry: _Entry | None, user: str, cluster: _Entry) -> ExecPlugin | None:
     if not entry:
         return None
-    if not entry.get("command"):
-        raise KubeconfigError("the user's exec names no command")
-    mode = str(entry.get("interactiveMode") or "IfAvailable")
-    if mode not in ("Never", "IfAvailable", "Always"):
-        raise KubeconfigError(f"the user's exec has an interactiveMode that there is not: {mode}")
+    version, mode = str(entry.get("apiVersion") or ""), str(entry.get("interactiveMode") or "")
+    for field, value in (("command", entry.get("command")), ("apiVersion", version)):
+        if not value:
+            raise KubeconfigError(f"{field} must be specified for {user} to use exec authentication plugin")
+    if version not in _EXEC_VERSIONS:
+        raise KubeconfigError(f'exec plugin: invalid apiVersion "{version}"')
+    if not mode and version == _EXEC_VERSIONS[0]:
+        raise KubeconfigError(f"interactiveMode must be specified for {user} to use exec authentication plugin")
+    if mode not in ("", "Never", "IfAvailable", "Always"):
+        raise KubeconfigError(f'invalid interactiveMode for {user}: "{mode}"')
     return ExecPlugin(
         command=str(entry["command"]),
         args=tuple(str(argument) for argument in entry.get("args") or ()),
         env={str(pair["name"]): str(pair.get("value") or "") for pair in entry.get("env") or ()},
-        api_version=str(entry.get("apiVersion") or "client.authentication.k8s.io/v1"),
+        api_version=version,
         provide_cluster_info=bool(entry.get("provideClusterInfo")),
-        interactive_mode=mode,
+        interactive_mode=mode or "IfAvailable",
         install_hint=str(entry.get("installHint") or ""),
         cluster_config=_plugin_config(cluster),
+    )
+
+
+def _oidc(entry: _Entry | None, origin: tuple[str, str]) -> OidcProvider | None:
+    if not entry:
+        return None
+    name, config = str(entry.get("name") or ""), entry.get("config") or {}
+    if name in _REPLACED_PROVIDERS:
+        plugin = _REPLACED_PROVIDERS[name]
+        raise KubeconfigError(f"the {name} auth provider has been removed: use the exec plugin {plugin} in its place")
+    if name != "oidc":
+        raise KubeconfigError(f'no auth provider found for name "{name}": use an exec plugin in its place')
+    for field in ("idp-issuer-url", "client-id"):
+        if not config.get(field):
+            raise KubeconfigError(f"the oidc auth provider of {origin[1]} must provide {field}")
+    return OidcProvider(
+        issuer=str(config["idp-issuer-url"]),
+        client_id=str(config["client-id"]),
+        client_secret=str(config.get("client-secret") or ""),
+        id_token=str(config.get("id-token") or ""),
+        refresh_token=str(config.get("refresh-token") or ""),
+        certificate_authority=_material(config, "idp-certificate-authority"),
+        kubeconfig=origin[0],
+        user=origin[1],
     )
 
 

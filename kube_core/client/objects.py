@@ -7,6 +7,7 @@ belong here: how lists are paged (`pages.py`) and how watches go on (`watching.p
 
 from __future__ import annotations
 
+import abc
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar, cast, overload
 
@@ -20,7 +21,8 @@ from kube_core.client.pages import Listing, Pages
 from kube_core.client.transport import Transport
 from kube_core.client.watching import Event, Watching, watch
 from kube_core.meta.documents import Document, FrozenDict, MutableDocument, key_of, name_of, namespace_of
-from kube_core.meta.status import NotFound
+from kube_core.meta.gvk import GroupVersion, GroupVersionKind
+from kube_core.meta.status import BadRequest, NotFound
 
 __all__ = ["ObjectClient", "PatchType", "Propagation", "Query", "Selector", "delete_options", "parameters"]
 
@@ -43,7 +45,7 @@ _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,applic
 Query = list[tuple[str, str]]
 
 
-class ObjectClient:
+class ObjectClient(abc.ABC):
     """What `ApiClient` says of single objects and lists of them."""
 
     def __init__(
@@ -247,18 +249,27 @@ class ObjectClient:
     ) -> Document: ...
 
     @overload
+    async def create(self, resource: Document, *, namespace: str = "", dry_run: bool = False) -> Document: ...
+
+    @overload
     async def create(self, resource: T, *, name: str = "", namespace: str = "", dry_run: bool = False) -> T: ...
 
     async def create(
         self,
-        resource: ResourceType | T,
+        resource: ResourceType | Document | T,
         document: Document | None = None,
         namespace: str = "",
         *,
         name: str = "",
         dry_run: bool = False,
     ) -> Document | T:
-        """A new object; where it says no name or namespace, these. Raises `AlreadyExists`, `Invalid`."""
+        """A new object; where it says no name or namespace, these. Raises `AlreadyExists`, `Invalid`.
+
+        A document that says its apiVersion and kind needs no resource beside it.
+        """
+        if isinstance(resource, Mapping):
+            found, wanted = await self._resource_of(resource, namespace)
+            return await self._create(found, wanted, "", dry_run)
         if isinstance(resource, ResourceType):
             return await self._create(resource, document or {}, namespace, dry_run)
         what, wanted = self._document(resource, name, namespace)
@@ -383,6 +394,18 @@ class ObjectClient:
     @overload
     async def apply(
         self,
+        resource: Document,
+        *,
+        namespace: str = "",
+        field_manager: str = "",
+        force: bool = False,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> Document: ...
+
+    @overload
+    async def apply(
+        self,
         resource: T,
         *,
         name: str = "",
@@ -395,7 +418,7 @@ class ObjectClient:
 
     async def apply(
         self,
-        resource: ResourceType | T,
+        resource: ResourceType | Document | T,
         document: Document | None = None,
         *,
         name: str = "",
@@ -409,8 +432,13 @@ class ObjectClient:
 
         Raises `Conflict` for fields that others own, without `force`.
         """
+        as_document = isinstance(resource, ResourceType | Mapping)
+        what: ResourceType
+        wanted: Document
         if isinstance(resource, ResourceType):
             what, wanted = resource, _with_type(document or {}, resource)
+        elif isinstance(resource, Mapping):
+            what, wanted = await self._resource_of(resource, namespace)
         else:
             what, wanted = self._document(resource, name, namespace)
             # Who owns what is the server's to say: it refuses to be told.
@@ -422,7 +450,7 @@ class ObjectClient:
         if dry_run:
             query.append(("dryRun", "All"))
         applied = await self._send("PATCH", path, query, wanted, {"content-type": _PATCH_CONTENT_TYPES["apply"]})
-        return applied if isinstance(resource, ResourceType) else from_document(type(resource), applied)
+        return applied if as_document else from_document(type(cast(T, resource)), applied)
 
     @overload
     async def apply_status(self, resource: ResourceType, document: Document, *, force: bool = False) -> Document: ...
@@ -555,6 +583,10 @@ class ObjectClient:
         path = resource.path(namespace, name, subresource)
         return await self._send("POST", path, self._write_parameters(), document)
 
+    @abc.abstractmethod
+    async def resource(self, name: str, api_version: str = "") -> ResourceType:
+        """The resource that the server serves under a name. Raises `NotFound`."""
+
     # -- below the verbs ---------------------------------------------------------------------------------------------
 
     def _named(self, resource: ResourceType | type[Any], namespace: str | None) -> tuple[ResourceType, str]:
@@ -573,6 +605,29 @@ class ObjectClient:
         if what.namespaced:
             metadata["namespace"] = namespace or metadata.get("namespace") or self.namespace
         return what, document
+
+    async def _resource_of(self, document: Document, namespace: str) -> tuple[ResourceType, Document]:
+        """What a document that says its kind is one of, and the document with its namespace. Raises `NotFound`."""
+        from kube_core.api.descriptors import descriptor_of_kind  # a table that most programs do without
+
+        api_version, kind = str(document.get("apiVersion") or ""), str(document.get("kind") or "")
+        if not api_version or not kind:
+            missing = "kind" if api_version else "apiVersion"
+            raise BadRequest(f"the document says no {missing}: name its resource beside it")
+        version = GroupVersion.parse(api_version)
+        descriptor = descriptor_of_kind(GroupVersionKind(version.group, version.version, kind))
+        if descriptor is not None:
+            what = descriptor.type
+        else:
+            try:
+                what = await self.resource(kind, api_version)
+            except NotFound as error:
+                raise NotFound(f'no matches for kind "{kind}" in version "{api_version}"') from error
+        if not what.namespaced:
+            return what, document
+        metadata = document.get("metadata") or {}
+        inside = namespace or metadata.get("namespace") or self.namespace
+        return what, {**document, "metadata": {**metadata, "namespace": inside}}
 
     async def _create(self, resource: ResourceType, document: Document, namespace: str, dry_run: bool) -> Document:
         path = resource.path(namespace or namespace_of(document))

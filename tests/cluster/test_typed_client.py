@@ -12,10 +12,10 @@ import pytest
 from ruamel.yaml import YAML
 
 import kube_core as kube
-from kube_core.api import apps, core, meta, resources
+from kube_core.api import apiextensions, apps, core, meta, resources
 from kube_core.api.models import evolve
 from kube_core.client.client import ApiClient
-from kube_core.meta.status import AlreadyExists, Conflict, NotFound, ServiceUnavailable
+from kube_core.meta.status import AlreadyExists, BadRequest, Conflict, NotFound, ServiceUnavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -212,7 +212,50 @@ async def test_any_kind_is_found_by_any_of_its_names(place: Place) -> None:
     with pytest.raises(NotFound, match='the server has no resource type "gadgets"'):
         await client.resource("gadgets")
     assert resources.PODS in [each.type for each in await client.api_resources()]
-    assert (await client.version())["major"] == "1"
+    version = await client.version()
+    assert (version.major, version.minor) == ("1", "37")
+    assert str(version) == version.git_version
+    assert version.git_version.startswith("v1.37.")
+
+
+GADGETS: dict[str, Any] = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "gadgets.example.dev"},
+    "spec": {
+        "group": "example.dev",
+        "scope": "Namespaced",
+        "names": {"plural": "gadgets", "singular": "gadget", "kind": "Gadget"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+            }
+        ],
+    },
+}
+
+
+async def test_a_document_that_says_its_kind_needs_no_resource(place: Place) -> None:
+    client = place.client
+    document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "plain"}, "data": {"x": "1"}}
+    assert (await client.create(document))["metadata"]["namespace"] == "default"
+    assert (await client.apply({**document, "data": {"x": "2"}}, force=True))["data"] == {"x": "2"}
+    await client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "site"}})
+    assert (await client.apply(document, namespace="site"))["metadata"]["namespace"] == "site"
+    assert "namespace" not in document["metadata"]
+
+    gadget = {"apiVersion": "example.dev/v1", "kind": "Gadget", "metadata": {"name": "one", "namespace": "site"}}
+    with pytest.raises(NotFound, match=r'no matches for kind "Gadget" in version "example\.dev/v1"'):
+        await client.create(gadget)
+    await client.create(GADGETS)
+    await client.wait(apiextensions.CustomResourceDefinition, "gadgets.example.dev", condition="Established")
+    assert (await client.create(gadget))["metadata"]["namespace"] == "site"
+    assert (await client.apply({**gadget, "size": 3}))["size"] == 3
+    with pytest.raises(BadRequest, match="says no kind"):
+        await client.create({"apiVersion": "v1", "metadata": {"name": "plain"}})
 
 
 async def test_a_token_is_made_and_taken(place: Place) -> None:

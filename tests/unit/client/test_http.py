@@ -23,6 +23,7 @@ from kube_core.auth.certificates import Authority
 from kube_core.client.client import ApiClient
 from kube_core.client.connection import ClientCertificate, Connection, ExecPlugin, Impersonation
 from kube_core.client.http import HttpTransport
+from kube_core.client.kubeconfig import load_connection, merge_context
 from kube_core.meta.status import Expired, NotFound, ServiceUnavailable, TooManyRequests, Unauthorized
 
 pytestmark = pytest.mark.anyio
@@ -490,3 +491,85 @@ async def test_tls_checks_the_server_and_shows_the_client_certificate(tmp_path: 
         for each in (client, stranger, wrong_name):
             await each.close()
         await server.stop()
+
+
+async def test_files_that_are_replaced_are_used_by_new_connections(tmp_path: Path, clock: FakeClock) -> None:
+    authority, second = an_authority(), an_authority()
+    contexts: list[ssl.SSLContext] = []
+    for each in (authority, second):
+        issued = issued_by(each, "server", "127.0.0.1")
+        (tmp_path / "server.pem").write_bytes(issued.certificate + issued.key)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cadata=each.certificate.decode())
+        context.load_cert_chain(tmp_path / "server.pem")
+        context.verify_mode = ssl.CERT_REQUIRED
+        contexts.append(context)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        names = request.get_extra_info("peercert")["subject"]
+        return web.json_response({"name": names[0][0][1], "token": request.headers["Authorization"]})
+
+    def put(name: str, issuer: Authority, *files: str) -> None:
+        issued = issued_by(issuer, name)
+        content = {"ca": issuer.certificate, "crt": issued.certificate, "key": issued.key, "token": name.encode()}
+        for file in files:
+            (tmp_path / file).write_bytes(content[file])
+
+    put("jane", authority, "ca", "crt", "key", "token")
+    cluster = {"server": "https://unknown", "certificate-authority": "ca"}
+    user = {"client-certificate": "crt", "client-key": "key", "tokenFile": "token"}
+    merge_context(tmp_path / "config", "x", cluster=cluster, user=user)
+    server = Server(answer)
+    await server.start(contexts[0])
+    transport = HttpTransport(attrs.evolve(load_connection(tmp_path / "config"), server=server.url), clock=clock)
+    client = ApiClient(transport)
+    try:
+        assert await client.get_path("/") == {"name": "jane", "token": "Bearer jane"}
+
+        # Half of a pair, and a file that is not there for a moment, change nothing.
+        put("joan", second, "crt")
+        (tmp_path / "ca").unlink()
+        await clock.advance(11)
+        assert await client.get_path("/") == {"name": "jane", "token": "Bearer jane"}
+
+        put("joan", second, "ca", "crt", "key", "token")
+        await server.stop()
+        await server.start(contexts[1])
+        await clock.advance(11)
+        assert await client.get_path("/") == {"name": "joan", "token": "Bearer joan"}
+    finally:
+        await client.close()
+        await server.stop()
+
+
+async def test_a_refused_token_of_a_file_is_read_again(
+    server: Server, connect: Callable[..., ApiClient], tmp_path: Path
+) -> None:
+    path = tmp_path / "token"
+    path.write_text("one")
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        path.write_text("two")
+        if request.headers["Authorization"] == "Bearer one":
+            return failure(401, "Unauthorized")
+        return await answer_pod(request)
+
+    server.answer = answer
+    assert (await connect(token_file=str(path)).get(PODS, "a", "default"))["kind"] == "Pod"
+    assert len(server.seen) == 2
+
+
+async def test_a_proxy_of_the_environment_is_asked(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    async with ApiClient(HttpTransport(Connection(server="http://cluster.example"))) as client:
+        assert (await client.get(PODS, "a", "default"))["kind"] == "Pod"
+    assert server.seen[0].headers["Host"] == "cluster.example"
+
+
+async def test_a_socks_proxy_without_its_library_is_one_clear_line(
+    connect: Callable[..., ApiClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "aiohttp_socks", None)
+    with pytest.raises(ServiceUnavailable, match="pip install aiohttp-socks"):
+        await connect(proxy_url="socks5://127.0.0.1:1080").get(PODS, "a", "default")

@@ -105,6 +105,7 @@ def test_exec_plugin_and_impersonation_are_read(tmp_path: Path) -> None:
         "args": ["--now"],
         "env": [{"name": "A", "value": "b"}],
         "provideClusterInfo": True,
+        "interactiveMode": "Never",
     }
     path = tmp_path / "config"
     merge_context(path, "x", cluster={"server": "https://x"}, user={"exec": plugin, "as": "jane", "as-groups": ["dev"]})
@@ -113,7 +114,49 @@ def test_exec_plugin_and_impersonation_are_read(tmp_path: Path) -> None:
     assert connection.exec_plugin.command == str(tmp_path / "get-token")
     assert connection.exec_plugin.env == {"A": "b"}
     assert connection.exec_plugin.provide_cluster_info
+    assert connection.exec_plugin.interactive_mode == "Never"
     assert (connection.impersonate.user, connection.impersonate.groups) == ("jane", ("dev",))
+
+
+V1 = "client.authentication.k8s.io/v1"
+
+
+@pytest.mark.parametrize(
+    ("entry", "complaint"),
+    [
+        ({"exec": {"command": "x", "apiVersion": V1}}, "interactiveMode must be specified for x to use exec"),
+        ({"exec": {"apiVersion": V1}}, "command must be specified for x to use exec authentication plugin"),
+        ({"exec": {"command": "x"}}, "apiVersion must be specified for x to use exec authentication plugin"),
+        ({"exec": {"command": "x", "apiVersion": "v0"}}, 'exec plugin: invalid apiVersion "v0"'),
+        (
+            {"exec": {"command": "x", "apiVersion": V1, "interactiveMode": "Maybe"}},
+            'invalid interactiveMode for x: "Maybe"',
+        ),
+        ({"auth-provider": {"name": "gcp"}}, "use the exec plugin gke-gcloud-auth-plugin"),
+        ({"auth-provider": {"name": "azure"}}, "use the exec plugin kubelogin"),
+        ({"auth-provider": {"name": "mine"}}, 'no auth provider found for name "mine"'),
+        ({"auth-provider": {"name": "oidc", "config": {"client-id": "a"}}}, "must provide idp-issuer-url"),
+        ({"auth-provider": {"name": "oidc", "config": {"idp-issuer-url": "https://a"}}}, "must provide client-id"),
+    ],
+)
+def test_a_user_that_cannot_be_used_is_one_clear_line(tmp_path: Path, entry: dict[str, object], complaint: str) -> None:
+    merge_context(tmp_path / "config", "x", cluster={"server": "https://x"}, user=entry)
+    with pytest.raises(KubeconfigError, match=complaint):
+        load_connection(tmp_path / "config")
+
+
+def test_older_exec_plugins_need_not_say_whether_they_ask(tmp_path: Path) -> None:
+    plugin = {"command": "x", "apiVersion": "client.authentication.k8s.io/v1beta1"}
+    merge_context(tmp_path / "config", "x", cluster={"server": "https://x"}, user={"exec": plugin})
+    found = load_connection(tmp_path / "config").exec_plugin
+    assert found is not None
+    assert found.interactive_mode == "IfAvailable"
+
+
+def test_a_proxy_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    merge_context(tmp_path / "config", "x", cluster={"server": "https://x", "proxy-url": "ftp://p"}, user={})
+    with pytest.raises(KubeconfigError, match='unsupported scheme "ftp"'):
+        load_connection(tmp_path / "config")
 
 
 @pytest.mark.parametrize(

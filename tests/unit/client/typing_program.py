@@ -35,6 +35,8 @@ async def program() -> None:
         made = await client.create(core.ConfigMap(metadata=meta.ObjectMeta(name="a"), data={"x": "1"}))
         assert_type(made, core.ConfigMap)
         assert_type(await client.create(resources.CONFIG_MAPS, {"metadata": {"name": "b"}}), Document)
+        assert_type(await client.create({"apiVersion": "v1", "kind": "ConfigMap"}, namespace="site"), Document)
+        assert_type(await client.apply({"apiVersion": "v1", "kind": "ConfigMap"}, force=True), Document)
         assert_type(await client.update(made), core.ConfigMap)
         assert_type(await client.update_status(made), core.ConfigMap)
         assert_type(await client.apply(made, name="a", namespace="site", force=True), core.ConfigMap)
@@ -51,6 +53,7 @@ async def program() -> None:
         assert_type(await client.scale(apps.Deployment, "web", 3), int)
         assert_type(await client.resource("gadgets.example.dev"), ResourceType)
         assert_type(await client.create_token("robot"), str)
+        assert_type((await client.version()).git_version, str)
 
         assert_type(await client.logs("web", tail=10), str)
         async for line in client.logs("web", follow=True):
