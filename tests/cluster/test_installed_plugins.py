@@ -59,7 +59,7 @@ def test_a_new_plugin_works_as_it_is_written(tmp_path: Path) -> None:
 def test_a_name_that_cannot_be_a_plugins_is_refused(name: str, why: str, tmp_path: Path) -> None:
     finished = subprocess.run(
         [sys.executable, "-m", "kube_core.cli", "new", "plugin", name],
-        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        cwd=tmp_path, capture_output=True, text=True, timeout=250, check=False,
     )  # fmt: skip
     assert finished.returncode == 1
     assert why in finished.stderr
@@ -70,7 +70,7 @@ def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "words").mkdir()
     finished = subprocess.run(
         [sys.executable, "-m", "kube_core.cli", "new", "plugin", "words"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        cwd=tmp_path, capture_output=True, text=True, timeout=250, check=False,
     )  # fmt: skip
     assert finished.returncode == 1
     assert "is there already" in finished.stderr

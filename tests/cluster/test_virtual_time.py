@@ -239,13 +239,14 @@ def writes(seed: int, hash_seed: int) -> list[str]:
         env={**os.environ, "PYTHONHASHSEED": str(hash_seed)},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=250,
         check=False,
     )
     assert finished.returncode == 0, finished.stderr
     return finished.stdout.splitlines()
 
 
+@pytest.mark.timeout(300)
 async def test_with_a_seed_two_runs_write_the_same_in_the_same_order() -> None:
     """In two processes, whose sets are in two orders: order must come from nowhere else than the program."""
     runs = [(1, 1), (1, 2), (2, 1)]

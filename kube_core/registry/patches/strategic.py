@@ -175,7 +175,9 @@ def _arrange(items: Iterable[Any], order: Sequence[Any], live: Sequence[Any], ke
     wanted, before = _places(order, key), _places(live, key)
     pairs = [(_identity(item, key), item) for item in items]
     named = deque(sorted((pair for pair in pairs if pair[0] in wanted), key=lambda pair: wanted[pair[0]]))
-    others = deque(sorted((pair for pair in pairs if pair[0] not in wanted), key=lambda pair: before[pair[0]]))
+    others = deque(
+        sorted((pair for pair in pairs if pair[0] not in wanted), key=lambda pair: before.get(pair[0], len(before)))
+    )
     arranged = []
     while named and others:
         first, second = others[0][0], named[0][0]

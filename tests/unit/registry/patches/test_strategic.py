@@ -198,3 +198,8 @@ def test_every_list_that_merges_does_so_by_its_key() -> None:
         patch = {name: [{key: "c"}, {key: "a", "two": 2}, {key: "b", "$patch": "delete"}]}
         merged = {name: [{key: "c"}, {key: "a", "one": 1, "two": 2}]}
         assert patches.apply_patch(patches.STRATEGIC, live, patch, schema) == merged, owner
+
+
+def test_a_new_item_whose_key_is_no_scalar_is_left_for_the_decoder_to_refuse() -> None:
+    patch = {"containers": [{"name": {"a": None}}]}
+    assert patched({"containers": named("a")}, patch)["containers"] == [*named("a"), {"name": {}}]
