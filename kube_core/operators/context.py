@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from kube_core.api.models import from_document
 from kube_core.api.types import ResourceType
 from kube_core.control.controller import resource_named
+from kube_core.kinds.schemas import KindError
 from kube_core.meta.documents import (
     Document,
     Key,
@@ -25,7 +26,7 @@ from kube_core.meta.documents import (
     metadata_of,
     uid_of,
 )
-from kube_core.meta.status import Conflict
+from kube_core.meta.status import Conflict, NotFound
 from kube_core.operators.children import applied_document, as_given
 from kube_core.operators.statuses import ConditionChange, status_patch
 
@@ -239,7 +240,7 @@ class Context(Generic[T]):
         self._document = await self.client.patch(self._workplace.resource, self.key.name, patch, self.key.namespace)
 
     async def flush(self) -> None:
-        """Write what was said of the status."""
+        """Write what was said of the status. Raises `KindError` where the kind has none."""
         if not self._status and not self._conditions:
             return
         changes, conditions = self._status, tuple(self._conditions.values())
@@ -259,5 +260,11 @@ class Context(Generic[T]):
                 if uid_of(fresh) != self.uid:
                     return
                 self._document = fresh
+            except NotFound as error:
+                # Where the object is gone, reading it says so, and that is nobody's mistake.
+                await self.client.get(resource, key.name, key.namespace)
+                raise KindError(
+                    f"{resource.kind} has no status that could be written: its kind declares none"
+                ) from error
             else:
                 return

@@ -156,6 +156,22 @@ async def test_a_status_that_is_awaited_is_written_at_once_and_others_even_by_wh
         assert document["status"]["conditions"][0]["reason"] == "Broken"
 
 
+async def test_whose_kind_has_no_status_is_told_so_when_it_writes_one() -> None:
+    told: list[str] = []
+
+    @kube.controller(core.ConfigMap, predicate=lambda _, after: after.metadata.name == "a")
+    async def site(ctx: kube.Context[core.ConfigMap]) -> None:
+        try:
+            await ctx.set_condition("Ready", True, "Serving")
+        except kube.KindError as error:
+            told.append(str(error))
+
+    async with cluster_with(program(site=site)) as cluster:
+        await cluster.client.create(CONFIG_MAPS, {"metadata": {"name": "a"}}, "default")
+        await cluster.settled()
+        assert told == ["ConfigMap has no status that could be written: its kind declares none"]
+
+
 async def test_finalizers_are_there_before_the_first_reconcile_and_go_when_they_are_done() -> None:
     calls: list[str] = []
 
