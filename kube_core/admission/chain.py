@@ -12,7 +12,7 @@ for those that keep account, a way to write it down; and the authorizers' word o
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, Final
 
 import attrs
 
@@ -26,6 +26,7 @@ from kube_core.cel.authorizer import Answer, Question
 from kube_core.meta.documents import Document, Key, MutableDocument
 from kube_core.meta.gvk import GroupVersionKind
 from kube_core.meta.status import StatusError
+from kube_core.registry.apply import managers
 from kube_core.registry.context import Attributes, Operation
 from kube_core.registry.webhooks import WebhookCaller
 
@@ -56,6 +57,12 @@ ORDER = (
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionWebhook",
     "ResourceQuota",
+)
+
+#: Upstream's warning about managed fields that an old webhook writes.
+_BAD_OWNERS: Final = (
+    ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating "
+    "admission controller; please fix your requests: {}"
 )
 
 
@@ -184,11 +191,14 @@ class Chain:
         self._clock = clock
 
     async def mutate(self, attributes: Attributes) -> None:
-        step = self._for(attributes)[0]
+        step, before = self._for(attributes)[0], attributes.object
+        owned = before.get("metadata", {}).get("managedFields") if before is not None else None
         await self._pass(step, attributes)
         if attributes.reinvoke:
             attributes.reinvoking = True
             await self._pass(step, attributes)
+        if attributes.object is not None and attributes.object is not before:
+            _judge_owners(attributes.object, owned, attributes.warnings)
 
     async def validate(self, attributes: Attributes) -> None:
         await self._pass(self._for(attributes)[1], attributes)
@@ -234,6 +244,22 @@ class Chain:
             return _Step(name, [(plugin, admit, None) for plugin, admit in plugins], None)
         measured = [(plugin, admit, metrics.plugin(plugin, operation, name)) for plugin, admit in plugins]
         return _Step(name, measured, metrics.step(operation, name))
+
+
+def _judge_owners(document: MutableDocument, before: Any, warnings: list[str]) -> None:
+    """Put back who owns what, where what somebody made of it makes no sense."""
+    metadata = document.get("metadata") or {}
+    after = metadata.get("managedFields")
+    if after is None or after == before:
+        return
+    try:
+        managers.read(after, trusted=False)
+    except ValueError as error:
+        warnings.append(_BAD_OWNERS.format(error))
+        if before is None:
+            del metadata["managedFields"]
+        else:
+            metadata["managedFields"] = before
 
 
 def _overrides(plugin: AdmissionPlugin, method: str) -> bool:

@@ -239,7 +239,8 @@ class Pipeline:
             noted.record.decided(allowed=decision.allowed, reason=decision.reason)
             if not decision.allowed:
                 raise _forbidden(asked, decision)
-            return Context(asked.user, self.admission, annotations=noted.record.annotations)
+            record = noted.record
+            return Context(asked.user, self.admission, annotations=record.annotations, detailed=record.takes_requests)
         if not decision.allowed:
             raise _forbidden(asked, decision)
         return Context(asked.user, self.admission)

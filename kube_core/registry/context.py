@@ -57,6 +57,8 @@ class Attributes:
     warnings: list[str] = attrs.field(factory=list)
     #: What plugins note in the audit log, by `name/key`.
     annotations: dict[str, str] = attrs.field(factory=dict)
+    #: The audit log takes what requests contain too, not only that they were.
+    detailed: bool = False
     #: The resource that is written; None where it is none (the options of a `CONNECT`).
     shapes: Shapes | None = None
     #: Set by a plugin of `mutate` that changed what earlier ones have seen: all are then called once more.
@@ -117,8 +119,9 @@ class Context:
     user: User
     admission: Admission
     warnings: list[str] = attrs.field(factory=list)
-    #: What is noted of it in the audit log.
+    #: What is noted of it in the audit log, and whether that is to be in detail.
     annotations: dict[str, str] = attrs.field(factory=dict)
+    detailed: bool = False
 
     def warn(self, *texts: str) -> None:
         for text in texts:
@@ -149,5 +152,6 @@ class Context:
             options.dry_run,
             self.warnings,
             self.annotations,
+            self.detailed,
             shapes,
         )

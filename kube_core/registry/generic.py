@@ -40,7 +40,7 @@ from kube_core.meta.status import (
 )
 from kube_core.meta.times import format_time
 from kube_core.registry import decoding, deletion
-from kube_core.registry.context import Attributes, Context, DeleteOptions, WriteOptions
+from kube_core.registry.context import Attributes, Context, DeleteOptions, Shapes, WriteOptions
 from kube_core.registry.decoding import FieldValidation
 from kube_core.registry.kinds.metadata import drop_duplicate_owners, validate_metadata, validate_metadata_update
 from kube_core.registry.strategy import Strategy
@@ -101,6 +101,9 @@ class Update:
     admitted: bool = True
     #: What admission sees of the object, where a subresource shows another one (a Scale).
     seen: Callable[[Document], MutableDocument] | None = None
+    #: What that may become, and how the object is changed by it: `put(object, seen)` changes the object in place.
+    shapes: Shapes | None = None
+    put: Callable[[MutableDocument, Document], None] | None = None
 
 
 class Registry:
@@ -368,11 +371,14 @@ class Registry:
             old if update.seen is None else update.seen(old),
             subresource=update.subresource,
             options=options,
-            shapes=self if update.seen is None else None,
+            shapes=self if update.seen is None else update.shapes,
         )
         admission = context.admission if update.admitted else _NOBODY
         await admission.mutate(attributes)
-        if update.seen is None and attributes.object is not None and attributes.object is not document:
+        if update.seen is not None:
+            if update.put is not None and attributes.object is not None:
+                update.put(document, attributes.object)
+        elif attributes.object is not None and attributes.object is not document:
             document = attributes.object
             self._check_scope(document, key)
             self._keep_system_metadata(document["metadata"], old_metadata)

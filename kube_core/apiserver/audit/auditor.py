@@ -121,6 +121,11 @@ class Record:
         found: str = self._event["auditID"]
         return found
 
+    @property
+    def takes_requests(self) -> bool:
+        """Whether what requests contain is noted."""
+        return self._verdict.level in ("Request", "RequestResponse")
+
     def impersonated(self, user: User, constraint: str) -> None:
         """The request is taken for somebody else's."""
         self._event["impersonatedUser"] = user_document(user)
@@ -173,7 +178,7 @@ class Record:
     def _note_request(self) -> None:
         """The body of the request, where the level wants it."""
         request = self._request
-        if self._verdict.level not in ("Request", "RequestResponse") or "requestObject" in self._event:
+        if not self.takes_requests or "requestObject" in self._event:
             return
         document = request.document
         if document is None and request.body and len(request.body) <= _LARGEST:

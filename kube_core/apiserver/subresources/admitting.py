@@ -19,6 +19,7 @@ from kube_core.meta.documents import Document, MutableDocument, thaw
 from kube_core.registry.context import Context, WriteOptions
 from kube_core.registry.generic import Registry
 from kube_core.registry.options import flag
+from kube_core.registry.shapes import OptionShapes, SpokenShapes
 
 __all__ = ["admit_creation", "admitted", "connecting"]
 
@@ -32,6 +33,14 @@ _KINDS: Final[Mapping[tuple[str, str], str]] = {
     ("nodes", "proxy"): "NodeProxyOptions",
 }
 _FLAGS: Final = ("stdin", "stdout", "stderr", "tty")
+#: The types of their fields.
+_FIELDS: Final[Mapping[str, type]] = {
+    **dict.fromkeys(_FLAGS, bool),
+    "container": str,
+    "command": list,
+    "ports": list,
+    "path": str,
+}
 
 Handler = Callable[[Request, RequestInfo, Registry, Context], Awaitable[Response]]
 
@@ -42,22 +51,37 @@ def connecting(handler: Handler) -> Handler:
     async def admitting(request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
         options = _options(request, info)
         attributes = context.attributes(
-            "CONNECT", registry.type, info.key, options, subresource=info.subresource, options=WriteOptions()
+            "CONNECT",
+            registry.type,
+            info.key,
+            options,
+            subresource=info.subresource,
+            options=WriteOptions(),
+            shapes=OptionShapes(_FIELDS, registry.type),
         )
         await context.admission.mutate(attributes)
         await context.admission.validate(attributes)
+        changed = attributes.object
+        if changed is not None and changed is not options:
+            request, info = _changed(request, info, changed)
         return await handler(request, info, registry, context)
 
     return admitting
 
 
 async def admit_creation(
-    info: RequestInfo, registry: Registry, context: Context, document: Document, options: WriteOptions
+    info: RequestInfo, registry: Registry, context: Context, document: Document, options: WriteOptions, schema: str
 ) -> MutableDocument:
     """The object that is created beside another, as admission leaves it. Raises the StatusError that refuses it."""
     asked: MutableDocument = thaw(document)
     attributes = context.attributes(
-        "CREATE", registry.type, info.key, asked, subresource=info.subresource, options=options
+        "CREATE",
+        registry.type,
+        info.key,
+        asked,
+        subresource=info.subresource,
+        options=options,
+        shapes=SpokenShapes(registry.type, schema),
     )
     await context.admission.mutate(attributes)
     await context.admission.validate(attributes)
@@ -83,6 +107,18 @@ def _options(request: Request, info: RequestInfo) -> MutableDocument:
         if command := _values(request, "command"):
             options["command"] = command
     return options
+
+
+def _changed(request: Request, info: RequestInfo, options: Document) -> tuple[Request, RequestInfo]:
+    """The request that has these options."""
+    if info.subresource == "proxy":
+        return request, attrs.evolve(info, rest=str(options.get("path") or "").removeprefix("/"))
+    query = [(name, value) for name, value in request.query if name not in _FIELDS]
+    for name, value in options.items():
+        if name in _FIELDS:
+            values = value if isinstance(value, list) else ["true" if value is True else str(value)] if value else []
+            query += [(name, str(each)) for each in values]
+    return attrs.evolve(request, query=query, raw_query=""), info
 
 
 def _values(request: Request, name: str) -> Sequence[str]:

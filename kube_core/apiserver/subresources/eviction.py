@@ -37,6 +37,7 @@ from kube_core.registry.generic import Registry, Update
 __all__ = ["Eviction"]
 
 _ALLOWED = "DisruptionAllowed"
+_SCHEMA = "io.k8s.api.policy.v1.Eviction"
 #: How many evictions a budget may have open that its controller has not seen yet.
 _MAXIMUM_DISRUPTED = 2000
 _FINISHED = ("Succeeded", "Failed", "Pending")
@@ -62,7 +63,7 @@ class Eviction:
         name = metadata_of(eviction).get("name")
         if name and name != info.name:
             raise BadRequest("name in URL does not match name in Eviction object")
-        eviction = await admit_creation(info, registry, context, eviction, create)
+        eviction = await admit_creation(info, registry, context, eviction, create, _SCHEMA)
         context = admitted(context)
         pod = await registry.find(info.key)
         given: Mapping[str, Any] = eviction.get("deleteOptions") or {"kind": "DeleteOptions"}

@@ -33,6 +33,8 @@ CREATED: dict[str, Any] = {
 }
 _PODS = ResourceType("", "v1", "Pod", "pods", True)
 
+_BINDING = "io.k8s.api.core.v1.Binding"
+
 
 class Binding:
     """`pods/NAME/binding` and `bindings`: says on which node a pod runs, once."""
@@ -56,14 +58,14 @@ class Binding:
             errors.append(fields.required(Path("target").child("name")))
         if errors:
             raise invalid(GroupKind("", "Binding"), name, errors)
-        binding = await admit_creation(info, registry, context, binding, options)
+        binding = await admit_creation(info, registry, context, binding, options, _BINDING)
         pods = self._catalogue.of(_PODS)
         # Nobody owns what a binding writes, as upstream has it.
         own = WriteOptions(options.dry_run, options.field_manager)
         update = Update(own, subresource="binding", applies=True, admitted=False)
 
         async def bound(current: Document | None) -> MutableDocument:
-            return self._bound(current or {}, name, binding, str(target["name"]))
+            return self._bound(current or {}, name, binding, str((binding.get("target") or target)["name"]))
 
         await pods.update(context, Key(info.namespace, name), update, bound)
         return responses.success(request, CREATED, 201)

@@ -22,6 +22,7 @@ from kube_core.registry import options as request_options
 from kube_core.registry.context import Context, WriteOptions
 from kube_core.registry.decoding import DecodingError
 from kube_core.registry.generic import STALE, Registry, Update
+from kube_core.registry.shapes import SpokenShapes
 
 if TYPE_CHECKING:
     from kube_core.registry.custom.descriptors import ScalePaths
@@ -163,8 +164,15 @@ class Scale:
             _set_replicas(registry, document, replicas)
             return document
 
+        def put(document: MutableDocument, scale: Document) -> None:
+            """What a webhook made of the Scale."""
+            replicas = _replicas_of(registry, scale, info)
+            if replicas != _replicas_of(registry, _shown(registry, document), info):
+                _set_replicas(registry, document, replicas)
+
         # Written through the main resource's rules: a changed spec is a new generation.
-        update = Update(options, subresource="scale", seen=functools.partial(_shown, registry))
+        seen, shapes = functools.partial(_shown, registry), SpokenShapes(registry.type, _SCHEMA)
+        update = Update(options, subresource="scale", seen=seen, shapes=shapes, put=put)
         stored, _ = await registry.update(context, info.key, update, scaled)
         return responses.success(request, _shown(registry, stored.document))
 

@@ -22,6 +22,7 @@ from kube_core.registry.apply import FieldManager
 from kube_core.registry.catalogue import Catalogue
 from kube_core.registry.context import Context
 from kube_core.registry.generic import Registry
+from kube_core.registry.shapes import SpokenShapes
 
 __all__ = ["Token", "is_current"]
 
@@ -31,6 +32,7 @@ _BINDABLE = {
     "Secret": ResourceType("", "v1", "Secret", "secrets", True),
     "Node": ResourceType("", "v1", "Node", "nodes", False),
 }
+_SCHEMA = "io.k8s.api.authentication.v1.TokenRequest"
 _KIND = GroupVersionKind("authentication.k8s.io", "v1", "TokenRequest")
 _DEFAULT_SECONDS = 3600
 
@@ -54,20 +56,23 @@ class Token:
     def __init__(self, issuer: TokenIssuer, catalogue: Catalogue) -> None:
         self._issuer = issuer
         self._catalogue = catalogue
-        self._owners = FieldManager(builtin("io.k8s.api.authentication.v1.TokenRequest"), _KIND, has_status=False)
+        self._owners = FieldManager(builtin(_SCHEMA), _KIND, has_status=False)
 
     async def __call__(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
         options = request_options.write_options(request, "CreateOptions")
         wanted = read_shaped(request, "authentication.k8s.io/v1", "TokenRequest", context, options.field_validation)
         account = (await registry.find(info.key)).document
+        shapes = SpokenShapes(registry.type, _SCHEMA)
+        attributes = context.attributes(
+            "CREATE", registry.type, info.key, dict(wanted), subresource="token", options=options, shapes=shapes
+        )
+        await context.admission.mutate(attributes)
+        wanted = attributes.object or wanted
         spec = dict(wanted.get("spec") or {})
         seconds = spec.get("expirationSeconds") or _DEFAULT_SECONDS
         _check(seconds)
         audiences = list(spec.get("audiences") or self._issuer.audiences)
         bound, node = self._bound(spec.get("boundObjectRef"), account)
-        asked = dict(wanted)
-        attributes = context.attributes("CREATE", registry.type, info.key, asked, subresource="token", options=options)
-        await context.admission.mutate(attributes)
         await context.admission.validate(attributes)
         claims = TokenClaims(info.namespace, info.name, str(account["metadata"]["uid"]), bound, node)
         status: dict[str, Any] = {"token": "", "expirationTimestamp": None}

@@ -141,8 +141,10 @@ def read(entries: Sequence[Mapping[str, Any]] | None, *, trusted: bool = True) -
         api_version = entry.get("apiVersion") or ""
         if not api_version:
             raise ValueError("apiVersion must not be empty")
-        if entry.get("fieldsType") != _FIELDS_TYPE:
-            raise ValueError(f"fieldsType of managed fields entry {place} must be {_FIELDS_TYPE}")
+        kind = entry.get("fieldsType") or ""
+        if kind != _FIELDS_TYPE:
+            what = f'invalid fieldsType "{kind}"' if kind else "missing fieldsType"
+            raise ValueError(f"{what} in managed fields entry {place}")
         fields = entry.get("fieldsV1") or {}
         if not isinstance(fields, Mapping):
             raise ValueError(f"fieldsV1 of managed fields entry {place} must be an object")

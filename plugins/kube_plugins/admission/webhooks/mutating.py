@@ -77,6 +77,8 @@ class MutatingAdmissionWebhook(AdmissionPlugin):
             answer = await ask(asked, attributes, caller, self.context.random, mutating=True)
             changed = await self._apply(asked, answer, attributes)
             told.allowed()
+            if answer.patch and attributes.detailed:
+                attributes.annotations[f"patch.webhook.admission.k8s.io/{place}"] = _patch_noted(hook, answer.patch)
         except Denied as denied:
             raise told.denied(denied.status) from None
         except CallFailed as failure:
@@ -112,6 +114,12 @@ class MutatingAdmissionWebhook(AdmissionPlugin):
             return await replace(attributes, patched, resource)
         except DecodingError as error:
             raise internal(str(error)) from None
+
+
+def _patch_noted(hook: Hook, operations: list[Any]) -> str:
+    """What the audit log says of a patch, where it says what requests contain."""
+    noted = {"configuration": hook.configuration, "webhook": hook.name, "patch": operations, "patchType": "JSONPatch"}
+    return orjson.dumps(noted).decode()
 
 
 def _noted(hook: Hook, *, changed: bool) -> str:

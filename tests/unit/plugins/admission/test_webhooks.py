@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import orjson
 import pytest
 from aiohttp import web
 
@@ -16,6 +17,7 @@ from fakes.backend import authority
 from fakes.hooks import Hooks, allowed, answering, json_patch, nobody
 from fakes.server import Caller, running
 from kube_core.abc.transport import Response, User
+from kube_core.auth.options import SecurityOptions
 
 pytestmark = pytest.mark.anyio
 
@@ -395,6 +397,76 @@ async def test_who_wants_it_is_asked_again_when_a_later_webhook_changed_somethin
     assert world.hooks.asked("/again")[1]["object"]["data"] == {"k": "v", "new": "1"}
 
 
+def patching(*operations: dict[str, Any]) -> Any:
+    return lambda review: json_patch(review, *operations)
+
+
+async def test_a_scale_can_be_patched(world: World) -> None:
+    labels = {"app": "x"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    path = "/apis/apps/v1/namespaces/default/deployments"
+    spec = {"selector": {"matchLabels": labels}, "template": template}
+    await world.api.post(path, {"metadata": {"name": "d"}, "spec": spec})
+    world.hooks.paths["/hook"] = patching({"op": "replace", "path": "/spec/replicas", "value": 2})
+    rule = {"operations": ["*"], "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments/scale"]}
+    await world.configure(MUTATING, world.webhook(rule=rule))
+    assert (await world.api.patch(f"{path}/d/scale", {"spec": {"replicas": 4}}))["spec"] == {"replicas": 2}
+    assert (await world.api.get(f"{path}/d"))["spec"]["replicas"] == 2
+
+
+async def test_a_request_for_a_token_can_be_patched(world: World) -> None:
+    await pod(world)
+    world.hooks.paths["/hook"] = patching({"op": "add", "path": "/spec/audiences", "value": ["vault"]})
+    rule = {"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["serviceaccounts/token"]}
+    await world.configure(MUTATING, world.webhook(rule=rule))
+    path = "/api/v1/namespaces/default/serviceaccounts/default/token"
+    assert (await world.api.post(path, {"spec": {}}))["spec"]["audiences"] == ["vault"]
+
+
+async def test_a_binding_and_an_eviction_can_be_patched(world: World) -> None:
+    await pod(world)
+    world.hooks.paths["/bound"] = patching({"op": "replace", "path": "/target/name", "value": "other"})
+    options = {"dryRun": ["All"]}
+    world.hooks.paths["/evicted"] = patching({"op": "add", "path": "/deleteOptions", "value": options})
+    for path, resource in (("/bound", "pods/binding"), ("/evicted", "pods/eviction")):
+        rule = {"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": [resource]}
+        await world.configure(MUTATING, world.webhook(path, rule=rule), name=path.strip("/"))
+    await world.api.post(f"{PODS}/p/binding", {"target": {"name": "n"}})
+    await world.api.post(f"{PODS}/p/eviction", {"metadata": {"name": "p"}})
+    found = await world.api.get(f"{PODS}/p")
+    assert found["spec"]["nodeName"] == "other"
+    assert "deletionTimestamp" not in found["metadata"]
+
+
+async def test_what_a_connection_asks_for_can_be_patched(world: World) -> None:
+    await pod(world)
+    world.hooks.paths["/hook"] = patching({"op": "add", "path": "/container", "value": "another"})
+    rule = {"operations": ["CONNECT"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/exec"]}
+    await world.configure(MUTATING, world.webhook(rule=rule))
+    response = await world.api.ask("POST", f"{PODS}/p/exec?command=ls&stdout=true")
+    assert response.decoded()["message"] == "container another is not valid for pod p"
+
+
+@pytest.mark.parametrize(
+    ("entries", "why"),
+    [
+        (
+            [{"manager": "old", "operation": "Remove", "apiVersion": "v1", "fieldsType": "FieldsV1"}],
+            "operation must be",
+        ),
+        ([{"manager": "old", "operation": "Update", "apiVersion": "v1", "fieldsType": "V0"}], "invalid fieldsType"),
+    ],
+)
+async def test_managed_fields_that_make_no_sense_are_put_back(world: World, entries: Any, why: str) -> None:
+    world.hooks.paths["/hook"] = patching({"op": "replace", "path": "/metadata/managedFields", "value": entries})
+    await world.configure(MUTATING, world.webhook())
+    response = await world.create()
+    assert [each["manager"] for each in response.decoded()["metadata"]["managedFields"]] != ["old"]
+    (warning,) = response.warnings
+    assert ".metadata.managedFields was in an invalid state after admission" in warning
+    assert why in warning
+
+
 async def test_a_deletion_cannot_be_patched(world: World) -> None:
     world.hooks.paths["/hook"] = lambda review: json_patch(review, {"op": "add", "path": "/data/x", "value": "1"})
     await world.configure(MUTATING, world.webhook(rule={**CREATES, "operations": ["DELETE"]}))
@@ -532,3 +604,33 @@ async def test_answers_and_failures_of_webhooks_are_counted(world: World) -> Non
     assert f'{rejections}{{error_type="no_error",{of},rejection_code="409",type="validating"}} 1' in found
     of = 'kind="webhook",name="unasked.example.org",operation="CREATE",type="validating"'
     assert f"apiserver_admission_match_condition_exclusions_total{{{of}}} 1" in found
+
+
+async def test_the_audit_log_has_patches_where_it_has_what_requests_contain(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(
+        "kind: Policy\napiVersion: audit.k8s.io/v1\nrules:\n- {level: Request, users: [admin]}\n- {level: Metadata}\n"
+    )
+    log = tmp_path / "audit.log"
+    security = SecurityOptions(audit_policy_file=tmp_path / "policy.yaml", audit_log_path=str(log))
+    async with running(security=security) as api, answering(tmp_path) as hooks:
+        world = World(api, hooks)
+        operation = {"op": "add", "path": "/data/x", "value": "1"}
+        hooks.paths["/hook"] = patching(operation)
+        await world.configure(MUTATING, world.webhook())
+        await world.create()
+        user = User("ann", ("system:masters",))
+        await api.ask("POST", MAPS, {"metadata": {"name": "b"}, "data": {"k": "v"}}, user=user, token="")
+    events = [orjson.loads(line) for line in log.read_text().splitlines()]
+    noted = {
+        event["user"]["username"]: event["annotations"]
+        for event in events
+        if event["objectRef"]["resource"] == "configmaps" and event["stage"] == "ResponseComplete"
+    }
+    place = "webhook.admission.k8s.io/round_0_index_0"
+    assert set(noted["ann"]) & {f"mutation.{place}", f"patch.{place}"} == {f"mutation.{place}"}
+    assert orjson.loads(noted["admin"][f"patch.{place}"]) == {
+        "configuration": "w",
+        "webhook": "hook.example.org",
+        "patch": [operation],
+        "patchType": "JSONPatch",
+    }
