@@ -90,6 +90,11 @@ async def take(cluster: Cluster, drivers: Mapping[str, Any]) -> Snapshot:
         if server.cache.revision == store.revision:
             break
         await store.close()
+    try:
+        states = {part: driver.snapshot() for part, driver in drivers.items()}
+    except SnapshotRefused:
+        await store.close()
+        raise
     return Snapshot(
         attrs.evolve(
             cluster.config,
@@ -105,7 +110,7 @@ async def take(cluster: Cluster, drivers: Mapping[str, Any]) -> Snapshot:
         store,
         server.image(),
         cluster.informers.image(),
-        {part: driver.snapshot() for part, driver in drivers.items()},
+        states,
         cluster.authority,
         cluster.admin,
     )

@@ -149,12 +149,15 @@ class Probes:
             if probe.get("exec"):
                 return await self._command(probed, probe, timeout)
             if not self._runtime.reachable(probed.run.id):
-                return await self._runtime.probe(probed.run.id, _network_probe(probed, probe))
+                async with self._clock.timeout(timeout):
+                    return await self._runtime.probe(probed.run.id, _network_probe(probed, probe))
             if probe.get("httpGet"):
                 return await self._http(probed, probe["httpGet"], timeout)
             return await self._tcp(probed, probe.get("tcpSocket") or probe.get("grpc") or {}, timeout)
         except RuntimeFailure as error:
             return ProbeAnswer(False, str(error))
+        except TimeoutError:
+            return ProbeAnswer(False, "context deadline exceeded")
 
     async def _command(self, probed: Probed, probe: Document, timeout: float) -> ProbeAnswer:
         command = [str(word) for word in probe["exec"].get("command") or ()]

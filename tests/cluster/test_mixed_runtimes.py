@@ -12,13 +12,21 @@ from kube_core.api import pods, resources
 from kube_core.cluster import Cluster
 from kube_core.config import ConfigError
 from kube_core.meta.documents import Document
+from kube_drivers.runtime.fake import RunningContainer
 
 pytestmark = pytest.mark.anyio
 
 
+async def reads(container: RunningContainer) -> int:
+    container.log((container.volumes["/notes"] / "text").read_text())
+    return 4
+
+
 @pytest.fixture(scope="module")
 async def mixed() -> AsyncIterator[Cluster]:
-    async with Cluster(name="mixed-runtimes", runtime="mixed:fake+process", listen=False) as cluster:
+    behaviours = {"example.org/reads": reads}
+    options: dict[str, Any] = {"listen": False, "behaviours": behaviours}
+    async with Cluster(name="mixed-runtimes", runtime="mixed:fake+process", **options) as cluster:
         await cluster.settled()
         for name in ("process", "gvisor"):
             await cluster.client.create(resources.RUNTIME_CLASSES, {"metadata": {"name": name}, "handler": name})
@@ -30,8 +38,13 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-async def create(cluster: Cluster, name: str, **spec: Any) -> None:
-    container = {"name": "c", "image": "x", "command": ["sh", "-c", "echo from a process; exit 3"]}
+async def create(cluster: Cluster, name: str, image: str = "x", **spec: Any) -> None:
+    container = {
+        "name": "c",
+        "image": image,
+        "command": ["sh", "-c", "exit 3"],
+        "volumeMounts": [{"name": each["name"], "mountPath": f"/{each['name']}"} for each in spec.get("volumes", ())],
+    }
     document = {"metadata": {"name": name}, "spec": {"restartPolicy": "Never", "containers": [container], **spec}}
     await cluster.client.create(resources.PODS, document, "default")
 
@@ -63,6 +76,17 @@ async def test_a_pod_runs_where_its_runtime_class_says(mixed: Cluster) -> None:
     running = await in_phase(mixed, "pretends", "Running")
     assert failed["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 3
     assert running["status"]["containerStatuses"][0]["imageID"].startswith("fake:")
+
+
+async def test_a_function_beside_processes_finds_its_volumes_on_disk(mixed: Cluster) -> None:
+    await mixed.client.create(
+        resources.CONFIG_MAPS, {"metadata": {"name": "notes"}, "data": {"text": "Hi."}}, "default"
+    )
+    notes = {"name": "notes", "configMap": {"name": "notes"}}
+    await create(mixed, "function", "example.org/reads", volumes=[notes])
+    failed = await in_phase(mixed, "function", "Failed")
+    assert failed["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 4
+    assert [line async for line in mixed.client.logs("function", "default")] == ["Hi."]
 
 
 async def test_a_handler_that_no_runtime_has_is_told_by_an_event(mixed: Cluster) -> None:

@@ -4,8 +4,10 @@ A container is a state and at most one pending timer, so one program holds thous
 What a container does is its `FakeBehaviour`, looked for in this order:
 
 * the pod's annotation `fake.kube-core.dev/behaviour`: JSON, container name (or `*`) → fields of `FakeBehaviour`;
-* `runtime.behaviours`, by image;
+* `runtime.behaviours`, by image, or by its name without tag and digest;
 * the default: starts at once, is ready at once, runs until it is stopped, ends with 0.
+
+A behaviour may be a function (`functions.py`): then the container is a task that runs it, and is over when that is.
 
 With a `FakeClock` all of it is deterministic. Used by tests and by clusters that try controllers rather than programs.
 """
@@ -41,13 +43,29 @@ from kube_core.abc.runtime import (
     SandboxStatus,
     Stream,
 )
+from kube_core.abc.snapshots import SnapshotRefused
 from kube_core.abc.transport import ByteStream
+from kube_core.drivers import DriverError
+from kube_drivers.runtime.connections import connect
+from kube_drivers.runtime.functions import (
+    ExecFunction,
+    Function,
+    FunctionExec,
+    ProbeFunction,
+    RunningContainer,
+    ask_probe,
+    run_function,
+)
 
-__all__ = ["BEHAVIOUR_ANNOTATION", "FakeBehaviour", "FakeRuntime"]
+__all__ = ["BEHAVIOUR_ANNOTATION", "Behaviour", "FakeBehaviour", "FakeRuntime", "RunningContainer"]
 
 BEHAVIOUR_ANNOTATION = "fake.kube-core.dev/behaviour"
 
 _SIGKILL_CODE = 137
+#: Lines of a container's log that are kept; up to as many older ones may be there as well.
+_LOG_LINES = 10_000
+
+_CALLABLE = attrs.validators.optional(attrs.validators.is_callable())
 
 
 @attrs.frozen
@@ -73,6 +91,16 @@ class FakeBehaviour:
     """What it writes when it starts."""
     exec_output: str = ""
     exec_exit_code: int = 0
+    function: Function | None = attrs.field(default=None, validator=_CALLABLE)
+    """What it runs, instead of what `runs_for`, `exit_code`, `out_of_memory` and `stop_latency` say."""
+    probe: ProbeFunction | None = attrs.field(default=None, validator=_CALLABLE)
+    """Answers network probes, instead of `ready_after`."""
+    exec: ExecFunction | None = attrs.field(default=None, validator=_CALLABLE)
+    """Answers commands, instead of `exec_output`."""
+
+
+#: What containers of an image do, in short: a function, or the fields of a `FakeBehaviour`.
+Behaviour = FakeBehaviour | Function | Mapping[str, Any]
 
 
 @attrs.define
@@ -80,6 +108,15 @@ class _Container:
     status: ContainerStatus
     behaviour: FakeBehaviour
     log: list[LogLine] = attrs.field(factory=list)
+    #: Lines that are not kept any more.
+    dropped: int = 0
+    #: Set, and made anew, when something is written and at the end.
+    changed: asyncio.Event = attrs.field(factory=asyncio.Event)
+    #: What functions know it as.
+    handle: RunningContainer | None = None
+    task: asyncio.Task[int] | None = None
+    #: The exit code of one whose function is being ended by force.
+    forced: int | None = None
     timer: Timer | None = None
     deadline: float = 0.0
     #: When it will end by itself, and how: a monotonic moment, exit code and reason.
@@ -129,10 +166,11 @@ class FakeRuntime(Runtime):
         clock: Clock,
         node_name: str,
         state_directory: str = "",
-        behaviours: Mapping[str, FakeBehaviour] | None = None,
+        behaviours: Mapping[str, Behaviour] | None = None,
     ) -> None:
+        """Raises `DriverError` for behaviours that cannot be."""
         super().__init__(clock=clock, node_name=node_name, state_directory=state_directory)
-        self.behaviours: dict[str, FakeBehaviour] = dict(behaviours or {})
+        self.behaviours = {image: _in_full(image, each) for image, each in (behaviours or {}).items()}
         self.unready: set[str] = set()
         self._last_id = 0
         self._images: dict[str, ImageStatus] = {}
@@ -142,6 +180,10 @@ class FakeRuntime(Runtime):
         self._events: asyncio.Queue[ContainerEvent | None] = asyncio.Queue()
 
     def snapshot(self) -> _State:
+        running = [each.handle for each in self._containers.values() if each.task is not None and each.handle]
+        if running:
+            names = ", ".join(f"{each.name} of {each.namespace}/{each.pod}" for each in running)
+            raise SnapshotRefused(f"containers of {self.node_name} run functions, whose state cannot be taken: {names}")
         now = self.clock.monotonic()
         return _State(
             self._last_id,
@@ -191,7 +233,7 @@ class FakeRuntime(Runtime):
         if (sandbox := self._sandboxes.get(sandbox_id)) is None:
             return
         for container in self._in_sandbox(sandbox):
-            self._exit(container, _SIGKILL_CODE)
+            await self._end(container)
         self._sandboxes[sandbox_id] = attrs.evolve(sandbox, ready=False)
 
     async def remove_sandbox(self, sandbox_id: str) -> None:
@@ -237,9 +279,13 @@ class FakeRuntime(Runtime):
             container.exited.set()
             raise RuntimeFailure(behaviour.start_error, reason="StartError")
         container.status = attrs.evolve(container.status, state="running", started_at=now)
-        for line in behaviour.log.splitlines():
-            container.log.append(LogLine(_timestamp(now), "stdout", line.encode()))
-        if behaviour.runs_for is not None:
+        if behaviour.log:
+            self._write(container, "stdout", behaviour.log)
+        if behaviour.function is not None:
+            name = f"{container.status.config.name} of {self.node_name}: {container_id}"
+            container.task = asyncio.create_task(run_function(behaviour.function, self._handle(container)), name=name)
+            container.task.add_done_callback(lambda task: self._function_ended(container, task))
+        elif behaviour.runs_for is not None:
             code = _SIGKILL_CODE if behaviour.out_of_memory else behaviour.exit_code
             reason = "OOMKilled" if behaviour.out_of_memory else ""
             self._exit_later(container, behaviour.runs_for, code, reason)
@@ -253,10 +299,13 @@ class FakeRuntime(Runtime):
             return
         latency = container.behaviour.stop_latency
         within = latency <= grace
+        if container.task is not None:
+            self._handle(container).request_stop()
+            within = False
         if not container.deadline or self.clock.monotonic() + grace < container.deadline:
             container.deadline = self.clock.monotonic() + grace
             if not within or latency > 0:
-                self._exit_later(container, min(latency, grace), 0 if within else _SIGKILL_CODE)
+                self._exit_later(container, latency if within else grace, 0 if within else _SIGKILL_CODE)
             else:
                 self._exit(container, 0)
         await container.exited.wait()
@@ -264,7 +313,9 @@ class FakeRuntime(Runtime):
     async def remove_container(self, container_id: str) -> None:
         if (container := self._containers.get(container_id)) is None:
             return
-        self._exit(container, _SIGKILL_CODE)
+        await self._end(container)
+        if self._containers.get(container_id) is not container:  # somebody else was faster
+            return
         del self._containers[container_id]
         siblings = self._pods[container.status.pod_uid]
         siblings.remove(container_id)
@@ -283,23 +334,38 @@ class FakeRuntime(Runtime):
         container = self._known(container_id)
         if container.status.state != "running":
             raise RuntimeFailure(f"container {container_id} is not running")
+        if (answer := container.behaviour.exec) is not None:
+            return FunctionExec(answer, self._handle(container), request.command)
         return _FakeExec(container.behaviour)
 
     async def port_forward(self, sandbox_id: str, port: int) -> ByteStream:
-        raise RuntimeFailure("the fake runtime has nothing that listens")
+        sandbox = self._sandboxes.get(sandbox_id)
+        for container in self._in_sandbox(sandbox) if sandbox is not None else ():
+            if container.handle is not None and (place := container.handle.endpoints.get(port)) is not None:
+                return await connect(*place)
+        raise RuntimeFailure(f"nothing listens at port {port}: the fake runtime has only what functions listen at")
 
     async def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[LogLine]:
         container = self._known(container_id)
         lines = [line for line in container.log if datetime.fromisoformat(line.timestamp).timestamp() >= options.since]
         if options.tail_lines >= 0:
             lines = lines[len(lines) - min(options.tail_lines, len(lines)) :]
+        seen = container.dropped + len(container.log)
         for line in lines:
             yield line
-        if options.follow and container.status.state != "exited":
-            await container.exited.wait()
+        while options.follow:
+            changed, over = container.changed, container.exited.is_set()
+            fresh = container.log[max(seen - container.dropped, 0) :]
+            seen = container.dropped + len(container.log)
+            for line in fresh:
+                yield line
+            if over:
+                return
+            if not fresh:
+                await changed.wait()
 
     async def pull_image(self, image: str, *, sandbox_id: str = "") -> ImageStatus:
-        behaviour = self.behaviours.get(image, _DEFAULT)
+        behaviour = self._of_image(image)
         if behaviour.pull_latency > 0:
             await self.clock.sleep(behaviour.pull_latency)
         if behaviour.pull_error:
@@ -314,6 +380,10 @@ class FakeRuntime(Runtime):
         ready_after = container.behaviour.ready_after
         running_for = self.clock.now() - container.status.started_at
         if ready_after < 0 or running_for < ready_after or container.status.pod_uid in self.unready:
+            return ProbeAnswer(False, "connection refused")
+        if container.behaviour.probe is not None:
+            return await ask_probe(container.behaviour.probe, self._handle(container), request)
+        if container.handle is not None and not container.handle.ready:
             return ProbeAnswer(False, "connection refused")
         return ProbeAnswer(True)
 
@@ -335,7 +405,39 @@ class FakeRuntime(Runtime):
                     return FakeBehaviour(**fields)
             except (ValueError, TypeError, AttributeError) as error:
                 raise RuntimeFailure(f"annotation {BEHAVIOUR_ANNOTATION}: {error}") from None
-        return self.behaviours.get(config.image, _DEFAULT)
+        return self._of_image(config.image)
+
+    def _of_image(self, image: str) -> FakeBehaviour:
+        exact = self.behaviours.get(image)
+        return exact if exact is not None else self.behaviours.get(_repository(image), _DEFAULT)
+
+    def _handle(self, container: _Container) -> RunningContainer:
+        if container.handle is None:
+            sandbox = self._sandboxes[container.status.sandbox_id]
+            container.handle = RunningContainer(
+                sandbox.config,
+                container.status.config,
+                clock=self.clock,
+                write=lambda stream, text: self._write(container, stream, text),
+            )
+        return container.handle
+
+    def _write(self, container: _Container, stream: Stream, text: str) -> None:
+        moment = _timestamp(self.clock.now())
+        container.log += [LogLine(moment, stream, line.encode()) for line in text.splitlines()]
+        if len(container.log) > 2 * _LOG_LINES:
+            container.dropped += len(container.log) - _LOG_LINES
+            del container.log[:-_LOG_LINES]
+        self._changed(container)
+
+    def _changed(self, container: _Container) -> None:
+        container.changed.set()
+        container.changed = asyncio.Event()
+
+    def _function_ended(self, container: _Container, task: asyncio.Task[int]) -> None:
+        container.task = None
+        code = _SIGKILL_CODE if task.cancelled() else task.result()
+        self._exit(container, container.forced if container.forced is not None else code)
 
     def _known(self, container_id: str) -> _Container:
         container = self._containers.get(container_id)
@@ -360,6 +462,11 @@ class FakeRuntime(Runtime):
             container.timer = container.end = None
         if container.status.state == "exited":
             return
+        if container.task is not None:
+            # Over once the function is; its end comes back here.
+            container.forced = code
+            container.task.cancel()
+            return
         container.status = attrs.evolve(
             container.status,
             state="exited",
@@ -368,13 +475,35 @@ class FakeRuntime(Runtime):
             reason=reason or ("Completed" if code == 0 else "Error"),
         )
         container.exited.set()
+        self._changed(container)
         self._announce(container)
+
+    async def _end(self, container: _Container) -> None:
+        """By force; return once it is over."""
+        self._exit(container, _SIGKILL_CODE)
+        await container.exited.wait()
 
     def _announce(self, container: _Container) -> None:
         self._events.put_nowait(ContainerEvent(container.status.pod_uid, container.status.id))
 
 
 _DEFAULT = FakeBehaviour()
+
+
+def _in_full(image: str, given: Behaviour) -> FakeBehaviour:
+    if isinstance(given, FakeBehaviour):
+        return given
+    try:
+        return FakeBehaviour(**given) if isinstance(given, Mapping) else FakeBehaviour(function=given)
+    except TypeError as error:
+        raise DriverError(f"the behaviour of {image} cannot be: {error.args[0]}") from None
+
+
+def _repository(image: str) -> str:
+    """An image's name without tag and digest."""
+    name = image.partition("@")[0]
+    head, colon, tag = name.rpartition(":")
+    return head if colon and "/" not in tag else name
 
 
 class _FakeExec(ExecSession):

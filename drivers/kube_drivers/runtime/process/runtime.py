@@ -45,6 +45,7 @@ from kube_core.abc.runtime import (
     Stream,
 )
 from kube_core.abc.transport import ByteStream
+from kube_drivers.runtime.connections import connect
 from kube_drivers.runtime.process import link as links
 from kube_drivers.runtime.process.images import Images
 from kube_drivers.runtime.process.logs import read_log
@@ -236,11 +237,7 @@ class ProcessRuntime(Runtime):
         if sandbox is None or not sandbox.ready:
             raise ContainerNotFound(f"there is no running sandbox {sandbox_id}")
         address = sandbox.ips[0] if sandbox.ips else "127.0.0.1"
-        try:
-            return _Connected(*await asyncio.open_connection(address, port))
-        except OSError as error:
-            why = error.strerror or str(error)
-            raise RuntimeFailure(f"failed to connect to {address}:{port} inside the pod: {why}") from None
+        return await connect(address, port)
 
     async def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[LogLine]:
         self._known(container_id)
@@ -447,31 +444,6 @@ class _Exec(ExecSession):
             await links.send(self._writer, frame)
         except ConnectionError:
             pass
-
-
-class _Connected(ByteStream):
-    """A TCP connection."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    async def receive(self) -> bytes:
-        try:
-            return await self._reader.read(65536)
-        except ConnectionError:
-            return b""
-
-    async def send(self, data: bytes) -> None:
-        self._writer.write(data)
-        await self._writer.drain()
-
-    async def finish(self) -> None:
-        if not self._writer.is_closing():
-            self._writer.write_eof()
-
-    async def close(self) -> None:
-        self._writer.close()
 
 
 def _config(fields: Mapping[str, Any]) -> ContainerConfig:
