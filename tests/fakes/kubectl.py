@@ -140,7 +140,11 @@ class Kubectl:
 
 @contextlib.contextmanager
 def running_cluster(directory: Path, name: str, *options: str | Path) -> Iterator[Kubectl]:
-    """`kube-core up --in-memory` until the block is left; then it must end in good order."""
+    """`kube-core up --in-memory` until the block is left; then it must end in good order.
+
+    The machine knows clusters in memory by their names: `name` is this process's own, whoever else runs the tests.
+    """
+    name = f"{name}-{os.getpid()}"
     kubeconfig = directory / "kubeconfig"
     command = ["-m", "kube_core.cli", "up", "--in-memory", "--name", name, "--kubeconfig", str(kubeconfig)]
     server = Running(

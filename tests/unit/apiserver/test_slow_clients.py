@@ -84,7 +84,8 @@ async def test_who_sends_its_head_a_byte_at_a_time_is_not_kept_for_ever(port: in
 
 
 @pytest.mark.parametrize("port", ["plain"], indirect=True)
-async def test_who_never_ends_its_body_is_told_and_let_go(port: int) -> None:
+async def test_who_never_ends_its_body_is_told_and_let_go(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "IDLE_TIME", 60.0)  # its head must be heard, however slow this machine is
     connection = await connect(port)
     connection.send("POST", "/", b"begin", length=500)
     answer = await connection.answer()
@@ -138,7 +139,9 @@ async def test_what_is_no_handshake_or_half_of_one_is_not_kept(port: int, sent: 
 
 
 @pytest.mark.parametrize("port", ["plain"], indirect=True)
-async def test_a_connection_that_is_reset_at_once_harms_nobody(port: int) -> None:
+async def test_a_connection_that_is_reset_at_once_harms_nobody(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "IDLE_TIME", 60.0)
+    monkeypatch.setattr(http, "BODY_TIME", 60.0)
     for _ in range(50):
         raw = socket.create_connection(("127.0.0.1", port))
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")

@@ -14,6 +14,9 @@ import pytest
 
 from kube_core.api import yaml
 
+#: This process's own: the machine knows clusters in memory by their names, whoever runs them.
+NAME = f"t{os.getpid()}"
+
 
 class Shell:
     """Runs `kube-core` with state and kubeconfig of its own."""
@@ -40,10 +43,10 @@ class Shell:
 def shell(tmp_path: Path) -> Iterator[Shell]:
     made = Shell(tmp_path)
     yield made
-    made.run("down", "--name", "t")
+    made.run("down", "--name", NAME)
 
 
-UP = ("up", "--name", "t", "--nodes", "0", "--controllers", "none", "--detach")
+UP = ("up", "--name", NAME, "--nodes", "0", "--controllers", "none", "--detach")
 
 
 def test_up_down_and_up_again_resumes(shell: Shell) -> None:
@@ -52,9 +55,9 @@ def test_up_down_and_up_again_resumes(shell: Shell) -> None:
     assert "is ready at https://127.0.0.1:" in first.stdout
     assert "Running" in shell.run("status").stdout
     assert "is running already" in shell.fails(*UP)
-    assert shell.run("down", "--name", "t").returncode == 0
+    assert shell.run("down", "--name", NAME).returncode == 0
     assert "Stopped" in shell.run("status").stdout
-    again = shell.run("up", "--name", "t", "--detach")
+    again = shell.run("up", "--name", NAME, "--detach")
     assert again.stdout == first.stdout
 
 
@@ -67,28 +70,28 @@ def test_the_kubeconfig_gains_a_context_and_loses_nothing(shell: Shell) -> None:
     text = shell.kubeconfig.read_text()
     assert "# mine" in text
     config = yaml.load(text)
-    assert [context["name"] for context in config["contexts"]] == ["other", "kube-core-t"]
+    assert [context["name"] for context in config["contexts"]] == ["other", f"kube-core-{NAME}"]
     assert config["current-context"] == "other"
-    shell.run("down", "--name", "t")
-    assert shell.run("up", "--name", "t", "--detach", "--use-context").returncode == 0
-    assert yaml.load(shell.kubeconfig.read_text())["current-context"] == "kube-core-t"
+    shell.run("down", "--name", NAME)
+    assert shell.run("up", "--name", NAME, "--detach", "--use-context").returncode == 0
+    assert yaml.load(shell.kubeconfig.read_text())["current-context"] == f"kube-core-{NAME}"
 
 
 def test_a_file_of_options_counts_less_than_the_command_line(shell: Shell, tmp_path: Path) -> None:
     file = tmp_path / "cluster.yaml"
     file.write_text("nodes: 2\nruntime: fake\nsecurity: {audit_log_maxsize: 7}\n")
-    started = shell.run("up", "--name", "t", "--detach", "--config", str(file), "--nodes", "1")
+    started = shell.run("up", "--name", NAME, "--detach", "--config", str(file), "--nodes", "1")
     assert started.returncode == 0, started.stderr
-    [line] = [line for line in shell.run("status").stdout.splitlines() if line.startswith("t ")]
+    [line] = [line for line in shell.run("status").stdout.splitlines() if line.startswith(f"{NAME} ")]
     assert line.partition(")")[2].split()[:2] == ["1", "fake"]
-    saved = orjson.loads((shell.state / "kube-core" / "t" / "cluster.json").read_bytes())
+    saved = orjson.loads((shell.state / "kube-core" / NAME / "cluster.json").read_bytes())
     assert saved["security"] == {"audit_log_maxsize": 7}
 
 
 def test_a_mistake_in_a_file_of_options_is_told_with_its_line(shell: Shell, tmp_path: Path) -> None:
     file = tmp_path / "cluster.yaml"
     file.write_text("runtime: fake\nnode: 2\n")
-    error = shell.fails("up", "--name", "t", "--config", str(file))
+    error = shell.fails("up", "--name", NAME, "--config", str(file))
     assert error == f"kube-core: {file}:2: node: there is no such field; did you mean nodes?"
 
 
@@ -101,24 +104,24 @@ def test_a_port_in_use_is_one_clear_line(shell: Shell) -> None:
 
 
 def test_an_unknown_driver_is_one_clear_line_that_names_those_there_are(shell: Shell) -> None:
-    line = shell.fails("up", "--name", "t", "--store", "bogus://x")
+    line = shell.fails("up", "--name", NAME, "--store", "bogus://x")
     assert "unknown store driver 'bogus'; available: memory, sqlite" in line
 
 
 def test_an_unknown_controller_is_one_clear_line(shell: Shell) -> None:
     assert "unknown controller nonsense" in shell.fails(
-        "up", "--name", "t", "--controllers", "nonsense", "--nodes", "0"
+        "up", "--name", NAME, "--controllers", "nonsense", "--nodes", "0"
     )
 
 
 def test_a_damaged_store_is_one_clear_line_and_nothing_is_lost(shell: Shell) -> None:
     assert shell.run(*UP).returncode == 0
-    shell.run("down", "--name", "t")
-    store = shell.state / "kube-core" / "t" / "store.db"
+    shell.run("down", "--name", NAME)
+    store = shell.state / "kube-core" / NAME / "store.db"
     for suffix in ("-wal", "-shm"):
         Path(f"{store}{suffix}").unlink(missing_ok=True)
     store.write_bytes(b"this is no database, but somebody may want it")
-    shell.fails("up", "--name", "t", "--detach")
+    shell.fails("up", "--name", NAME, "--detach")
     assert store.read_bytes() == b"this is no database, but somebody may want it"
 
 
@@ -143,14 +146,14 @@ def test_an_in_memory_cluster_leaves_no_state(shell: Shell) -> None:
 
 
 def test_a_detached_cluster_in_memory_is_found_and_stopped_by_name(shell: Shell) -> None:
-    up = ("up", "--name", "m", "--nodes", "0", "--controllers", "none", "--in-memory", "--detach")
+    up = ("up", "--name", NAME, "--nodes", "0", "--controllers", "none", "--in-memory", "--detach")
     assert shell.run(*up).returncode == 0
     try:
         assert "Running in memory" in shell.run("status").stdout
         assert "is running already" in shell.fails(*up)
     finally:
-        assert shell.run("down", "--name", "m").returncode == 0
-    assert "there is no cluster 'm'" in shell.fails("down", "--name", "m")
+        assert shell.run("down", "--name", NAME).returncode == 0
+    assert f"there is no cluster '{NAME}'" in shell.fails("down", "--name", NAME)
     assert not shell.state.exists()
 
 
