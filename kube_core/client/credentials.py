@@ -166,8 +166,8 @@ class Credentials:
         spec: dict[str, Any] = {"interactive": interactive}
         if plugin.provide_cluster_info:
             cluster: dict[str, Any] = {"server": self._connection.server}
-            if self._connection.certificate_authority:
-                encoded = base64.b64encode(self._connection.certificate_authority).decode()
+            if self._tls.authority:
+                encoded = base64.b64encode(self._tls.authority).decode()
                 cluster["certificate-authority-data"] = encoded
             if self._connection.skip_tls_verify:
                 cluster["insecure-skip-tls-verify"] = True

@@ -267,11 +267,11 @@ class ObjectClient(abc.ABC):
 
         A document that says its apiVersion and kind needs no resource beside it.
         """
-        if isinstance(resource, Mapping):
-            found, wanted = await self._resource_of(resource, namespace)
-            return await self._create(found, wanted, "", dry_run)
         if isinstance(resource, ResourceType):
             return await self._create(resource, document or {}, namespace, dry_run)
+        if isinstance(resource, Mapping):
+            found, document = await self._resource_of(resource, namespace)
+            return await self._create(found, document, "", dry_run)
         what, wanted = self._document(resource, name, namespace)
         return from_document(type(resource), await self._create(what, wanted, "", dry_run))
 

@@ -316,6 +316,12 @@ def test_pod_uses_its_service_account(tmp_path: Path, monkeypatch: pytest.Monkey
     assert connection.server == "https://[fd00::1]:443"
     assert connection.namespace == "web"
     assert connection.token_file == str(tmp_path / "token")
+    assert (connection.certificate_authority, connection.certificate_authority_file) == (b"", "")
+    (tmp_path / "ca.crt").write_bytes(CERTIFICATE)
+    connection = in_cluster(tmp_path)
+    assert connection is not None
+    assert connection.certificate_authority == CERTIFICATE
+    assert connection.certificate_authority_file == str(tmp_path / "ca.crt")
 
 
 def test_secrets_are_not_shown(config: Path) -> None:
