@@ -41,6 +41,16 @@ class User:
     uid: str = ""
     extra: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
 
+    def document(self) -> dict[str, Any]:
+        """As reviews and audit events say it: upstream's `authentication.UserInfo`."""
+        said = {
+            "username": self.name,
+            "uid": self.uid,
+            "groups": list(self.groups),
+            "extra": {name: list(values) for name, values in self.extra.items()},
+        }
+        return {field: value for field, value in said.items() if value}
+
 
 class ConnectionDropped(Exception):
     """A request has no answer: its connection is to break, as it does when a server dies."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from kube_core.abc.transport import User
 from kube_core.api.types import ResourceType
 from kube_core.meta.documents import Document, thaw
 from kube_core.meta.gvk import GroupVersion, GroupVersionKind, GroupVersionResource
@@ -42,7 +41,7 @@ def admission_request(
     if attributes.namespace:
         request["namespace"] = attributes.namespace
     request["operation"] = attributes.operation
-    request["userInfo"] = _user(attributes.user)
+    request["userInfo"] = attributes.user.document()
     request["object"] = thaw(document) if document is not None else None
     request["oldObject"] = thaw(old) if old is not None else None
     request["dryRun"] = attributes.dry_run
@@ -80,16 +79,3 @@ def _kind(kind: GroupVersionKind) -> dict[str, str]:
 
 def _resource(resource: GroupVersionResource) -> dict[str, str]:
     return {"group": resource.group, "version": resource.version, "resource": resource.resource}
-
-
-def _user(user: User) -> dict[str, Any]:
-    info: dict[str, Any] = {}
-    if user.name:
-        info["username"] = user.name
-    if user.uid:
-        info["uid"] = user.uid
-    if user.groups:
-        info["groups"] = list(user.groups)
-    if user.extra:
-        info["extra"] = {name: list(values) for name, values in user.extra.items()}
-    return info

@@ -107,7 +107,7 @@ class Record:
             "stage": "",
             "requestURI": _uri(request),
             "verb": asked.verb,
-            "user": user_document(asked.user),
+            "user": {"username": asked.user.name, **asked.user.document()},
             "sourceIPs": _sources(request),
         }
         if agent := request.headers.get("user-agent"):
@@ -128,7 +128,7 @@ class Record:
 
     def impersonated(self, user: User, constraint: str) -> None:
         """The request is taken for somebody else's."""
-        self._event["impersonatedUser"] = user_document(user)
+        self._event["impersonatedUser"] = user.document()
         if constraint:
             self._event["authenticationMetadata"] = {"impersonationConstraint": constraint}
 
@@ -224,17 +224,6 @@ class _Noted(AsyncIterator[bytes]):
         record, self._record = self._record, None
         if record is not None:
             await record.note("ResponseComplete")
-
-
-def user_document(user: User) -> dict[str, Any]:
-    found: dict[str, Any] = {"username": user.name}
-    if user.uid:
-        found["uid"] = user.uid
-    if user.groups:
-        found["groups"] = list(user.groups)
-    if user.extra:
-        found["extra"] = {name: list(values) for name, values in user.extra.items()}
-    return found
 
 
 def _reference(asked: AccessAttributes) -> dict[str, str]:

@@ -126,7 +126,7 @@ class Reviews:
     async def self_subject(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
         document = self._read(request, info, registry, context)
         document["metadata"]["creationTimestamp"] = format_time(self._clock.now())
-        document["status"] = {"userInfo": _user_info(context.user)}
+        document["status"] = {"userInfo": context.user.document()}
         return responses.success(request, document, 201)
 
     async def token(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
@@ -146,7 +146,7 @@ class Reviews:
         else:
             document["status"] = {
                 "authenticated": True,
-                "user": _user_info(authenticated(found.user)),
+                "user": authenticated(found.user).document(),
                 "audiences": list(found.audiences),
             }
         return responses.success(request, document, 201)
@@ -217,14 +217,3 @@ def _selector(selector: Document | None) -> Selector:
     if not selector:
         return ""
     return str(selector["rawSelector"]) if selector.get("rawSelector") else tuple(selector.get("requirements") or ())
-
-
-def _user_info(user: User) -> dict[str, Any]:
-    found: dict[str, Any] = {"username": user.name}
-    if user.uid:
-        found["uid"] = user.uid
-    if user.groups:
-        found["groups"] = list(user.groups)
-    if user.extra:
-        found["extra"] = {name: list(values) for name, values in user.extra.items()}
-    return found
