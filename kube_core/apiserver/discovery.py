@@ -266,10 +266,6 @@ def _listed(resources: Mapping[str, Mapping[str, _Content]]) -> Mapping[str, Seq
     return listed
 
 
-def _is_listed(content: _Content) -> bool:
-    return not isinstance(content, RemoteVersion) or content.available
-
-
 def _resource(descriptor: ResourceDescriptor) -> Json:
     resource = descriptor.type
     entry: Json = {

@@ -255,10 +255,6 @@ def _semver(text: str, lenient: bool = False) -> dict[str, Any]:
     return {_SEMVER: text}
 
 
-def _is_semver(text: str, lenient: bool) -> bool:
-    return _is(functools.partial(_semver, lenient=lenient), text)
-
-
 def _normalised(text: str) -> str:
     """A version without the things that people write: a `v`, zeros in front, parts that are left out."""
     numbers, rest = _SEMVER_REST.fullmatch(text.removeprefix("v")).groups()  # type: ignore[union-attr]  # matches all

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 __all__ = [
     "Messages",
-    "appended_to",
     "cidr",
     "config_map_key",
     "dns1035_label",
@@ -310,11 +309,6 @@ def cidr(text: str) -> Messages:
     if len(length) > 1 and length.startswith("0"):
         messages.append("must not have leading 0s in prefix length")
     return messages
-
-
-def appended_to(prefix: str, messages: Messages) -> Messages:
-    """Each message with `prefix` before it."""
-    return [prefix + message for message in messages]
 
 
 def _without_trailing_dash(text: str) -> str:

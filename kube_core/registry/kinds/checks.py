@@ -23,7 +23,6 @@ __all__ = [
     "int_or_percent",
     "ip",
     "is_percent",
-    "label_keys",
     "label_selector",
     "labels",
     "mapping",
@@ -156,11 +155,6 @@ def int_or_percent(path: Path, value: int | str) -> Errors:
         yield from non_negative(path, value)
     else:
         yield from named(path, value, names.percent)
-
-
-def label_keys(path: Path, keys: Iterable[str]) -> Errors:
-    for key in keys:
-        yield from named(path, key, names.qualified_name)
 
 
 def labels(path: Path, values: Mapping[str, str] | None) -> Errors:
