@@ -42,6 +42,8 @@ class IdentityTokens:
     def __init__(self, provider: OidcProvider, clock: Clock) -> None:
         self._provider = provider
         self._clock = clock
+        #: The tokens in the file when we last read or wrote it. Where they could not be written, ours are newer.
+        self._kept = (provider.id_token, provider.refresh_token)
 
     async def current(self) -> tuple[str, float]:
         """A token, and until when it is good. Raises `Unauthorized`, `ServiceUnavailable` for a silent issuer."""
@@ -56,7 +58,7 @@ class IdentityTokens:
         return bool(token) and self._clock.now() < _expiry(token) - _EXPIRY_MARGIN
 
     def _look_again(self) -> None:
-        """Take what is in the file now."""
+        """Take what another program has put into the file."""
         if not self._provider.kubeconfig:
             return
         try:
@@ -64,12 +66,10 @@ class IdentityTokens:
         except KubeconfigError:
             return
         config = (user.get("auth-provider") or {}).get("config") or {}
-        if config.get("idp-issuer-url") == self._provider.issuer:
-            self._provider = attrs.evolve(
-                self._provider,
-                id_token=str(config.get("id-token") or ""),
-                refresh_token=str(config.get("refresh-token") or ""),
-            )
+        tokens = (str(config.get("id-token") or ""), str(config.get("refresh-token") or ""))
+        if config.get("idp-issuer-url") == self._provider.issuer and tokens != self._kept:
+            self._kept = tokens
+            self._provider = attrs.evolve(self._provider, id_token=tokens[0], refresh_token=tokens[1])
 
     async def _refresh(self) -> None:
         provider = self._provider
@@ -88,6 +88,8 @@ class IdentityTokens:
             except KubeconfigError as error:
                 # The token is good all the same; a kubeconfig may be mounted read-only.
                 get_logger("kube_core.client").warning("new tokens are not kept", reason=str(error))
+            else:
+                self._kept = (token, changes["refresh-token"])
 
     async def _ask(self) -> dict[str, Any]:
         provider = self._provider

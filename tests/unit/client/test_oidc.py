@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import os
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -151,15 +152,24 @@ async def test_tokens_that_another_program_refreshed_are_taken(
 
 
 async def test_tokens_that_cannot_be_kept_are_used_all_the_same(
-    issuer: Issuer, clock: FakeClock, tmp_path: Path
+    issuer: Issuer, clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def fail(*_arguments: object) -> None:
+        raise OSError(30, "Read-only file system")
+
     path = written(tmp_path, issuer)
-    await clock.advance(60)
+    before = path.read_text()
+    monkeypatch.setattr(os, "replace", fail)
     credentials = Credentials(load_connection(path), clock)
-    path.unlink()
-    path.mkdir()
+    await clock.advance(60)
     await credentials.refresh()
     assert shown(credentials) == f"Bearer {issuer.answer['id_token']}"
+    assert path.read_text() == before
+
+    # The file still has the first refresh token, which the issuer has replaced.
+    await clock.advance(3600)
+    await credentials.refresh()
+    assert [form["refresh_token"] for form in issuer.forms] == ["first", "second"]
 
 
 @pytest.mark.parametrize(
