@@ -156,7 +156,7 @@ class FakeRuntime(Runtime):
     """Tests put behaviours in `behaviours` (by image), call `crash`, and set `unready` (pod uids that fail probes)."""
 
     capabilities: ClassVar[RuntimeCapabilities] = RuntimeCapabilities(
-        processes=False, reachable=False, exec=True, behaviours=True, snapshot=True
+        processes=False, reachable=False, exec=True, port_forward=True, behaviours=True, snapshot=True
     )
     name: ClassVar[str] = "fake"
 

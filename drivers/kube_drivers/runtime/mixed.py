@@ -54,8 +54,10 @@ __all__ = ["MixedRuntime"]
 class MixedRuntime(Runtime):
     """The runtimes that `url` names, by their drivers' names. The first is the default."""
 
-    #: Of the class: what may be given to it. An instance has those of its runtimes.
-    capabilities: ClassVar[RuntimeCapabilities] = RuntimeCapabilities(processes=False, reachable=False, behaviours=True)
+    #: Those of `mixed:fake+process`; an instance has those of its own runtimes.
+    capabilities: ClassVar[RuntimeCapabilities] = RuntimeCapabilities(
+        processes=True, reachable=False, exec=True, port_forward=True, behaviours=True
+    )
     name: ClassVar[str] = "mixed"
 
     def __init__(
