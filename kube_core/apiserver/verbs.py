@@ -37,6 +37,7 @@ from kube_core.meta.status import (
 )
 from kube_core.registry import decoding, patches
 from kube_core.registry import options as request_options
+from kube_core.registry.apply import check_kind
 from kube_core.registry.context import Context, WriteOptions
 from kube_core.registry.decoding import DecodingError
 from kube_core.registry.generic import Registry, Update
@@ -159,6 +160,8 @@ class Verbs:
                 [fields.required(Path("fieldManager"), "is required for apply patch")],
             )
         patch = request.document if request.document is not None else negotiation.parse_yaml(request.body)
+        if patch is None:
+            patch = {}
         if not isinstance(patch, dict):
             raise BadRequest("error decoding YAML: the object provided is not an object")
 
@@ -168,7 +171,10 @@ class Verbs:
             wanted: MutableDocument = thaw(patch)
             if wanted.get("metadata") is None:
                 wanted["metadata"] = {}
-            self._check_kind(wanted, registry)
+            if registry.is_custom:
+                self._check_kind(wanted, registry)
+            else:
+                check_kind(wanted, registry.type.gvk)
             if not isinstance(wanted["metadata"], dict):
                 # Nobody can look into it: what is wrong with it is told first.
                 self._checked(wanted, registry, options, repeated)

@@ -36,6 +36,11 @@ __all__ = [
 ]
 
 _META = "meta.k8s.io"
+#: What a body of DELETE can be and is not wanted: kinds that every group has, and those of `meta.k8s.io/v1`.
+_OPTIONS_OF_ANY_GROUP = ("CreateOptions", "UpdateOptions")
+_META_KINDS = ("GetOptions", "ListOptions", "PatchOptions", "TableOptions", "Table", "PartialObjectMetadata")
+#: How upstream calls its list of these kinds, in its words on any other.
+_META_SCHEME = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"
 _FALSE = ("", "0", "false", "False", "FALSE", "f", "F")
 _LARGEST_REVISION = (1 << 64) - 1
 #: The version by which upstream names its tokens in errors.
@@ -256,12 +261,14 @@ def _dry_run(values: Any, errors: list[FieldError]) -> bool:
 
 
 def _delete_body(body: Any) -> Mapping[str, Any]:
-    """A body that is DeleteOptions, of any group. Raises `BadRequest`."""
+    """A body that is DeleteOptions, of any group. Raises `BadRequest`, as upstream's list of these kinds has it."""
     if not isinstance(body, Mapping):
         raise BadRequest("couldn't get version/kind; the body is not an object")
-    kind = body.get("kind")
-    if kind not in (None, "", "DeleteOptions"):
-        raise BadRequest(f'no kind "{kind}" is registered for version "{body.get("apiVersion", "")}" as delete options')
+    kind, version = body.get("kind") or "DeleteOptions", body.get("apiVersion") or "v1"
+    if kind in _OPTIONS_OF_ANY_GROUP or (version == f"{_META}/v1" and kind in _META_KINDS):
+        raise BadRequest("decoded object cannot be converted to DeleteOptions")
+    if kind != "DeleteOptions":
+        raise BadRequest(f'no kind "{kind}" is registered for version "{version}" in scheme "{_META_SCHEME}"')
     try:
         return decoding.read(body, builtin(builtin_name("v1", "DeleteOptions")), "Ignore")[0]
     except DecodingError as error:

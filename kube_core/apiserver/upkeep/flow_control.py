@@ -135,6 +135,12 @@ class FlowControl:
             FLOW_SCHEMAS: {each["metadata"]["name"]: each for each in flow_schemas()},
         }
 
+    async def begin_mandatory(self) -> None:
+        """The levels and schemas that requests need first: answers name them by their UIDs."""
+        for resource in self._wanted:
+            for name in _MANDATORY:
+                await self._put_right(resource, name)
+
     async def begin(self) -> None:
         for resource, wanted in self._wanted.items():
             present = [stored.key.name for stored in self._catalogue.of(resource).cache.list()]

@@ -61,6 +61,7 @@ class Upkeep:
 
     async def run(self, ready: Callable[[], None], *, policy_is_there: bool = False) -> None:
         """Without end. `ready` is called once the default roles are in the store, as in a fork they may be already."""
+        await self._flow_control.begin_mandatory()
         if not policy_is_there:
             with self._clock.hold("the default roles are being written"):
                 await policy.put_right(self._catalogue)

@@ -5,7 +5,7 @@ write changed, `configurations` what an apply claims, `merging` makes the applie
 `managedFields`.
 """
 
-from kube_core.registry.apply.field_manager import FieldManager, Versions, settle_times
+from kube_core.registry.apply.field_manager import FieldManager, Versions, check_kind, settle_times
 from kube_core.registry.apply.managers import manager_name
 
-__all__ = ["FieldManager", "Versions", "manager_name", "settle_times"]
+__all__ = ["FieldManager", "Versions", "check_kind", "manager_name", "settle_times"]

@@ -35,7 +35,7 @@ from kube_core.registry.apply.managers import APPLY, UPDATE, Identity, Ledger, O
 from kube_core.registry.apply.reset_fields import reset_fields
 from kube_core.registry.apply.structure import Structure, root
 
-__all__ = ["FieldManager", "Versions", "settle_times"]
+__all__ = ["FieldManager", "Versions", "check_kind", "settle_times"]
 
 _BEFORE_FIRST_APPLY = "before-first-apply"
 _UNKNOWN = "unknown"
@@ -168,9 +168,7 @@ class FieldManager:
         return merged
 
     def _check(self, patch: Document) -> None:
-        if api_version_of(patch) != self._gvk.api_version or kind_of(patch) != self._gvk.kind:
-            group, _, version = api_version_of(patch).rpartition("/")
-            raise status.BadRequest(f"invalid object type: {group}/{version}, Kind={kind_of(patch)}")
+        check_kind(patch, self._gvk)
         if metadata_of(patch).get("managedFields") is not None:
             raise status.BadRequest("metadata.managedFields must be nil")
         found = list(problems(self._structure(self._gvk.api_version), patch))
@@ -401,3 +399,10 @@ def _without_time(entry: Mapping[str, Any]) -> dict[str, Any]:
 def _without_managed_fields(document: Document) -> dict[str, Any]:
     metadata = {key: value for key, value in metadata_of(document).items() if key != "managedFields"}
     return {**document, "metadata": metadata}
+
+
+def check_kind(patch: Document, wanted: GroupVersionKind) -> None:
+    """Raises `BadRequest` for a configuration of another kind or version."""
+    if api_version_of(patch) != wanted.api_version or kind_of(patch) != wanted.kind:
+        group, _, version = api_version_of(patch).rpartition("/")
+        raise status.BadRequest(f"invalid object type: {group}/{version}, Kind={kind_of(patch)}")

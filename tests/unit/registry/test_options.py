@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any
 
 import attrs
@@ -198,3 +199,27 @@ def test_delete_options_that_cannot_be_are_invalid(body: Any, why: str) -> None:
 def test_a_body_that_is_no_delete_options_is_a_bad_request(body: Any, why: str) -> None:
     with pytest.raises(BadRequest, match=why):
         options.delete_options(request(), body)
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ({"kind": "Pod", "apiVersion": "v1"}, 'no kind "Pod" is registered for version "v1" in scheme '),
+        ({"kind": "Scale", "apiVersion": "apps/v1"}, 'no kind "Scale" is registered for version "apps/v1" in scheme '),
+        ({"kind": "CreateOptions", "apiVersion": "apps/v1"}, "decoded object cannot be converted to DeleteOptions"),
+        (
+            {"kind": "ListOptions", "apiVersion": "meta.k8s.io/v1"},
+            "decoded object cannot be converted to DeleteOptions",
+        ),
+    ],
+)
+def test_a_body_of_another_kind_is_no_delete_options(body: Any, why: str) -> None:
+    with pytest.raises(BadRequest, match=re.escape(why)):
+        options.delete_options(Request("DELETE", "/"), body)
+
+
+def test_delete_options_are_of_any_group() -> None:
+    assert (
+        options.delete_options(Request("DELETE", "/"), {"kind": "DeleteOptions", "apiVersion": "any/v9"}).dry_run
+        is False
+    )

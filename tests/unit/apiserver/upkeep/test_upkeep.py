@@ -179,3 +179,13 @@ async def test_other_servers_are_told_how_requests_are_authenticated(kept: Calle
     assert data["requestheader-extra-headers-prefix"] == '["X-Remote-Extra-"]'
     assert "BEGIN CERTIFICATE" in data["requestheader-client-ca-file"]
     assert "client-ca-file" in data
+
+
+async def test_who_is_answered_once_the_server_is_ready_is_told_of_a_schema_and_level_that_are_there() -> None:
+    async with running(upkeep=True) as api:
+        await api.server.until_ready()
+        told = (await api.ask("GET", "/api")).headers
+        schema = await api.get(f"{FLOW}/flowschemas/exempt")
+        level = await api.get(f"{FLOW}/prioritylevelconfigurations/exempt")
+        assert told["X-Kubernetes-PF-FlowSchema-UID"] == schema["metadata"]["uid"]
+        assert told["X-Kubernetes-PF-PriorityLevel-UID"] == level["metadata"]["uid"]
