@@ -232,9 +232,9 @@ class FakeRuntime(Runtime):
     async def stop_sandbox(self, sandbox_id: str) -> None:
         if (sandbox := self._sandboxes.get(sandbox_id)) is None:
             return
+        self._sandboxes[sandbox_id] = attrs.evolve(sandbox, ready=False)
         for container in self._in_sandbox(sandbox):
             await self._end(container)
-        self._sandboxes[sandbox_id] = attrs.evolve(sandbox, ready=False)
 
     async def remove_sandbox(self, sandbox_id: str) -> None:
         if (sandbox := self._sandboxes.get(sandbox_id)) is None:
@@ -242,7 +242,7 @@ class FakeRuntime(Runtime):
         await self.stop_sandbox(sandbox_id)
         for container in self._in_sandbox(sandbox):
             await self.remove_container(container.status.id)
-        del self._sandboxes[sandbox_id]
+        self._sandboxes.pop(sandbox_id, None)
 
     def list_sandboxes(self, pod_uid: str = "") -> Sequence[SandboxStatus]:
         return [each for each in self._sandboxes.values() if pod_uid in ("", each.config.uid)]
@@ -270,6 +270,8 @@ class FakeRuntime(Runtime):
         if behaviour.start_latency > 0:
             await self.clock.sleep(behaviour.start_latency)
             container = self._known(container_id)
+            if container.status.state != "created":
+                raise RuntimeFailure(f"container {container_id} was stopped before it had started")
         now = self.clock.now()
         if behaviour.start_error:
             container.status = attrs.evolve(
@@ -464,8 +466,8 @@ class FakeRuntime(Runtime):
             return
         if container.task is not None:
             # Over once the function is; its end comes back here.
-            container.forced = code
-            container.task.cancel()
+            if container.forced is None and container.task.cancel():
+                container.forced = code
             return
         container.status = attrs.evolve(
             container.status,

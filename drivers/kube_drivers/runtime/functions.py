@@ -127,8 +127,11 @@ async def run_function(function: Function, container: RunningContainer) -> int:
             container.log(str(error.code), stream="stderr")
             return 1
         code = error.code
-    except Exception as error:
+    except (Exception, BaseExceptionGroup) as error:
         container.log(_trace(error), stream="stderr")
+        return 1
+    if code is not None and not isinstance(code, int):
+        container.log(f"{code!r} is no exit code", stream="stderr")
         return 1
     return (code or 0) & 0xFF
 
@@ -196,7 +199,7 @@ def _bound(ip: str, port: int) -> socket.socket:
     raise OSError(errno.EADDRNOTAVAIL, "this machine has no address to listen at")
 
 
-def _trace(error: Exception) -> str:
+def _trace(error: BaseException) -> str:
     """A trace that begins in the function."""
     if error.__traceback__ is not None:
         error.__traceback__ = error.__traceback__.tb_next

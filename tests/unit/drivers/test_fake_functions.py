@@ -99,6 +99,36 @@ async def test_an_exception_is_exit_code_1_with_its_trace_in_the_log() -> None:
         assert "run_function" not in "".join(lines)
 
 
+async def test_what_is_no_exit_code_is_exit_code_1() -> None:
+    async def app(container: RunningContainer) -> Any:
+        return "done"
+
+    async with runtime_with(app) as runtime:
+        identity = await start(runtime)
+        assert (await exited(runtime, identity)).exit_code == 1
+        assert await logged(runtime, identity) == "'done' is no exit code"
+
+
+async def test_a_function_ended_by_force_may_clean_up_in_peace() -> None:
+    cleaned = asyncio.Event()
+
+    async def app(container: RunningContainer) -> None:
+        try:
+            await container.sleep(1000)
+        finally:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            cleaned.set()
+
+    async with runtime_with(app) as runtime:
+        identity = await start(runtime)
+        await asyncio.sleep(0)
+        runtime.crash(identity, 9)
+        await asyncio.sleep(0)
+        await runtime.remove_sandbox(status(runtime, identity).sandbox_id)
+        assert cleaned.is_set()
+
+
 @pytest.mark.parametrize(("said", "code"), [(None, 0), (4, 4), ("bad option", 1)])
 async def test_sys_exit_ends_the_container_as_it_ends_a_program(said: Any, code: int) -> None:
     async def app(container: RunningContainer) -> None:
