@@ -93,7 +93,7 @@ def from_document(kind: type[T], document: Document) -> T:
     known = _READ.get(id(document))
     if known is None:
         # The number is the document's own until it goes, and then this forgets it.
-        known = _READ[id(document)] = _Read(weakref.ref(document, functools.partial(_forget, id(document))))
+        known = _READ[id(document)] = _Read(weakref.ref(document, functools.partial(_lose, _READ, id(document))))
     found = known.models.get(kind)
     if found is None:
         found = known.models[kind] = _read_document(kind, document)
@@ -127,7 +127,7 @@ def _read_document(kind: type[T], document: Document) -> T:
     found = structure(kind, _laid_out(document, layout))
     if not (layout.metadata and layout.has_status):
         number = id(found)
-        reference = weakref.ref(found, lambda _: _ORIGINS.pop(number, None))
+        reference = weakref.ref(found, functools.partial(_lose, _ORIGINS, number))
         _ORIGINS[number] = _Origin(reference, document.get("metadata") or {}, document.get("status"))
     return found
 
@@ -168,8 +168,9 @@ class _Read:
 _READ: dict[int, _Read] = {}
 
 
-def _forget(number: int, _: object) -> None:
-    _READ.pop(number, None)
+def _lose(known: dict[int, Any], number: int, _: object) -> None:
+    # Given its table, as the module's own names may be gone when the interpreter ends.
+    known.pop(number, None)
 
 
 @functools.cache
@@ -305,11 +306,11 @@ def _read_time(value: Any, _: Any) -> datetime:
 
 
 def _write_time(value: datetime) -> str:
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return value.astimezone(UTC).isoformat()[:19] + "Z"
 
 
 def _write_micro_time(value: datetime) -> str:
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return value.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def _shown(value: Any) -> str:
