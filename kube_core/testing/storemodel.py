@@ -74,6 +74,8 @@ class _Watcher:
     stream: AsyncIterator[WatchBatch]
     keys: KeyRange
     seen: int
+    #: The revision that was read last: where the stream stands, however many it has nothing to say of come after.
+    read: int
 
 
 class _Machine(RuleBasedStateMachine):
@@ -204,7 +206,7 @@ class _Machine(RuleBasedStateMachine):
         async def begin() -> AsyncIterator[WatchBatch]:
             return self.store.watch(keys, after=after)
 
-        self.watchers.append(_Watcher(self.run(begin()), keys, after))
+        self.watchers.append(_Watcher(self.run(begin()), keys, after, after))
 
     @precondition(lambda self: self.watchers)
     @rule(which=st.integers(0, 3), count=st.integers(1, 20))
@@ -218,11 +220,12 @@ class _Machine(RuleBasedStateMachine):
             try:
                 batch = self.run(self._next(watcher))
             except Compacted:
-                assert watcher.seen <= self.compacted
+                assert watcher.read < self.compacted
                 self.watchers.remove(watcher)
                 return
             assert batch.revision == watcher.seen
             assert list(batch.changes) == expected
+            watcher.read = watcher.seen
             count -= 1
 
     async def _next(self, watcher: _Watcher) -> WatchBatch:
