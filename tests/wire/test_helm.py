@@ -109,7 +109,7 @@ def test_a_release_is_installed_upgraded_rolled_back_and_uninstalled(helm: Helm)
 def test_an_atomic_upgrade_that_fails_is_rolled_back(helm: Helm) -> None:
     kubectl = helm.kubectl
     helm("install", "site", CHART, "--wait", "--timeout=60s")
-    broken = ("--set", "command={false},message=broken", "--atomic", "--timeout=3s")
+    broken = ("--set", "command={false},message=broken", "--atomic", "--timeout=10s")
     assert "has been rolled back due to atomic being set" in helm.fails("upgrade", "site", CHART, *broken)
     assert helm.history("site") == [(1, "superseded"), (2, "failed"), (3, "deployed")]
     assert kubectl.value("configmap", "site-message", ".data.message") == "hello"
@@ -117,7 +117,7 @@ def test_an_atomic_upgrade_that_fails_is_rolled_back(helm: Helm) -> None:
 
 
 def test_an_atomic_install_that_fails_leaves_nothing(helm: Helm) -> None:
-    broken = ("--set", "command={false}", "--atomic", "--timeout=3s")
+    broken = ("--set", "command={false}", "--atomic", "--timeout=10s")
     assert "has been uninstalled due to atomic being set" in helm.fails("install", "site", CHART, *broken)
     assert json.loads(helm("list", "--all", "--output=json")) == []
     assert helm.kubectl("get", "deployments", "-o", "name") == ""
