@@ -1,7 +1,7 @@
 """Programs in Go that tests drive: built once for a machine by the Go client, by whichever test comes first.
 
 What was built is kept, under the version that it was built from, in the user's cache (`KUBE_CORE_PROGRAMS` names
-another folder), beside Go's own caches. With `KUBE_CORE_REQUIRE_CLIENTS=1`, as in CI, a program that cannot be had is
+another folder), beside Go's own caches. With `KUBE_CORE_REQUIRE_CLIENTS=1` a program that cannot be had is
 a failure; elsewhere its tests are skipped with the reason.
 """
 
