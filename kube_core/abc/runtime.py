@@ -11,13 +11,19 @@ A driver is made once a node. The node agent decides; a driver does as it is tol
 * **Atomicity.** A call that raised has left nothing that `list_*` does not show. What `list_*` shows is the truth, of
   this moment, and cheap: it never waits for another process.
 * **Processes.** When a container's main process ends, everything that it started ends with it, and only then is the
-  container `exited`. `stop_container` asks the main process to end (SIGTERM) and ends all by force after `grace`
-  seconds. Called again with less grace, the shorter one holds.
+  container `exited`. `stop_container` asks the main process to end (by its `stop_signal`, otherwise the image's,
+  otherwise SIGTERM) and ends all by force after `grace` seconds. Called again with less grace, the shorter one holds.
 * **Cancellation.** A cancelled call may have happened. A cancelled `stop_container` has sent its signal, and the driver
   still ends the container by force at the end of its grace.
 * **Restarts.** Where `capabilities.persistent`, containers outlive the agent: a new driver object with the same state
   directory finds them with `start`, with the exit codes and logs of those that ended meanwhile. `stop` lets go of
   them, `end` ends and forgets them all.
+* **Capabilities.** What only some runtimes can do is a field of `RuntimeCapabilities`, and has a default here. The
+  agent asks the capability before it asks for the thing; what is configured and not claimed (a namespace, a right, a
+  limit) is left aside by the runtime, which runs the container all the same.
+* **Logs.** A container's log is a file in CRI's format at `ContainerStatus.log_path`. Whoever rotates it renames the
+  file and calls `reopen_log`; what was renamed is no longer the runtime's, but for `remove_container`, which removes
+  every file of this run.
 * **Errors.** `RuntimeFailure` (and `NotFound` for an unknown id) with one clear line that a person finds in an event.
 """
 
@@ -30,25 +36,34 @@ from typing import ClassVar, Literal
 import attrs
 
 from kube_core._kit.clock import Clock
+from kube_core.abc.security import DEFAULT_SECURITY, IdMapping, SecurityContext
 from kube_core.abc.snapshots import Snapshots
 from kube_core.abc.transport import ByteStream
 
 __all__ = [
+    "NO_LIMITS",
     "ContainerConfig",
     "ContainerEvent",
     "ContainerNotFound",
     "ContainerState",
     "ContainerStatus",
+    "ContainerUser",
+    "DnsConfig",
     "ExecRequest",
     "ExecResult",
     "ExecSession",
     "ImageFailure",
     "ImageStatus",
+    "ImageUsage",
     "LogLine",
     "LogOptions",
     "Mount",
     "NetworkProbe",
+    "PortMapping",
     "ProbeAnswer",
+    "Propagation",
+    "RegistryCredentials",
+    "Resources",
     "Runtime",
     "RuntimeCapabilities",
     "RuntimeFailure",
@@ -57,6 +72,7 @@ __all__ = [
 ]
 
 ContainerState = Literal["created", "running", "exited"]
+Propagation = Literal["None", "HostToContainer", "Bidirectional"]
 Stream = Literal["stdout", "stderr"]
 
 
@@ -73,7 +89,7 @@ class ContainerNotFound(RuntimeFailure):
 
 
 class ImageFailure(RuntimeFailure):
-    """An image that cannot be had."""
+    """An image that cannot be had. `reason`, where it is known: `InvalidImageName`, `RegistryUnavailable`, …"""
 
 
 @attrs.frozen
@@ -88,10 +104,74 @@ class RuntimeCapabilities:
     """Containers outlive the node agent."""
     networked: bool = False
     """The runtime gives pods their addresses itself (`SandboxStatus.ips`)."""
+    own_root: bool = False
+    """Containers have a root file system of their own, in which mounts stand at their paths with what was asked of them
+    (read-only, propagation), and `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf` are theirs."""
+    confinement: bool = False
+    """Everything of `SecurityContext`, and of `SandboxConfig` its namespaces and sysctls, is carried out."""
+    user_namespaces: bool = False
+    image_volumes: bool = False
+    """A `Mount` may name an image instead of a path."""
+    resize: bool = False
+    """`update_container` and `update_sandbox` change what runs."""
+    attach: bool = False
+    images: bool = False
+    """Images take place that can be freed: `list_images`, `remove_image` and `image_usage` are there."""
+    log_rotation: bool = False
+    """`ContainerStatus.log_path` is said, and `reopen_log` is there."""
     behaviours: bool = False
     """It is made with `behaviours`, by image: what a container of that image does (`ClusterConfig.behaviours`)."""
     snapshot: bool = False
     """`snapshot` and `restore` carry the driver's state to another cluster (`kube_core.abc.snapshots`)."""
+
+
+@attrs.frozen
+class Resources:
+    """Limits by cgroups, in the terms of CRI. 0: not set.
+
+    `cpu_shares` is in v1's terms (1024 for one CPU; 2 at least), `cpu_quota` in microseconds of each `cpu_period`.
+    """
+
+    cpu_shares: int = 0
+    cpu_quota: int = 0
+    cpu_period: int = 100_000
+    memory_bytes: int = 0
+    pids: int = 0
+    oom_score_adj: int = 0
+    hugepages: Mapping[str, int] = attrs.field(factory=dict)
+    """Bytes by page size (`2Mi`, `1Gi`)."""
+    unified: Mapping[str, str] = attrs.field(factory=dict)
+    """Files of a cgroup v2, for what has no field here (`memory.min`)."""
+
+
+#: Of a container, or a pod, that limits nothing.
+NO_LIMITS = Resources()
+
+
+@attrs.frozen
+class DnsConfig:
+    """What a pod's resolver is told."""
+
+    servers: tuple[str, ...] = ()
+    searches: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """As `resolv.conf` says it."""
+        lines = [f"nameserver {server}" for server in self.servers]
+        lines += [f"search {' '.join(self.searches)}"] if self.searches else []
+        lines += [f"options {' '.join(self.options)}"] if self.options else []
+        return "".join(line + "\n" for line in lines)
+
+
+@attrs.frozen
+class PortMapping:
+    """A port of the pod that the host's port leads to. `host_ip` "": every address of the host."""
+
+    container_port: int
+    host_port: int
+    protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
+    host_ip: str = ""
 
 
 @attrs.frozen
@@ -107,12 +187,31 @@ class SandboxConfig:
     uid: str
     attempt: int = 0
     hostname: str = ""
+    """As the pod's processes see it, of at most 63 characters (the whole name where `setHostnameAsFQDN` says so)."""
     annotations: Mapping[str, str] = attrs.field(factory=dict)
     ips: tuple[str, ...] = ()
     namespace_path: str = ""
+    """The network namespace to join; "": the host's with `host_network`, otherwise the runtime's own business."""
     host_network: bool = False
     log_directory: str = ""
     handler: str = ""
+    labels: Mapping[str, str] = attrs.field(factory=dict)
+    host_pid: bool = False
+    host_ipc: bool = False
+    shared_processes: bool = False
+    """One pid namespace for all containers (`shareProcessNamespace`); otherwise each has its own, or the host's."""
+    user_namespace: IdMapping | None = None
+    """The pod's own users (`hostUsers: false`). What belongs to root of the host in mounts belongs to root in them."""
+    sysctls: Mapping[str, str] = attrs.field(factory=dict)
+    dns: DnsConfig | None = None
+    """None: the host's resolv.conf."""
+    ports: tuple[PortMapping, ...] = ()
+    security: SecurityContext = DEFAULT_SECURITY
+    """Of the sandbox itself, where it is a process (user and groups, seccomp, whether anything in it is privileged)."""
+    cgroup_parent: str = ""
+    """The cgroup under which the pod's are (`/kubepods/burstable/pod<uid>`); "": where the runtime likes."""
+    resources: Resources = NO_LIMITS
+    """Of the pod as a whole, with its overhead: the limits of its cgroup."""
 
 
 @attrs.frozen
@@ -128,12 +227,21 @@ class SandboxStatus:
 
 @attrs.frozen
 class Mount:
-    """A directory or file of the host at a path of the container. `name` is the volume's."""
+    """A directory or file of the host at a path of the container. `name` is the volume's.
+
+    The agent has resolved a `subPath`, and made it; a runtime follows no link below `host_path`. `image` instead of
+    a path: the content of this image (its `image_path`), read-only (where `capabilities.image_volumes`).
+    """
 
     name: str
     container_path: str
     host_path: str
     read_only: bool = False
+    propagation: Propagation = "None"
+    recursive_read_only: bool = False
+    """What is mounted below is read-only, too; never without `read_only`."""
+    image: str = ""
+    image_path: str = ""
 
 
 @attrs.frozen
@@ -152,12 +260,25 @@ class ContainerConfig:
     """The agent's own notes; given back as they are in `ContainerStatus.config`."""
     stdin: bool = False
     stdin_once: bool = False
+    """stdin ends with the first who was attached to it and left."""
     tty: bool = False
-    cpu_milli: int = 0
-    memory_bytes: int = 0
-    """Limits; 0: none."""
-    user: int | None = None
-    group: int | None = None
+    security: SecurityContext = DEFAULT_SECURITY
+    resources: Resources = NO_LIMITS
+    stop_signal: str = ""
+    """`SIGUSR1`; "": the image's, otherwise SIGTERM."""
+    target_id: str = ""
+    """The container whose pid namespace it shares (an ephemeral container with `targetContainerName`)."""
+    devices: tuple[str, ...] = ()
+    """Paths of the host's devices that it may use, at the same paths (raw block volumes)."""
+
+
+@attrs.frozen
+class ContainerUser:
+    """Who a container's first process is."""
+
+    user: int
+    group: int
+    supplemental_groups: tuple[int, ...] = ()
 
 
 @attrs.frozen
@@ -177,6 +298,14 @@ class ContainerStatus:
     """Once it exited: `Completed`, `Error`, `OOMKilled`, `StartError`, …"""
     message: str = ""
     image_id: str = ""
+    log_path: str = ""
+    """Its log on this host (in CRI's format); "": none that anyone could read there."""
+    user: ContainerUser | None = None
+    """Where it is known."""
+    stop_signal: str = ""
+    """By which it is asked to end, where that is known."""
+    resources: Resources | None = None
+    """What it is limited to at present, where that may be another thing than its configuration says."""
 
 
 @attrs.frozen
@@ -253,13 +382,38 @@ class LogLine:
 
 @attrs.frozen
 class ImageStatus:
-    """`entrypoint` and `command` as the image's configuration has them."""
+    """`entrypoint`, `command`, `user` (`1000`, `www:www`, …) and `volumes` as the image's configuration has them."""
 
     id: str
     references: tuple[str, ...] = ()
+    """Its names: with tags, and with digests."""
     size: int = 0
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    user: str = ""
+    pinned: bool = False
+    """Never to be removed to make room."""
+
+
+@attrs.frozen
+class ImageUsage:
+    """The file system of the images: what images take of it, and what there is of it. Bytes."""
+
+    mountpoint: str
+    used: int
+    capacity: int
+    available: int
+    inodes_used: int = 0
+
+
+@attrs.frozen
+class RegistryCredentials:
+    """Who pulls. Either user and password, or one of the tokens."""
+
+    username: str = ""
+    password: str = attrs.field(default="", repr=False)
+    identity_token: str = attrs.field(default="", repr=False)
+    registry_token: str = attrs.field(default="", repr=False)
 
 
 @attrs.frozen
@@ -368,8 +522,14 @@ class Runtime(Snapshots, abc.ABC):
         """What a container wrote, also after it exited, until it is removed."""
 
     @abc.abstractmethod
-    async def pull_image(self, image: str, *, sandbox_id: str = "") -> ImageStatus:
-        """Have the image present, for containers of this sandbox where it is named. Raises `ImageFailure`."""
+    async def pull_image(
+        self, image: str, *, sandbox_id: str = "", credentials: RegistryCredentials | None = None
+    ) -> ImageStatus:
+        """Have the image present, for containers of this sandbox where it is named. Raises `ImageFailure`.
+
+        It is asked for even where it is present, as its tag may mean another one now. The agent tries one set of
+        credentials after the other.
+        """
 
     @abc.abstractmethod
     async def image_status(self, image: str, *, sandbox_id: str = "") -> ImageStatus | None:
@@ -382,3 +542,33 @@ class Runtime(Snapshots, abc.ABC):
     async def probe(self, container_id: str, request: NetworkProbe) -> ProbeAnswer:
         """What a network probe would find; asked only where the container is not `reachable`."""
         return ProbeAnswer(success=True)
+
+    async def update_container(self, container_id: str, resources: Resources) -> None:
+        """Change the limits of a container, which runs on (where `capabilities.resize`). All of them, not a part."""
+        raise RuntimeFailure(f"the runtime {self.name} cannot change what a running container has")
+
+    async def update_sandbox(self, sandbox_id: str, resources: Resources) -> None:
+        """Change the limits of a pod as a whole (where `capabilities.resize`)."""
+        raise RuntimeFailure(f"the runtime {self.name} cannot change what a running pod has")
+
+    async def attach(self, container_id: str, request: ExecRequest) -> ExecSession:
+        """The streams of a container's main process from now on (where `capabilities.attach`); `command` is empty.
+
+        Several may be attached at once: each sees all output. `exit_code` waits for the container's end; `close`
+        detaches, and ends nothing.
+        """
+        raise RuntimeFailure(f"the runtime {self.name} cannot attach to containers")
+
+    async def reopen_log(self, container_id: str) -> None:
+        """Its log was renamed: write to a new file from now on (where `capabilities.log_rotation`)."""
+
+    async def list_images(self) -> Sequence[ImageStatus]:
+        """Every image that is present (where `capabilities.images`)."""
+        return ()
+
+    async def remove_image(self, image_id: str) -> None:
+        """Remove an image, with all its names; an unknown one does nothing. Raises `ImageFailure` for one in use."""
+
+    async def image_usage(self) -> ImageUsage | None:
+        """None where images take no place of their own."""
+        return None

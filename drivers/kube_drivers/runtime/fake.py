@@ -36,6 +36,7 @@ from kube_core.abc.runtime import (
     LogOptions,
     NetworkProbe,
     ProbeAnswer,
+    RegistryCredentials,
     Runtime,
     RuntimeCapabilities,
     RuntimeFailure,
@@ -366,7 +367,9 @@ class FakeRuntime(Runtime):
             if not fresh:
                 await changed.wait()
 
-    async def pull_image(self, image: str, *, sandbox_id: str = "") -> ImageStatus:
+    async def pull_image(
+        self, image: str, *, sandbox_id: str = "", credentials: RegistryCredentials | None = None
+    ) -> ImageStatus:
         behaviour = self._of_image(image)
         if behaviour.pull_latency > 0:
             await self.clock.sleep(behaviour.pull_latency)

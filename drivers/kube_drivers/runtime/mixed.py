@@ -34,10 +34,13 @@ from kube_core.abc.runtime import (
     ExecRequest,
     ExecSession,
     ImageStatus,
+    ImageUsage,
     LogLine,
     LogOptions,
     NetworkProbe,
     ProbeAnswer,
+    RegistryCredentials,
+    Resources,
     Runtime,
     RuntimeCapabilities,
     RuntimeFailure,
@@ -177,8 +180,11 @@ class MixedRuntime(Runtime):
         async for line in self._with_container(container_id).logs(container_id, options):
             yield line
 
-    async def pull_image(self, image: str, *, sandbox_id: str = "") -> ImageStatus:
-        return await self._for_image(sandbox_id).pull_image(image, sandbox_id=sandbox_id)
+    async def pull_image(
+        self, image: str, *, sandbox_id: str = "", credentials: RegistryCredentials | None = None
+    ) -> ImageStatus:
+        runtime = self._for_image(sandbox_id)
+        return await runtime.pull_image(image, sandbox_id=sandbox_id, credentials=credentials)
 
     async def image_status(self, image: str, *, sandbox_id: str = "") -> ImageStatus | None:
         return await self._for_image(sandbox_id).image_status(image, sandbox_id=sandbox_id)
@@ -188,6 +194,32 @@ class MixedRuntime(Runtime):
 
     async def probe(self, container_id: str, request: NetworkProbe) -> ProbeAnswer:
         return await self._with_container(container_id).probe(container_id, request)
+
+    async def update_container(self, container_id: str, resources: Resources) -> None:
+        await self._with_container(container_id).update_container(container_id, resources)
+
+    async def update_sandbox(self, sandbox_id: str, resources: Resources) -> None:
+        await self._with_sandbox(sandbox_id).update_sandbox(sandbox_id, resources)
+
+    async def attach(self, container_id: str, request: ExecRequest) -> ExecSession:
+        return await self._with_container(container_id).attach(container_id, request)
+
+    async def reopen_log(self, container_id: str) -> None:
+        await self._with_container(container_id).reopen_log(container_id)
+
+    async def list_images(self) -> Sequence[ImageStatus]:
+        return [image for each in self.runtimes.values() for image in await each.list_images()]
+
+    async def remove_image(self, image_id: str) -> None:
+        for runtime in self.runtimes.values():
+            await runtime.remove_image(image_id)
+
+    async def image_usage(self) -> ImageUsage | None:
+        # One runtime with images of its own is the usual case; of several, what the first says is as good as any.
+        for runtime in self.runtimes.values():
+            if (usage := await runtime.image_usage()) is not None:
+                return usage
+        return None
 
     async def _each(self, act: Callable[[Runtime], Any]) -> None:
         """Do it with every runtime, whatever becomes of the others; then raise the first failure."""
@@ -234,13 +266,8 @@ def _names(url: str) -> list[str]:
 def _combined(all_of: Sequence[RuntimeCapabilities]) -> RuntimeCapabilities:
     if len({each.networked for each in all_of}) > 1:
         raise DriverError("a runtime that gives pods their addresses itself cannot be mixed with one that does not")
-    return RuntimeCapabilities(
-        processes=any(each.processes for each in all_of),
-        reachable=all(each.reachable for each in all_of),
-        exec=all(each.exec for each in all_of),
-        port_forward=all(each.port_forward for each in all_of),
-        persistent=all(each.persistent for each in all_of),
-        networked=all(each.networked for each in all_of),
-        behaviours=any(each.behaviours for each in all_of),
-        snapshot=all(each.snapshot for each in all_of),
-    )
+    some = {"processes", "images", "behaviours"}
+    return RuntimeCapabilities(**{
+        field.name: (any if field.name in some else all)(getattr(each, field.name) for each in all_of)
+        for field in attrs.fields(RuntimeCapabilities)
+    })  # fmt: skip

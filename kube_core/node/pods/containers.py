@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 import attrs
 
-from kube_core.abc.runtime import ContainerConfig, ContainerStatus, ImageFailure, RuntimeFailure
+from kube_core.abc.runtime import ContainerConfig, ContainerStatus, ImageFailure, Resources, RuntimeFailure
+from kube_core.abc.security import SecurityContext
 from kube_core.meta import quantities
 from kube_core.meta.documents import Document, name_of, namespace_of, uid_of
 from kube_core.node.environment import ConfigurationError, container_environment, expand
@@ -156,10 +157,11 @@ async def _configuration(host: Host, starting: Starting) -> ContainerConfig:
         stdin=bool(container.get("stdin")),
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
-        cpu_milli=quantities.parse(limits["cpu"]).milli_value if "cpu" in limits else 0,
-        memory_bytes=quantities.parse(limits["memory"]).value if "memory" in limits else 0,
-        user=security.get("runAsUser"),
-        group=security.get("runAsGroup"),
+        security=SecurityContext(user=security.get("runAsUser"), group=security.get("runAsGroup")),
+        resources=Resources(
+            cpu_quota=quantities.parse(limits["cpu"]).milli_value * 100 if "cpu" in limits else 0,
+            memory_bytes=quantities.parse(limits["memory"]).value if "memory" in limits else 0,
+        ),
     )
 
 

@@ -37,6 +37,7 @@ from kube_core.abc.runtime import (
     LogLine,
     LogOptions,
     Mount,
+    RegistryCredentials,
     Runtime,
     RuntimeCapabilities,
     RuntimeFailure,
@@ -50,6 +51,7 @@ from kube_drivers.runtime.process import link as links
 from kube_drivers.runtime.process.images import Images
 from kube_drivers.runtime.process.logs import read_log
 from kube_drivers.runtime.process.paths import link_mounts, mount_variables, path_rule
+from kube_drivers.runtime.records import container_config, record_of, sandbox_config
 
 __all__ = ["ProcessRuntime"]
 
@@ -173,7 +175,7 @@ class ProcessRuntime(Runtime):
             "pod": sandbox.config.uid,
             "image_id": image_id,
             "log": spec["log"],
-            "config": attrs.asdict(config),
+            "config": record_of(config),
         }
         await self._call("create", container=identity, spec=spec, meta=meta)
         return identity
@@ -249,7 +251,9 @@ class ProcessRuntime(Runtime):
         async for line in read_log(self._log_paths[container_id], options, clock=self.clock, ended=ended):
             yield line
 
-    async def pull_image(self, image: str, *, sandbox_id: str = "") -> ImageStatus:
+    async def pull_image(
+        self, image: str, *, sandbox_id: str = "", credentials: RegistryCredentials | None = None
+    ) -> ImageStatus:
         return self.images.resolve(image).status
 
     async def image_status(self, image: str, *, sandbox_id: str = "") -> ImageStatus | None:
@@ -314,11 +318,12 @@ class ProcessRuntime(Runtime):
 
     def _see(self, document: Mapping[str, Any]) -> ContainerStatus:
         meta = document["meta"]
+        known = self._containers.get(document["id"])
         status = ContainerStatus(
             id=document["id"],
             sandbox_id=meta["sandbox"],
             pod_uid=meta["pod"],
-            config=_config(meta["config"]),
+            config=known.config if known is not None else container_config(meta["config"]),
             state=document["state"],
             created_at=document["created_at"],
             started_at=document["started_at"],
@@ -327,6 +332,7 @@ class ProcessRuntime(Runtime):
             reason=document["reason"],
             message=document["message"],
             image_id=meta["image_id"],
+            log_path=meta["log"],
         )
         self._containers[status.id] = status
         self._log_paths[status.id] = meta["log"]
@@ -341,7 +347,7 @@ class ProcessRuntime(Runtime):
             ended.set()
 
     async def _keep(self, status: SandboxStatus) -> None:
-        await self._call("set", key=status.id, value=attrs.asdict(status))
+        await self._call("set", key=status.id, value=_record(status))
         self._sandboxes[status.id] = status
 
     def _known(self, container_id: str) -> ContainerStatus:
@@ -387,8 +393,8 @@ class ProcessRuntime(Runtime):
             "cwd": working_dir or image.working_dir or root,
             "log": os.path.join(logs, config.name, f"{config.attempt}.log"),
             "tty": config.tty,
-            "user": config.user if os.geteuid() == 0 else None,
-            "group": config.group if os.geteuid() == 0 else None,
+            "user": config.security.user if os.geteuid() == 0 else None,
+            "group": config.security.group if os.geteuid() == 0 else None,
         }
         return spec, image.status.id
 
@@ -446,18 +452,15 @@ class _Exec(ExecSession):
             pass
 
 
-def _config(fields: Mapping[str, Any]) -> ContainerConfig:
-    """From the JSON of `attrs.asdict`."""
-    shaped: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
-    }
-    shaped["mounts"] = tuple(Mount(**mount) for mount in fields["mounts"])
-    return ContainerConfig(**shaped)
+def _record(status: SandboxStatus) -> dict[str, Any]:
+    return {
+        "config": record_of(status.config), "ready": status.ready, "created_at": status.created_at, "ips": status.ips
+    }  # fmt: skip
 
 
 def _sandbox(identity: str, fields: Mapping[str, Any]) -> SandboxStatus:
-    config = {**fields["config"], "ips": tuple(fields["config"]["ips"])}
-    return SandboxStatus(identity, SandboxConfig(**config), fields["ready"], fields["created_at"], tuple(fields["ips"]))
+    config = sandbox_config(fields["config"])
+    return SandboxStatus(identity, config, fields["ready"], fields["created_at"], tuple(fields["ips"]))
 
 
 def _prepare(root: str, mounts: Sequence[Mount], working_dir: str) -> None:
