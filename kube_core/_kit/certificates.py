@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +21,17 @@ __all__ = ["Authority", "KeyPair", "load_or_create", "write_file"]
 
 _CA_DAYS = 3650
 _LEAF_DAYS = 365
+_KEY_USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
 
 
 @attrs.frozen
@@ -90,6 +101,57 @@ class Authority:
     def issue_client(self, name: str, groups: Sequence[str] = (), *, now: float) -> KeyPair:
         """A client certificate: user `name`, in `groups` (upstream's reading of CN and O)."""
         return self._issue(name, groups, (), server=False, now=now, days=_LEAF_DAYS)
+
+    def certify(
+        self,
+        request: bytes,
+        *,
+        key_usages: Collection[str],
+        extended_usages: Collection[str],
+        start: float,
+        end: float,
+    ) -> bytes:
+        """A certificate for what a request in PEM names, in PEM; subject and alternative names are the request's.
+
+        `key_usages`: attributes of `cryptography.x509.KeyUsage`; `extended_usages`: dotted object identifiers.
+        `start`, `end`: seconds since the epoch; it ends with the authority at the latest. Raises ValueError for a
+        request that cannot be read, whose signature is wrong, or that comes when the authority has expired.
+        """
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes
+
+        wanted = x509.load_pem_x509_csr(request)
+        if not wanted.is_signature_valid:
+            raise ValueError("unable to verify certificate request signature")
+        if start >= self.expires:
+            raise ValueError(f"the signer has expired: NotAfter={self._certificate.not_valid_after_utc}")
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(wanted.subject)
+            .issuer_name(self._certificate.subject)
+            .public_key(wanted.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(datetime.fromtimestamp(int(start), UTC))
+            .not_valid_after(datetime.fromtimestamp(int(min(end, self.expires)), UTC))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._certificate.public_key()),  # type: ignore[arg-type]
+                critical=False,
+            )
+        )
+        if key_usages:
+            used = dict.fromkeys(_KEY_USAGES, False) | dict.fromkeys(key_usages, True)
+            builder = builder.add_extension(x509.KeyUsage(**used), critical=True)
+        if extended_usages:
+            listed = [x509.ObjectIdentifier(each) for each in extended_usages]
+            builder = builder.add_extension(x509.ExtendedKeyUsage(listed), critical=False)
+        try:
+            named = wanted.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        except x509.ExtensionNotFound:
+            pass
+        else:
+            builder = builder.add_extension(named.value, critical=not list(wanted.subject))
+        return _pem(builder.sign(self._key, hashes.SHA256()))  # type: ignore[arg-type]
 
     def _issue(
         self, name: str, groups: Sequence[str], hosts: Sequence[str], *, server: bool, now: float, days: float

@@ -381,7 +381,10 @@ class Cluster:
         self._events = await stack.enter_async_context(writer)
         self._background = await stack.enter_async_context(Background())
         volumes = await self._start_volumes(stack) if self.config.nodes else None
-        await self._start_controllers(stack, host, {"volume": volumes} if volumes is not None else {})
+        drivers: dict[str, Any] = {"authority": self.authority, "cluster_ca": self.authority.certificate}
+        if volumes is not None:
+            drivers["volume"] = volumes
+        await self._start_controllers(stack, host, drivers)
         if volumes is not None:
             await self._start_scheduler(host)
             await self._start_data_plane()
