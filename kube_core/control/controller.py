@@ -206,6 +206,10 @@ class ControllerSpec:
     account: str = ""
     """The service account in `kube-system` as which it acts, with what roles give to that. "": it has none, and acts as
     an administrator, like the program that it was installed in."""
+    reports_as: str = ""
+    """The component that its events name; "": `name`."""
+    reports_as: str = ""
+    """The component that its events name, where that is another than `name`."""
     workers: int | None = None
     """How many keys are reconciled at a time; None: what the controller's class says."""
     rate_limits: RateLimits = RateLimits(retries_per_second=math.inf)

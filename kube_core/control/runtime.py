@@ -199,7 +199,7 @@ class ControllerRuntime:
             informers=informers,
             clock=self._clock,
             random=self._random,
-            events=writer.recorder(spec.name, client=client),
+            events=writer.recorder(spec.reports_as or spec.name, client=client),
             log=self._log.bind(controller=spec.name),
             drivers=self._drivers,
             enqueue=queue.add,

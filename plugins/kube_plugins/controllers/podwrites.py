@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from kube_core._kit.clock import Clock
 from kube_core.api import resources
+from kube_core.api.types import ResourceType
 from kube_core.client.client import ApiClient
 from kube_core.control.events import EventRecorder
 from kube_core.control.expectations import Expectations
@@ -22,7 +23,6 @@ from kube_core.meta.documents import (
     Document,
     Key,
     MutableDocument,
-    controller_of,
     is_deleting,
     key_of,
     name_of,
@@ -30,16 +30,9 @@ from kube_core.meta.documents import (
     uid_of,
 )
 from kube_core.meta.status import NotFound, StatusError
+from kube_plugins.controllers.adoption import owner_key
 
-__all__ = ["PodWrites", "is_namespace_ending", "owner_key", "slow_start"]
-
-
-def owner_key(pod: Document, kind: str) -> Key | None:
-    """The key of the pod's controller, where that is of `kind`."""
-    owner = controller_of(pod)
-    if owner is None or owner.get("kind") != kind:
-        return None
-    return Key(namespace_of(pod), str(owner["name"]))
+__all__ = ["PodWrites", "is_namespace_ending", "slow_start"]
 
 
 def is_namespace_ending(error: StatusError) -> bool:
@@ -57,10 +50,10 @@ def slow_start(count: int) -> Iterator[int]:
 
 
 class PodWrites:
-    """The pod writes of one controller. `kind` is its objects' kind."""
+    """The pod writes of one controller, whose objects are `owners`."""
 
-    def __init__(self, kind: str, client: ApiClient, events: EventRecorder, clock: Clock) -> None:
-        self._kind = kind
+    def __init__(self, owners: ResourceType, client: ApiClient, events: EventRecorder, clock: Clock) -> None:
+        self._owners = owners
         self._client = client
         self._events = events
         self._expectations = Expectations(clock)
@@ -103,11 +96,13 @@ class PodWrites:
     def observe(self, before: Document | None, after: Document | None) -> None:
         """The informer's handler."""
         if before is None and after is not None and not is_deleting(after):
-            if (key := owner_key(after, self._kind)) is not None:
+            if (key := owner_key(after, self._owners)) is not None:
                 self._expectations.creation_observed(key)
             return
         pod = after if after is not None else before
-        if pod is not None and (after is None or is_deleting(pod)) and (key := owner_key(pod, self._kind)) is not None:
+        if pod is None or (after is not None and not is_deleting(pod)):
+            return
+        if (key := owner_key(pod, self._owners)) is not None:
             self._expectations.deletion_observed(key, uid_of(pod))
 
     async def _create_one(

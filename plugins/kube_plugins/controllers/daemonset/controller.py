@@ -9,32 +9,28 @@ Mirrors upstream's daemon set controller ("DaemonSet" in the concepts), with its
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from kube_core._kit.backoff import Backoff
-from kube_core.api import pods, resources
+from kube_core.api import resources
 from kube_core.api.types import ResourceType
 from kube_core.control.action import Action, await_change, requeue
 from kube_core.control.controller import Controller, ControllerContext, Watch, to_itself
-from kube_core.meta import selectors
 from kube_core.meta.documents import (
     Document,
     Key,
-    controller_of,
     is_deleting,
     key_of,
     labels_of,
     name_of,
-    namespace_of,
-    uid_of,
 )
 from kube_core.meta.status import StatusError
-from kube_plugins.controllers.adoption import ORPHAN_INDEX, claim_objects, orphan_namespaces
+from kube_plugins.controllers.adoption import Dependents, selects_everything
 from kube_plugins.controllers.daemonset.daemons import HASH_LABEL, hash_of, make_daemon, target_node
 from kube_plugins.controllers.daemonset.plan import Plan, Scene, observe, plan_nodes, plan_update
 from kube_plugins.controllers.daemonset.status import calculate_status, seconds_until_available
 from kube_plugins.controllers.history import Found, clean_up, ensure_revision
-from kube_plugins.controllers.podwrites import PodWrites, owner_key
+from kube_plugins.controllers.podwrites import PodWrites
 from kube_plugins.controllers.written import LastWritten
 
 __all__ = ["DaemonSetController"]
@@ -55,14 +51,11 @@ class DaemonSetController(Controller):
         informers = context.informers
         self._sets = informers.informer(resources.DAEMON_SETS).lister
         self._nodes = informers.informer(resources.NODES).lister
-        revision_informer = informers.informer(resources.CONTROLLER_REVISIONS)
-        pod_informer = informers.informer(resources.PODS)
-        revision_informer.add_index(ORPHAN_INDEX, orphan_namespaces)
-        pod_informer.add_index(ORPHAN_INDEX, orphan_namespaces)
-        self._writes = PodWrites("DaemonSet", self.client, context.events, self.clock)
+        self._pods = Dependents(context, resources.DAEMON_SETS, resources.PODS)
+        self._revisions = Dependents(context, resources.DAEMON_SETS, resources.CONTROLLER_REVISIONS)
+        self._writes = PodWrites(resources.DAEMON_SETS, self.client, context.events, self.clock)
         # Before the runtime's own handler, so that a key is never reconciled ahead of what it waited for.
-        pod_informer.add_handler(self._writes.observe)
-        self._pods, self._revisions = pod_informer.lister, revision_informer.lister
+        self._pods.informer.add_handler(self._writes.observe)
         self._written = LastWritten()
         self._backoff: Backoff[tuple[Key, str]] = Backoff(_FIRST_RETRY, _LAST_RETRY)
         self._not_before: dict[tuple[Key, str], float] = {}
@@ -70,7 +63,7 @@ class DaemonSetController(Controller):
     def watches(self) -> Iterable[Watch]:
         return (
             Watch(resources.DAEMON_SETS, to_itself),
-            Watch(resources.PODS, self._sets_of_pod),
+            Watch(resources.PODS, self._pods.owner_keys),
             Watch(resources.NODES, self._every_set, predicate=_concerns_daemons),
         )
 
@@ -83,14 +76,14 @@ class DaemonSetController(Controller):
             self._forget(key)
             return await_change()
         daemon_set = self._written.newest(cached)
-        if _selects_everything(daemon_set):
+        if selects_everything(daemon_set):
             message = "This daemon set is selecting all pods. A non-empty selector is required."
             self._events.warning(daemon_set, "SelectingAll", message)
             return await_change()
         if is_deleting(daemon_set):
             return await_change()
-        history = await ensure_revision(self.client, daemon_set, await self._claim_revisions(daemon_set), HASH_LABEL)
-        found = await self._claim_pods(daemon_set)
+        history = await ensure_revision(self.client, daemon_set, await self._revisions.claim(daemon_set), HASH_LABEL)
+        found = await self._pods.claim(daemon_set)
         scene = observe(daemon_set, found, self._nodes.list(), hash_of(history.update), self.clock.now())
         error = await self._act(key, scene) if self._writes.settled(key) else None
         await self._write_status(scene, history)
@@ -153,20 +146,6 @@ class DaemonSetController(Controller):
             changed = {**daemon_set, "status": status}
             self._written.note(await self.client.update_status(resources.DAEMON_SETS, changed))
 
-    async def _claim_pods(self, daemon_set: Document) -> Sequence[Document]:
-        orphans = self._pods.by_index(ORPHAN_INDEX, namespace_of(daemon_set))
-        candidates = [*self._pods.by_index("owner", uid_of(daemon_set)), *filter(pods.is_active, orphans)]
-        return await claim_objects(self.client, daemon_set, resources.DAEMON_SETS, resources.PODS, candidates)
-
-    async def _claim_revisions(self, daemon_set: Document) -> Sequence[Document]:
-        candidates = [
-            *self._revisions.by_index("owner", uid_of(daemon_set)),
-            *self._revisions.by_index(ORPHAN_INDEX, namespace_of(daemon_set)),
-        ]
-        return await claim_objects(
-            self.client, daemon_set, resources.DAEMON_SETS, resources.CONTROLLER_REVISIONS, candidates
-        )
-
     def _forget(self, key: Key) -> None:
         self._writes.forget(key)
         self._written.forget(key)
@@ -175,18 +154,6 @@ class DaemonSetController(Controller):
             self._backoff.reset(where)
 
     # From changes to keys.
-
-    def _sets_of_pod(self, pod: Document) -> Iterable[Key]:
-        key = owner_key(pod, "DaemonSet")
-        if key is not None:
-            return (key,)
-        if controller_of(pod) is not None:
-            return ()
-        return [
-            key_of(daemon_set)
-            for daemon_set in self._sets.list(namespace_of(pod))
-            if selectors.from_document(daemon_set["spec"].get("selector")).matches(labels_of(pod))
-        ]
 
     def _every_set(self, node: Document) -> Iterable[Key]:
         return map(key_of, self._sets.list())
@@ -198,8 +165,3 @@ def _concerns_daemons(before: Document | None, after: Document | None) -> bool:
         return True
     taints = [(each.get("spec") or {}).get("taints") or [] for each in (before, after)]
     return labels_of(before) != labels_of(after) or taints[0] != taints[1]
-
-
-def _selects_everything(daemon_set: Document) -> bool:
-    selector = daemon_set["spec"].get("selector") or {}
-    return not selector.get("matchLabels") and not selector.get("matchExpressions")

@@ -11,13 +11,12 @@ who patch an earlier template in; the annotation of the long-gone rollback API i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from kube_core.api import resources
 from kube_core.control.action import Action, await_change, requeue
 from kube_core.control.claims import controller_reference
 from kube_core.control.controller import Controller, ControllerContext, Watch, to_controller_owner, to_itself
-from kube_core.meta import selectors
 from kube_core.meta.documents import (
     Document,
     Key,
@@ -25,8 +24,6 @@ from kube_core.meta.documents import (
     annotations_of,
     controller_of,
     is_deleting,
-    key_of,
-    labels_of,
     metadata_of,
     name_of,
     namespace_of,
@@ -34,7 +31,7 @@ from kube_core.meta.documents import (
     uid_of,
 )
 from kube_core.meta.status import AlreadyExists, NotFound, StatusError
-from kube_plugins.controllers.adoption import ORPHAN_INDEX, claim_objects, orphan_namespaces
+from kube_plugins.controllers.adoption import Dependents, selects_everything
 from kube_plugins.controllers.deployment import history, progress, recreate, revisions, rolling, scaling
 from kube_plugins.controllers.deployment.replicasets import Resize, is_rolling, size, wanted
 from kube_plugins.controllers.deployment.revisions import Generations
@@ -52,15 +49,13 @@ class DeploymentController(Controller):
         super().__init__(context)
         self._events = context.events
         self._deployments = context.informers.informer(resources.DEPLOYMENTS).lister
-        replica_sets = context.informers.informer(resources.REPLICA_SETS)
-        replica_sets.add_index(ORPHAN_INDEX, orphan_namespaces)
-        self._replica_sets = replica_sets.lister
+        self._replica_sets = Dependents(context, resources.DEPLOYMENTS, resources.REPLICA_SETS)
         self._pods = context.informers.informer(resources.PODS).lister
 
     def watches(self) -> Iterable[Watch]:
         return (
             Watch(resources.DEPLOYMENTS, to_itself),
-            Watch(resources.REPLICA_SETS, self._deployments_of_replica_set),
+            Watch(resources.REPLICA_SETS, self._replica_sets.owner_keys),
             Watch(resources.PODS, self._recreated_deployment_of_pod, predicate=_is_end_of_pod),
         )
 
@@ -68,11 +63,11 @@ class DeploymentController(Controller):
         deployment = self._deployments.get(key)
         if deployment is None:
             return await_change()
-        if _selects_everything(deployment):
+        if selects_everything(deployment):
             message = "This deployment is selecting all pods. A non-empty selector is required."
             self._events.warning(deployment, "SelectingAll", message)
             return await_change()
-        generations = revisions.sort_generations(deployment, await self._claim(deployment))
+        generations = revisions.sort_generations(deployment, await self._replica_sets.claim(deployment))
         if is_deleting(deployment):
             return await self._write_status(deployment, generations, with_progress=False)
         deployment = await self._note_pause(deployment)
@@ -119,12 +114,6 @@ class DeploymentController(Controller):
         return await self._write_status(deployment, generations)
 
     # What they are made of.
-
-    async def _claim(self, deployment: Document) -> Sequence[Document]:
-        owned = self._replica_sets.by_index("owner", uid_of(deployment))
-        orphans = self._replica_sets.by_index(ORPHAN_INDEX, namespace_of(deployment))
-        candidates = [*owned, *orphans]
-        return await claim_objects(self.client, deployment, resources.DEPLOYMENTS, resources.REPLICA_SETS, candidates)
 
     async def _note_pause(self, deployment: Document) -> Document:
         status: MutableDocument = thaw(deployment.get("status") or {})
@@ -240,22 +229,12 @@ class DeploymentController(Controller):
 
     # From changes to keys.
 
-    def _deployments_of_replica_set(self, replica_set: Document) -> Iterable[Key]:
-        if controller_of(replica_set) is not None:
-            return to_controller_owner("Deployment")(replica_set)
-        # An orphan: any Deployment that selects it may want to adopt it.
-        return [
-            key_of(deployment)
-            for deployment in self._deployments.list(namespace_of(replica_set))
-            if selectors.from_document(deployment["spec"].get("selector")).matches(labels_of(replica_set))
-        ]
-
     def _recreated_deployment_of_pod(self, pod: Document) -> Iterable[Key]:
         """The Deployment of a pod, where it waits for its pods to go."""
         owner = controller_of(pod)
         if owner is None or owner.get("kind") != "ReplicaSet":
             return
-        replica_set = self._replica_sets.get(Key(namespace_of(pod), str(owner["name"])))
+        replica_set = self._replica_sets.lister.get(Key(namespace_of(pod), str(owner["name"])))
         if replica_set is None:
             return
         for key in to_controller_owner("Deployment")(replica_set):
@@ -273,8 +252,3 @@ def _is_end_of_pod(before: Document | None, after: Document | None) -> bool:
         return True
     phase = (after.get("status") or {}).get("phase")
     return phase in ("Succeeded", "Failed") and before is not None
-
-
-def _selects_everything(deployment: Document) -> bool:
-    selector = deployment["spec"].get("selector") or {}
-    return not selector.get("matchLabels") and not selector.get("matchExpressions")

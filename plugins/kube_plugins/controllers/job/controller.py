@@ -16,7 +16,6 @@ from collections.abc import Iterable, Sequence
 from kube_core.api import pods, resources
 from kube_core.control.action import Action, await_change, requeue
 from kube_core.control.controller import Controller, ControllerContext, Watch, to_itself
-from kube_core.meta import selectors
 from kube_core.meta.documents import (
     Document,
     Key,
@@ -30,7 +29,7 @@ from kube_core.meta.documents import (
     uid_of,
 )
 from kube_core.meta.status import NotFound, StatusError
-from kube_plugins.controllers.adoption import ORPHAN_INDEX, claim_objects, orphan_namespaces
+from kube_plugins.controllers.adoption import Dependents, owner_key
 from kube_plugins.controllers.job.backoff import Streak
 from kube_plugins.controllers.job.counting import note, settle
 from kube_plugins.controllers.job.observation import TRACKING_FINALIZER, Observation, is_finished, is_tracked
@@ -38,7 +37,7 @@ from kube_plugins.controllers.job.podmaking import make_pod
 from kube_plugins.controllers.job.scaling import Plan, plan_pods, replacement_counts
 from kube_plugins.controllers.job.status import finish, follow, suspension
 from kube_plugins.controllers.job.verdict import Verdict, decide, until_deadline
-from kube_plugins.controllers.podwrites import PodWrites, owner_key
+from kube_plugins.controllers.podwrites import PodWrites
 from kube_plugins.controllers.written import LastWritten
 
 __all__ = ["CONTROLLER_NAME", "JobController"]
@@ -64,10 +63,10 @@ class JobController(Controller):
         super().__init__(context)
         self._events = context.events
         self._jobs = context.informers.informer(resources.JOBS).lister
-        informer = context.informers.informer(resources.PODS)
-        informer.add_index(ORPHAN_INDEX, orphan_namespaces)
+        self._dependents = Dependents(context, resources.JOBS, resources.PODS)
+        informer = self._dependents.informer
         informer.add_index(_TRACKED_INDEX, _tracking_jobs)
-        self._writes = PodWrites("Job", self.client, context.events, self.clock)
+        self._writes = PodWrites(resources.JOBS, self.client, context.events, self.clock)
         # Before the runtime's own handler, so that a key is never reconciled ahead of what it waited for.
         informer.add_handler(self._observe_pod)
         self._pods = informer.lister
@@ -153,17 +152,9 @@ class JobController(Controller):
         return self._written.note(await self.client.update_status(resources.JOBS, {**job, "status": status}))
 
     async def _claim(self, job: Document) -> Sequence[Document]:
-        owned = self._pods.by_index("owner", uid_of(job))
-        orphans = [
-            pod
-            for pod in self._pods.by_index(ORPHAN_INDEX, namespace_of(job))
-            if pods.is_active(pod) and selectors.from_document(job["spec"].get("selector")).matches(labels_of(pod))
-        ]
-        claimed = await claim_objects(self.client, job, resources.JOBS, resources.PODS, [*owned, *orphans])
-        if not orphans:
-            return claimed
-        adopted = {uid_of(pod) for pod in orphans}
-        return [await self._track(pod) if uid_of(pod) in adopted else pod for pod in claimed]
+        orphans = {uid_of(pod) for pod in self._dependents.orphans(job)}
+        claimed = await self._dependents.claim(job, lambda pod: pods.is_active(pod) or uid_of(pod) not in orphans)
+        return [await self._track(pod) if uid_of(pod) in orphans else pod for pod in claimed]
 
     async def _track(self, pod: Document) -> Document:
         """A pod that was adopted is counted like one that was made."""
@@ -222,17 +213,10 @@ class JobController(Controller):
             self._released.pop(uid_of(pod), None)
 
     def _jobs_of_pod(self, pod: Document) -> Iterable[Key]:
-        key = owner_key(pod, "Job")
-        if key is not None:
-            return (key,)
+        keys = self._dependents.owner_keys(pod)
         if controller_of(pod) is not None:
-            return ()
-        matching = [
-            key_of(job)
-            for job in self._jobs.list(namespace_of(pod))
-            if selectors.from_document(job["spec"].get("selector")).matches(labels_of(pod))
-        ]
-        return [*matching, *(Key(*text.split("/", 1)) for text in _tracking_jobs(pod))]
+            return keys
+        return [*keys, *(Key(*text.split("/", 1)) for text in _tracking_jobs(pod))]
 
 
 def _make_pod(seen: Observation, index: int | None) -> MutableDocument:
@@ -243,7 +227,7 @@ def _tracking_jobs(pod: Document) -> Iterable[str]:
     """The Job that a pod's finalizer waits for, as the text of its key; there may be none of that name any more."""
     if not is_tracked(pod):
         return
-    key = owner_key(pod, "Job")
+    key = owner_key(pod, resources.JOBS)
     if key is not None:
         yield str(key)
     elif controller_of(pod) is None and (name := labels_of(pod).get(_NAME_LABEL)):

@@ -1,5 +1,7 @@
 """The ReplicaSet controller: the outline. How many pods, and which, is decided in `replicas.py` and `victims.py`.
 
+ReplicationControllers, the older form, are kept by the same class with another resource (`replicationcontroller/`).
+
 Pods come and go between a write and the moment when the cache shows it; expectations cover that gap, so that no pod is
 made or deleted twice for one want. While expectations are open the controller only writes the status.
 
@@ -10,25 +12,22 @@ SuccessfulCreate, SuccessfulDelete, FailedCreate and FailedDelete.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 from kube_core.api import pods, resources
+from kube_core.api.types import ResourceType
 from kube_core.control.action import Action, await_change, requeue
 from kube_core.control.claims import controller_reference
 from kube_core.control.controller import Controller, ControllerContext, Watch, to_itself
-from kube_core.meta import selectors
 from kube_core.meta.documents import (
     Document,
     Key,
     controller_of,
     is_deleting,
-    key_of,
-    labels_of,
-    namespace_of,
-    uid_of,
 )
 from kube_core.meta.status import StatusError
-from kube_plugins.controllers.adoption import ORPHAN_INDEX, claim_objects, orphan_namespaces
-from kube_plugins.controllers.podwrites import PodWrites, owner_key
+from kube_plugins.controllers.adoption import Dependents
+from kube_plugins.controllers.podwrites import PodWrites
 from kube_plugins.controllers.replicaset.replicas import Plan, plan_replicas, pod_from_template, wanted
 from kube_plugins.controllers.replicaset.status import calculate_status, seconds_until_available
 
@@ -39,19 +38,20 @@ class ReplicaSetController(Controller):
     """Keeps as many pods as a ReplicaSet asks for."""
 
     workers = 5
+    resource: ClassVar[ResourceType] = resources.REPLICA_SETS
+    #: Whether the status says how many pods are going.
+    counts_terminating: ClassVar[bool] = True
 
     def __init__(self, context: ControllerContext) -> None:
         super().__init__(context)
-        self._writes = PodWrites("ReplicaSet", self.client, context.events, self.clock)
-        self._replica_sets = context.informers.informer(resources.REPLICA_SETS).lister
-        informer = context.informers.informer(resources.PODS)
-        informer.add_index(ORPHAN_INDEX, orphan_namespaces)
+        self._writes = PodWrites(self.resource, self.client, context.events, self.clock)
+        self._replica_sets = context.informers.informer(self.resource).lister
+        self._pods = Dependents(context, self.resource, resources.PODS)
         # Before the runtime's own handler, so that a key is never reconciled ahead of what it waited for.
-        informer.add_handler(self._writes.observe)
-        self._pods = informer.lister
+        self._pods.informer.add_handler(self._writes.observe)
 
     def watches(self) -> Iterable[Watch]:
-        return (Watch(resources.REPLICA_SETS, to_itself), Watch(resources.PODS, self._replica_sets_of_pod))
+        return (Watch(self.resource, to_itself), Watch(resources.PODS, self._pods.owner_keys))
 
     async def reconcile(self, key: Key) -> Action:
         replica_set = self._replica_sets.get(key)
@@ -59,7 +59,8 @@ class ReplicaSetController(Controller):
             self._writes.forget(key)
             return await_change()
         may_act = self._writes.settled(key) and not is_deleting(replica_set)
-        owned = await self._claim(replica_set)
+        # A pod that has ended is neither wanted nor let go.
+        owned = await self._pods.claim(replica_set, lambda pod: not pods.is_terminal(pod))
         plan, error = Plan(), None
         if may_act:
             active = [pod for pod in owned if pods.is_active(pod)]
@@ -73,22 +74,13 @@ class ReplicaSetController(Controller):
         after = seconds_until_available(replica_set, owned, self.clock.now())
         return requeue(after) if after is not None else await_change()
 
-    async def _claim(self, replica_set: Document) -> list[Document]:
-        owned = self._pods.by_index("owner", uid_of(replica_set))
-        orphans = self._pods.by_index(ORPHAN_INDEX, namespace_of(replica_set))
-        # A pod that has ended, or is ending, is neither wanted nor let go.
-        candidates = [*owned, *(pod for pod in orphans if pods.is_active(pod))]
-        return await claim_objects(self.client, replica_set, resources.REPLICA_SETS, resources.PODS, candidates)
-
     def _related(self, replica_set: Document, active: Sequence[Document]) -> Iterable[Document]:
         """The active pods of all the replica sets that this one's owner has."""
         owner = controller_of(replica_set)
         if owner is None:
             return active
         siblings = self._replica_sets.by_index("owner", str(owner.get("uid")))
-        return [
-            pod for sibling in siblings for pod in self._pods.by_index("owner", uid_of(sibling)) if pods.is_active(pod)
-        ]
+        return [pod for sibling in siblings for pod in self._pods.owned(sibling) if pods.is_active(pod)]
 
     async def _carry_out(self, replica_set: Document, plan: Plan) -> StatusError | None:
         if plan.create:
@@ -105,17 +97,7 @@ class ReplicaSetController(Controller):
     ) -> None:
         failure = error.message if error is not None else ""
         status = calculate_status(replica_set, owned, self.clock.now(), surplus=plan.surplus, failure=failure)
+        if not self.counts_terminating:
+            del status["terminatingReplicas"]
         if status != (replica_set.get("status") or {}):
-            await self.client.update_status(resources.REPLICA_SETS, {**replica_set, "status": status})
-
-    # From changes to keys.
-
-    def _replica_sets_of_pod(self, pod: Document) -> Iterable[Key]:
-        if controller_of(pod) is not None:
-            key = owner_key(pod, "ReplicaSet")
-            return () if key is None else (key,)
-        return [
-            key_of(replica_set)
-            for replica_set in self._replica_sets.list(namespace_of(pod))
-            if selectors.from_document(replica_set["spec"].get("selector")).matches(labels_of(pod))
-        ]
+            await self.client.update_status(self.resource, {**replica_set, "status": status})

@@ -15,15 +15,12 @@ from kube_core.api import pods, resources
 from kube_core.api.types import ResourceType
 from kube_core.control.action import Action, await_change, requeue
 from kube_core.control.controller import Controller, ControllerContext, Watch, to_itself
-from kube_core.meta import selectors
 from kube_core.meta.documents import (
     Document,
     Key,
     MutableDocument,
-    controller_of,
     is_deleting,
     key_of,
-    labels_of,
     name_of,
     namespace_of,
     owner_references_of,
@@ -31,9 +28,9 @@ from kube_core.meta.documents import (
     uid_of,
 )
 from kube_core.meta.status import AlreadyExists, NotFound, StatusError
-from kube_plugins.controllers.adoption import ORPHAN_INDEX, claim_objects, orphan_namespaces
+from kube_plugins.controllers.adoption import Dependents
 from kube_plugins.controllers.history import Found, clean_up, ensure_revision, template_of
-from kube_plugins.controllers.podwrites import is_namespace_ending, owner_key
+from kube_plugins.controllers.podwrites import is_namespace_ending
 from kube_plugins.controllers.statefulset.identity import (
     claim_references,
     claims_of,
@@ -64,15 +61,12 @@ class StatefulSetController(Controller):
         informers = context.informers
         self._sets = informers.informer(resources.STATEFUL_SETS).lister
         self._claims = informers.informer(resources.PERSISTENT_VOLUME_CLAIMS).lister
-        pod_informer = informers.informer(resources.PODS)
-        revision_informer = informers.informer(resources.CONTROLLER_REVISIONS)
-        pod_informer.add_index(ORPHAN_INDEX, orphan_namespaces)
-        revision_informer.add_index(ORPHAN_INDEX, orphan_namespaces)
-        self._pods, self._revisions = pod_informer.lister, revision_informer.lister
+        self._pods = Dependents(context, resources.STATEFUL_SETS, resources.PODS)
+        self._revisions = Dependents(context, resources.STATEFUL_SETS, resources.CONTROLLER_REVISIONS)
         self._written = LastWritten()
 
     def watches(self) -> Iterable[Watch]:
-        return (Watch(resources.STATEFUL_SETS, to_itself), Watch(resources.PODS, self._sets_of_pod))
+        return (Watch(resources.STATEFUL_SETS, to_itself), Watch(resources.PODS, self._pods.owner_keys))
 
     def reads(self) -> Iterable[ResourceType]:
         return (resources.PERSISTENT_VOLUME_CLAIMS, resources.CONTROLLER_REVISIONS)
@@ -83,10 +77,9 @@ class StatefulSetController(Controller):
             self._written.forget(key)
             return await_change()
         stateful_set = self._written.newest(cached)
-        found = await self._claim_pods(stateful_set)
-        history = await ensure_revision(
-            self.client, stateful_set, await self._claim_revisions(stateful_set), _HASH_LABEL
-        )
+        found = await self._pods.claim(stateful_set, lambda pod: ordinal_of(stateful_set, pod) is not None)
+        revisions = await self._revisions.claim(stateful_set)
+        history = await ensure_revision(self.client, stateful_set, revisions, _HASH_LABEL)
         current = self._current(stateful_set, history)
         waiting = False
         try:
@@ -223,34 +216,3 @@ class StatefulSetController(Controller):
         if status != (stateful_set.get("status") or {}):
             changed = {**stateful_set, "status": status}
             self._written.note(await self.client.update_status(resources.STATEFUL_SETS, changed))
-
-    async def _claim_pods(self, stateful_set: Document) -> Sequence[Document]:
-        candidates = [
-            *self._pods.by_index("owner", uid_of(stateful_set)),
-            *self._pods.by_index(ORPHAN_INDEX, namespace_of(stateful_set)),
-        ]
-        named = [pod for pod in candidates if ordinal_of(stateful_set, pod) is not None]
-        return await claim_objects(self.client, stateful_set, resources.STATEFUL_SETS, resources.PODS, named)
-
-    async def _claim_revisions(self, stateful_set: Document) -> Sequence[Document]:
-        candidates = [
-            *self._revisions.by_index("owner", uid_of(stateful_set)),
-            *self._revisions.by_index(ORPHAN_INDEX, namespace_of(stateful_set)),
-        ]
-        return await claim_objects(
-            self.client, stateful_set, resources.STATEFUL_SETS, resources.CONTROLLER_REVISIONS, candidates
-        )
-
-    # From changes to keys.
-
-    def _sets_of_pod(self, pod: Document) -> Iterable[Key]:
-        key = owner_key(pod, "StatefulSet")
-        if key is not None:
-            return (key,)
-        if controller_of(pod) is not None:
-            return ()
-        return [
-            key_of(stateful_set)
-            for stateful_set in self._sets.list(namespace_of(pod))
-            if selectors.from_document(stateful_set["spec"].get("selector")).matches(labels_of(pod))
-        ]
