@@ -183,7 +183,13 @@ def _why_none(name: str, status: Mapping[str, Any]) -> str:
         why = f"because it failed sync: {failed.get('message', '')}"
         return f"The disruption budget {name} does not allow evicting pods currently {why}"
     healthy, wanted = status.get("currentHealthy") or 0, status.get("desiredHealthy") or 0
-    return f"The disruption budget {name} needs {wanted} healthy pods and has {healthy} currently"
+    if healthy <= wanted:
+        return f"The disruption budget {name} needs {wanted} healthy pods and has {healthy} currently"
+    # More are healthy than must be: others have just been let go, and the controller has yet to see it.
+    why = ""
+    if failed is not None and failed.get("status") == "False" and failed.get("message"):
+        why = f" ({failed.get('reason', '')}): {failed['message']}"
+    return f"The disruption budget {name} does not allow evicting pods currently{why}"
 
 
 def _set_insufficient(status: dict[str, Any], now: float) -> None:

@@ -16,7 +16,7 @@ import attrs
 from kube_core.api import pods
 from kube_core.meta.documents import Document, is_deleting, metadata_of, name_of
 from kube_plugins.controllers.daemonset.daemons import Eligibility, eligibility, hash_of, target_node
-from kube_plugins.controllers.deployment.replicasets import percent_or_number
+from kube_plugins.controllers.shares import percent_or_number
 
 __all__ = ["Limits", "Plan", "Scene", "limits", "observe", "oldest_first", "plan_nodes", "plan_update"]
 

@@ -8,12 +8,12 @@ for otherwise nothing could ever move (upstream: "Deployments", "Max Unavailable
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import attrs
 
 from kube_core.meta.documents import Document, annotations_of, metadata_of, name_of
+from kube_plugins.controllers.shares import percent_or_number
 
 __all__ = [
     "DESIRED_ANNOTATION",
@@ -26,7 +26,6 @@ __all__ = [
     "fenceposts",
     "is_rolling",
     "oldest_first",
-    "percent_or_number",
     "reported",
     "size",
     "total_available",
@@ -107,16 +106,6 @@ def annotated_number(replica_set: Document, annotation: str) -> int | None:
 def is_rolling(deployment: Document) -> bool:
     kind: str = (deployment["spec"].get("strategy") or {}).get("type", "RollingUpdate")
     return kind == "RollingUpdate"
-
-
-def percent_or_number(value: int | str | None, whole: int, *, round_up: bool) -> int:
-    """`3`, or a share of `whole` written as `25%`."""
-    if value is None:
-        return 0
-    if isinstance(value, int):
-        return value
-    share = whole * int(value.removesuffix("%")) / 100
-    return math.ceil(share) if round_up else math.floor(share)
 
 
 def fenceposts(deployment: Document) -> Fenceposts:

@@ -18,6 +18,7 @@ import attrs
 
 from kube_core.api import pods
 from kube_core.meta.documents import Document, is_deleting
+from kube_plugins.controllers.shares import percent_or_number
 from kube_plugins.controllers.statefulset.identity import has_identity, ordinal_of, revision_of, start_of
 
 __all__ = ["Create", "Delete", "Mend", "Step", "plan_steps", "split", "wanted"]
@@ -174,9 +175,7 @@ class _Planning:
     def _max_unavailable(self) -> int:
         strategy = self.stateful_set["spec"].get("updateStrategy") or {}
         limit = (strategy.get("rollingUpdate") or {}).get("maxUnavailable")
-        if isinstance(limit, str):
-            return max(wanted(self.stateful_set) * int(limit.rstrip("%")) // 100, 1)
-        return max(int(limit or 1), 1)
+        return max(percent_or_number(limit, wanted(self.stateful_set), round_up=False), 1)
 
     @property
     def _first_unhealthy(self) -> Document | None:
