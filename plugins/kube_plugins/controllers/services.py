@@ -96,6 +96,7 @@ def changes_endpoints(before: Document | None, after: Document | None) -> bool:
 
 def _as_seen(pod: Document) -> tuple[object, ...]:
     return (
+        uid_of(pod),
         labels_of(pod),
         pods.node_name_of(pod),
         pods.is_ready(pod),

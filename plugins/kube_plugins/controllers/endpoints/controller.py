@@ -15,6 +15,7 @@ from kube_core.meta.documents import Document, Key, is_deleting, key_of, labels_
 from kube_core.meta.status import AlreadyExists, NotFound, StatusError
 from kube_plugins.controllers import services
 from kube_plugins.controllers.endpoints.subsets import build_endpoints, same_endpoints
+from kube_plugins.controllers.triggertimes import TriggerTimes
 
 __all__ = ["EndpointsController"]
 
@@ -27,6 +28,7 @@ class EndpointsController(Controller):
     def __init__(self, context: ControllerContext) -> None:
         super().__init__(context)
         self._events = context.events
+        self._triggers = TriggerTimes()
         self._services = context.informers.informer(resources.SERVICES).lister
         self._pods = context.informers.informer(resources.PODS).lister
         self._endpoints = context.informers.informer(resources.ENDPOINTS).lister
@@ -42,13 +44,16 @@ class EndpointsController(Controller):
         service = self._services.get(key)
         present = self._endpoints.get(key)
         if service is None:
+            self._triggers.forget(key)
             # Those of a Service that never was are not ours to take away.
             if present is not None and "endpoints.kubernetes.io/managed-by" in labels_of(present):
                 await self._delete(key)
             return await_change()
         if is_deleting(service) or not services.has_selector(service):
             return await_change()
-        wanted = build_endpoints(service, self._pods.list(key.namespace), present)
+        selected = list(services.matching(service, self._pods.list(key.namespace)))
+        trigger = self._triggers.observe(service, selected)
+        wanted = build_endpoints(service, selected, present, trigger)
         try:
             if present is None:
                 await self.client.create(resources.ENDPOINTS, wanted)

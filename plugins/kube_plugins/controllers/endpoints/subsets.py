@@ -16,6 +16,7 @@ from typing import Any
 from kube_core.api import pods
 from kube_core.meta.documents import Document, MutableDocument, annotations_of, labels_of, name_of, namespace_of
 from kube_plugins.controllers import services
+from kube_plugins.controllers.triggertimes import with_trigger_time
 
 __all__ = ["CAPACITY", "build_endpoints", "same_endpoints"]
 
@@ -26,8 +27,13 @@ _MANAGED_BY = "endpoints.kubernetes.io/managed-by"
 _CAPACITY_ANNOTATION = "endpoints.kubernetes.io/over-capacity"
 
 
-def build_endpoints(service: Document, candidates: Iterable[Document], present: Document | None) -> MutableDocument:
-    """The Endpoints as they should be. `candidates`: the pods of the namespace; `present`: the object there is."""
+def build_endpoints(
+    service: Document, candidates: Iterable[Document], present: Document | None, trigger: str = ""
+) -> MutableDocument:
+    """The Endpoints as they should be. `candidates`: the pods of the namespace; `present`: the object there is.
+
+    `trigger`: since when, where that is known (`triggertimes.py`).
+    """
     by_ports: dict[tuple[tuple[Any, ...], ...], dict[str, list[dict[str, Any]]]] = {}
     chosen, over_capacity = _within_capacity(_listed(service, candidates))
     for address, ready, ports in chosen:
@@ -37,6 +43,7 @@ def build_endpoints(service: Document, candidates: Iterable[Document], present: 
     annotations = {key: value for key, value in _annotations(present).items() if key != _CAPACITY_ANNOTATION}
     if over_capacity:
         annotations[_CAPACITY_ANNOTATION] = "truncated"
+    annotations = with_trigger_time(annotations, trigger)
     metadata: MutableDocument = {
         "name": name_of(service),
         "namespace": namespace_of(service),
@@ -56,7 +63,7 @@ def same_endpoints(one: Document, other: Document) -> bool:
     return (
         list(one.get("subsets") or ()) == list(other.get("subsets") or ())
         and labels_of(one) == labels_of(other)
-        and annotations_of(one) == annotations_of(other)
+        and with_trigger_time(_annotations(one), "") == with_trigger_time(_annotations(other), "")
     )
 
 

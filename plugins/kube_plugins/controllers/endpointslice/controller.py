@@ -1,8 +1,8 @@
 """The EndpointSlice controller: keeps the slices of every Service that has a selector.
 
-Which endpoints there are is decided in `endpoints.py`, how they are packed in `slices.py`; `tracker.py` covers the gap
-between a write and the cache. With the Service its slices are collected, by their owner references. Mirrors upstream's
-endpoint slice controller, but for topology hints.
+Which endpoints there are is decided in `endpoints.py`, how they are packed in `slices.py`, and for which zones and
+nodes each is meant in `hints.py`; `tracker.py` covers the gap between a write and the cache. With the Service its
+slices are collected, by their owner references. Mirrors upstream's endpoint slice controller.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from kube_core.api import resources
 from kube_core.client.informer import Lister
 from kube_core.control.action import Action, await_change, requeue
 from kube_core.control.claims import controller_reference
+from kube_core.control.conditions import is_condition_true
 from kube_core.control.controller import Controller, ControllerContext, Watch, to_itself
 from kube_core.meta.documents import (
     Document,
@@ -27,13 +28,16 @@ from kube_core.meta.documents import (
 )
 from kube_core.meta.status import NotFound, StatusError
 from kube_plugins.controllers import services
-from kube_plugins.controllers.endpointslice.endpoints import address_types, desired_groups
+from kube_plugins.controllers.endpointslice import hints
+from kube_plugins.controllers.endpointslice.endpoints import AddressType, address_types, desired_groups
 from kube_plugins.controllers.endpointslice.slices import MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL, Plan, plan_slices
 from kube_plugins.controllers.endpointslice.tracker import SliceTracker
+from kube_plugins.controllers.triggertimes import TriggerTimes, with_trigger_time
 
 __all__ = ["EndpointSliceController"]
 
 _SERVICE_INDEX = "service"
+_ZONE_LABEL = "topology.kubernetes.io/zone"
 #: Seconds after which a cache that is behind is looked at again, even if nothing was heard.
 _STALE_RETRY = 1.0
 
@@ -46,7 +50,11 @@ class EndpointSliceController(Controller):
     def __init__(self, context: ControllerContext) -> None:
         super().__init__(context)
         self._events = context.events
-        self._tracker = SliceTracker()
+        self._tracker = SliceTracker(context.clock)
+        self._triggers = TriggerTimes()
+        #: Services that want their endpoints shared out to zones, and those that have them so.
+        self._wanting: set[Key] = set()
+        self._shared_out: set[Key] = set()
         self._services = context.informers.informer(resources.SERVICES).lister
         self._pods = context.informers.informer(resources.PODS).lister
         self._nodes = _ByName(context.informers.informer(resources.NODES).lister)
@@ -60,13 +68,14 @@ class EndpointSliceController(Controller):
             Watch(resources.SERVICES, to_itself),
             Watch(resources.PODS, self._services_of_pod, predicate=services.changes_endpoints),
             Watch(resources.ENDPOINT_SLICES, _key_of_service),
-            Watch(resources.NODES, self._services_on_node, predicate=_zone_changed),
+            Watch(resources.NODES, self._services_on_node, predicate=_place_changed),
+            Watch(resources.NODES, lambda _: self._wanting, predicate=_share_changed),
         )
 
     async def reconcile(self, key: Key) -> Action:
         service = self._services.get(key)
         if service is None or is_deleting(service):
-            self._tracker.forget(key)
+            self._forget(key)
             return await_change()
         if not services.has_selector(service):
             return await_change()
@@ -74,16 +83,51 @@ class EndpointSliceController(Controller):
         if self._tracker.is_stale(key, present):
             return requeue(_STALE_RETRY)
         families = address_types(service)
+        selected = list(services.matching(service, self._pods.list(key.namespace)))
+        trigger = self._triggers.observe(service, selected)
         for family in families:
-            groups = desired_groups(service, self._pods.list(key.namespace), family, self._nodes)
+            groups = desired_groups(service, selected, family, self._nodes)
             own = [slice_ for slice_ in present if slice_.get("addressType") == family]
             plan = plan_slices(service, family, groups, own, controller_reference(service))
-            await self._carry_out(key, service, plan)
+            await self._carry_out(key, service, self._hinted(key, service, family, plan), trigger)
         outdated = [slice_ for slice_ in present if slice_.get("addressType") not in families]
         await self._carry_out(key, service, Plan(delete=tuple(outdated)))
         return await_change()
 
-    async def _carry_out(self, key: Key, service: Document, plan: Plan) -> None:
+    def _hinted(self, key: Key, service: Document, family: AddressType, plan: Plan) -> Plan:
+        """The plan with the hints that the Service asks for; what comes of sharing out is reported."""
+        if not hints.wants_shares(service):
+            self._wanting.discard(key)
+            if key in self._shared_out:
+                self._shared_out.discard(key)
+                self._not_shared_out(service, family, "Topology Aware Hints has been disabled")
+            return hints.hinted(service, plan)
+        self._wanting.add(key)
+        shared = hints.shared_out(plan, hints.shares_of(self._nodes.values()))
+        if isinstance(shared, str):
+            self._not_shared_out(service, family, shared)
+            self._shared_out.discard(key)
+            return hints.without(plan)
+        if key not in self._shared_out:
+            self._shared_out.add(key)
+            what = f"Topology Aware Hints has been enabled, addressType: {family}"
+            self._events.normal(service, "TopologyAwareHintsEnabled", what)
+        return shared
+
+    def _not_shared_out(self, service: Document, family: AddressType, why: str) -> None:
+        self._events.warning(service, "TopologyAwareHintsDisabled", f"{why}, addressType: {family}")
+
+    def _forget(self, key: Key) -> None:
+        self._tracker.forget(key)
+        self._triggers.forget(key)
+        self._shared_out.discard(key)
+        self._wanting.discard(key)
+
+    async def _carry_out(self, key: Key, service: Document, plan: Plan, trigger: str = "") -> None:
+        for document in (*plan.create, *plan.update):
+            metadata = document["metadata"]
+            annotations = with_trigger_time(metadata.get("annotations") or {}, trigger)
+            document["metadata"] = {**metadata, "annotations": annotations}
         try:
             for document in plan.create:
                 self._tracker.wrote(key, await self.client.create(resources.ENDPOINT_SLICES, document))
@@ -162,8 +206,20 @@ def _service_of_slice(slice_: Document) -> Iterable[str]:
     return (str(key) for key in _key_of_service(slice_))
 
 
-def _zone_changed(before: Document | None, after: Document | None) -> bool:
-    def zone(node: Document | None) -> str | None:
-        return None if node is None else labels_of(node).get("topology.kubernetes.io/zone")
+def _place_changed(before: Document | None, after: Document | None) -> bool:
+    """Whether a node came, went, or moved to another zone."""
+    if before is None or after is None:
+        return True
+    return labels_of(before).get(_ZONE_LABEL) != labels_of(after).get(_ZONE_LABEL)
 
-    return zone(before) != zone(after)
+
+def _share_changed(before: Document | None, after: Document | None) -> bool:
+    """Whether zones may have other shares of the cluster's CPUs."""
+    if before is None or after is None:
+        return True
+    return _weight(before) != _weight(after)
+
+
+def _weight(node: Document) -> tuple[object, ...]:
+    allocatable = (node.get("status") or {}).get("allocatable") or {}
+    return (is_condition_true(node, "Ready"), allocatable.get("cpu"), labels_of(node))

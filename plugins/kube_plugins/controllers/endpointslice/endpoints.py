@@ -61,6 +61,8 @@ def desired_groups(
     for pod in services.matching(service, candidates):
         if not services.counts_as_endpoint(pod, terminating=True):
             continue
+        if pods.node_name_of(pod) not in nodes and not services.publishes_not_ready(service):
+            continue  # nobody serves it; with its node it comes back
         addresses = [ip for ip in pods.pod_ips(pod) if (":" in ip) == (address_type == "IPv6")]
         if not addresses:
             continue

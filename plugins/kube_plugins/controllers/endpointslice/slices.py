@@ -4,7 +4,10 @@ Pure. Slices hold at most 100 endpoints. Each group of endpoints (one list of po
 slices there are drop what is no longer wanted and refresh what changed; slices that are rewritten anyway are filled
 up; what is left over goes whole into the fullest untouched slice with room for all of it, or else into new slices.
 Slices are never re-balanced, for a write to one is sent to every node (upstream: "EndpointSlices", "Distribution of
-EndpointSlices"). A Service without endpoints has one empty slice, so that it is seen to have none.
+EndpointSlices"). A Service without endpoints has one empty slice, so that it is seen to have none. Slices that belong
+to another Service of this name, one that is gone, are never built on: they go with it.
+
+Hints are not looked at here: `hints.py` gives them to what this plan writes, and to what it leaves as it is.
 """
 
 from __future__ import annotations
@@ -13,11 +16,20 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
-from kube_core.meta.documents import Document, MutableDocument, is_deleting, labels_of, name_of, namespace_of, thaw
+from kube_core.meta.documents import (
+    Document,
+    MutableDocument,
+    is_deleting,
+    labels_of,
+    name_of,
+    namespace_of,
+    owner_references_of,
+    thaw,
+)
 from kube_plugins.controllers import services
 from kube_plugins.controllers.endpointslice.endpoints import AddressType, Group, PortMark, port_mark
 
-__all__ = ["MANAGED_BY", "MANAGED_BY_LABEL", "MAX_ENDPOINTS", "SERVICE_LABEL", "Plan", "plan_slices"]
+__all__ = ["MANAGED_BY", "MANAGED_BY_LABEL", "MAX_ENDPOINTS", "SERVICE_LABEL", "Plan", "plan_slices", "without_hints"]
 
 MAX_ENDPOINTS = 100
 
@@ -33,6 +45,8 @@ class Plan:
     create: tuple[MutableDocument, ...] = ()
     update: tuple[MutableDocument, ...] = ()
     delete: tuple[Document, ...] = ()
+    keep: tuple[Document, ...] = attrs.field(default=(), eq=False)
+    """Those that are right as they are."""
 
 
 @attrs.define
@@ -55,8 +69,11 @@ def plan_slices(
     """From the slices of one address family that there are to those that `groups` need."""
     labels = _labels(service)
     by_ports: dict[PortMark, list[Document]] = {}
+    foreign: list[Document] = []
     for document in present:
-        if not is_deleting(document):
+        if not any(owner.get("uid") == owner_reference["uid"] for owner in owner_references_of(document)):
+            foreign.append(document)
+        elif not is_deleting(document):
             by_ports.setdefault(port_mark(document.get("ports") or ()), []).append(document)
     packed: list[_Slice] = []
     surplus: list[Document] = []
@@ -69,7 +86,8 @@ def plan_slices(
         surplus += emptied
     if not packed:
         packed, surplus = _placeholder(surplus, labels)
-    return _writes(service, address_type, packed, surplus, labels, owner_reference)
+    plan = _writes(service, address_type, packed, surplus, labels, owner_reference)
+    return attrs.evolve(plan, delete=(*plan.delete, *foreign))
 
 
 def _pack(group: Group, documents: Sequence[Document], labels: dict[str, str]) -> tuple[list[_Slice], list[Document]]:
@@ -82,7 +100,8 @@ def _pack(group: Group, documents: Sequence[Document], labels: dict[str, str]) -
         if not after:
             emptied.append(document)
         else:
-            kept.append(_Slice(document, group.ports, after, after != before or dict(labels_of(document)) != labels))
+            same = after == [without_hints(endpoint) for endpoint in before]
+            kept.append(_Slice(document, group.ports, after, not same or dict(labels_of(document)) != labels))
     _fill_rewritten(kept, missing)
     _place_remaining(group, kept, missing)
     return kept, emptied
@@ -131,9 +150,12 @@ def _writes(
 ) -> Plan:
     create: list[MutableDocument] = []
     update: list[MutableDocument] = []
+    keep: list[Document] = []
     spare = list(surplus)
     for each in packed:
         if not each.changed:
+            assert each.document is not None
+            keep.append(each.document)
             continue
         content: MutableDocument = {"endpoints": each.endpoints, "ports": list(each.ports)}
         # A slice that would be deleted is written anew instead: one write, and its name stays.
@@ -157,7 +179,7 @@ def _writes(
                 **content,
             }
         )
-    return Plan(tuple(create), tuple(update), tuple(spare))
+    return Plan(tuple(create), tuple(update), tuple(spare), tuple(keep))
 
 
 def _labels(service: Document) -> dict[str, str]:
@@ -166,6 +188,11 @@ def _labels(service: Document) -> dict[str, str]:
     if services.is_headless(service):
         labels[services.HEADLESS_LABEL] = ""
     return labels
+
+
+def without_hints(endpoint: Document) -> Document:
+    """The endpoint as its pod makes it."""
+    return {key: value for key, value in endpoint.items() if key != "hints"} if "hints" in endpoint else endpoint
 
 
 def _identity(endpoint: Document) -> tuple[str, ...]:

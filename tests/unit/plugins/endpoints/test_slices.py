@@ -5,16 +5,19 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakes.objects import metadata, node, owned_by, pod, service
+from kube_core._kit.clock import FakeClock
 from kube_core.meta.documents import Key
 from kube_plugins.controllers.endpointslice.endpoints import desired_groups
 from kube_plugins.controllers.endpointslice.slices import MAX_ENDPOINTS, Plan, plan_slices
-from kube_plugins.controllers.endpointslice.tracker import SliceTracker
+from kube_plugins.controllers.endpointslice.tracker import PATIENCE, SliceTracker
 
 SERVICE = service()
+NODES = {"n": node("n")}
 _names = itertools.count()
 
 
@@ -25,7 +28,7 @@ def running(index: int, **more: Any) -> dict[str, Any]:
 
 
 def plan(pods: list[dict[str, Any]], present: list[dict[str, Any]], of: dict[str, Any] = SERVICE) -> Plan:
-    return plan_slices(of, "IPv4", desired_groups(of, pods, "IPv4", {}), present, owned_by(of)[0])
+    return plan_slices(of, "IPv4", desired_groups(of, pods, "IPv4", NODES), present, owned_by(of)[0])
 
 
 def carried_out(present: list[dict[str, Any]], writes: Plan) -> list[dict[str, Any]]:
@@ -39,13 +42,13 @@ def carried_out(present: list[dict[str, Any]], writes: Plan) -> list[dict[str, A
 
 def test_conditions_tell_ready_from_serving_and_terminating() -> None:
     pods = [running(1), running(2, deleting=True), pod("p3", node="n", ip="10.1.0.3")]
-    [group] = desired_groups(SERVICE, pods, "IPv4", {}).values()
+    [group] = desired_groups(SERVICE, pods, "IPv4", NODES).values()
     assert [each["conditions"] for each in group.endpoints] == [
         {"ready": True, "serving": True, "terminating": False},
         {"ready": False, "serving": True, "terminating": True},
         {"ready": False, "serving": False, "terminating": False},
     ]
-    [group] = desired_groups(service(publishNotReadyAddresses=True), pods, "IPv4", {}).values()
+    [group] = desired_groups(service(publishNotReadyAddresses=True), pods, "IPv4", NODES).values()
     assert [each["conditions"]["ready"] for each in group.endpoints] == [True, True, True]
 
 
@@ -61,7 +64,7 @@ def test_an_endpoint_names_its_pod_node_and_zone() -> None:
 def test_a_pod_is_listed_by_its_addresses_of_the_family() -> None:
     both = running(1)
     both["status"]["podIPs"] = [{"ip": "10.1.0.1"}, {"ip": "fd00::1"}]
-    [group] = desired_groups(SERVICE, [both, running(2)], "IPv6", {}).values()
+    [group] = desired_groups(SERVICE, [both, running(2)], "IPv6", NODES).values()
     assert [each["addresses"] for each in group.endpoints] == [["fd00::1"]]
 
 
@@ -129,7 +132,7 @@ def test_slices_always_hold_exactly_the_endpoints_within_their_limit(history: li
 
 
 def test_a_cache_that_is_behind_its_own_writes_is_stale() -> None:
-    tracker, key = SliceTracker(), Key("default", "web")
+    tracker, key = SliceTracker(FakeClock()), Key("default", "web")
     written = {"metadata": {"uid": "u", "resourceVersion": "9"}}
     assert not tracker.is_stale(key, [])
     tracker.wrote(key, written)
@@ -138,3 +141,27 @@ def test_a_cache_that_is_behind_its_own_writes_is_stale() -> None:
     assert not tracker.is_stale(key, [{"metadata": {"uid": "u", "resourceVersion": "10"}}])
     tracker.gone(key, "u")
     assert not tracker.is_stale(key, [])
+
+
+@pytest.mark.anyio
+async def test_a_slice_whose_end_was_shown_before_its_beginning_is_not_waited_for_long() -> None:
+    clock = FakeClock()
+    tracker, key = SliceTracker(clock), Key("default", "web")
+    tracker.gone(key, "u")
+    tracker.wrote(key, {"metadata": {"uid": "u", "resourceVersion": "9"}})
+    assert tracker.is_stale(key, [])
+    await clock.advance(PATIENCE)
+    assert not tracker.is_stale(key, [])
+
+
+def test_slices_of_a_service_that_is_gone_are_never_built_on() -> None:
+    present = carried_out([], plan([running(1)], []))
+    again = service()
+    writes = plan([running(1)], present, again)
+    assert [each["metadata"]["ownerReferences"][0]["uid"] for each in writes.create] == [again["metadata"]["uid"]]
+    assert list(writes.delete) == present
+
+
+def test_a_pod_whose_node_is_gone_is_no_endpoint_unless_all_are_published() -> None:
+    assert not desired_groups(SERVICE, [running(1)], "IPv4", {})
+    assert desired_groups(service(publishNotReadyAddresses=True), [running(1)], "IPv4", {})
