@@ -42,6 +42,8 @@ class NetworkCapabilities:
     """Each pod has a network namespace of its own (so any port, and 0.0.0.0, belongs to it)."""
     persistent: bool = False
     """Attachments outlive the node agent."""
+    own_ranges: bool = False
+    """It takes pods' addresses from ranges that it chose itself, so nodes that come later are not given any."""
     snapshot: bool = False
     """`snapshot` and `restore` carry the driver's state to another cluster (`kube_core.abc.snapshots`)."""
 

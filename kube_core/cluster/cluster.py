@@ -384,6 +384,8 @@ class Cluster:
         drivers: dict[str, Any] = {"authority": self.authority, "cluster_ca": self.authority.certificate}
         if volumes is not None:
             drivers["volume"] = volumes
+        if self.config.nodes and not network.capabilities.own_ranges:
+            drivers["network"] = ranges
         await self._start_controllers(stack, host, drivers)
         if volumes is not None:
             await self._start_scheduler(host)

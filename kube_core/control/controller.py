@@ -144,7 +144,8 @@ class ControllerContext:
     events: EventRecorder
     log: FilteringBoundLogger
     drivers: Mapping[str, Any] = attrs.field(factory=dict)
-    """Drivers that this process runs, by seam (`volume`, `cloud`)."""
+    """Drivers that this process runs, by seam (`volume`, `cloud`); of `network` its `NetworkRanges`, where nodes are
+    given their part of them."""
     enqueue: Callable[[Key], None] = lambda key: None
     """Puts a key in the controller's own queue, for the few that learn of work otherwise than by their watches."""
     grace: Callable[[], float] = lambda: 0.0
@@ -208,8 +209,6 @@ class ControllerSpec:
     an administrator, like the program that it was installed in."""
     reports_as: str = ""
     """The component that its events name; "": `name`."""
-    reports_as: str = ""
-    """The component that its events name, where that is another than `name`."""
     workers: int | None = None
     """How many keys are reconciled at a time; None: what the controller's class says."""
     rate_limits: RateLimits = RateLimits(retries_per_second=math.inf)

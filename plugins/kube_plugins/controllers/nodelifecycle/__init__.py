@@ -13,4 +13,8 @@ __all__ = ["kube_core_controllers"]
 
 @hookimpl
 def kube_core_controllers() -> Iterable[ControllerSpec]:
-    return [ControllerSpec("node-lifecycle-controller", NodeLifecycle, account="node-controller")]
+    return [
+        ControllerSpec(
+            "node-lifecycle-controller", NodeLifecycle, account="node-controller", reports_as="node-controller"
+        )
+    ]

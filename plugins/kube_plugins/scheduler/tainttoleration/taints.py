@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["tolerates"]
+__all__ = ["answers", "tolerates"]
 
 
 def tolerates(tolerations: Iterable[Mapping[str, Any]], taint: Mapping[str, Any]) -> bool:
     """Whether one of the tolerations answers the taint."""
-    return any(_answers(toleration, taint) for toleration in tolerations)
+    return any(answers(toleration, taint) for toleration in tolerations)
 
 
-def _answers(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
+def answers(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
+    """Whether this toleration answers the taint."""
     if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
         return False
     if toleration.get("key") and toleration["key"] != taint.get("key"):
