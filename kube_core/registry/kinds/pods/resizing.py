@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from kube_core.api.qos import qos_class
 from kube_core.meta import fields
 from kube_core.meta.documents import Document, annotations_of
 from kube_core.meta.fields import FieldError, Path
 from kube_core.registry.kinds.checks import Errors
 from kube_core.registry.kinds.pods.annotated import MIRROR
-from kube_core.registry.kinds.pods.qos import qos_class
 
 __all__ = ["resized", "take_resources"]
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from kube_core.api.qos import qos_class
 from kube_core.meta.documents import Document, MutableDocument, thaw
 from kube_core.meta.fields import FieldError
 from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.pods import scheduling, status, updates, validation, warnings
 from kube_core.registry.kinds.pods.defaults import default_pod
-from kube_core.registry.kinds.pods.qos import qos_class
 
 __all__ = ["PodStrategy"]
 

@@ -3,28 +3,33 @@
 Mirrors upstream's plugin of this name. A quota binds once its status says so: what is used is read from there, and
 written back there, in a write that fails if somebody else charged it meanwhile and is then tried on what they left.
 What turns out not to be stored stays charged until the controller counts anew, as upstream. The last plugin of all, so
-that nothing is charged that another one refuses.
+that nothing is charged that another one refuses. What is counted, and how, is in `kube_plugins.quota`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from kube_core.admission.chain import AdmissionPlugin
 from kube_core.api.types import ResourceType
 from kube_core.meta import quantities
 from kube_core.meta.documents import Document, MutableDocument, key_of, thaw
+from kube_core.meta.gvk import GroupResource
 from kube_core.meta.quantities import Quantity
 from kube_core.meta.status import Forbidden, forbidden
 from kube_core.registry.context import Attributes
-from kube_plugins.admission.resource_quota.scopes import in_scope
-from kube_plugins.admission.resource_quota.usage import Usage, usage_of
+from kube_plugins.quota.scopes import in_scope
+from kube_plugins.quota.usage import IGNORED, Usage, counted_names, usage_of
 
 __all__ = ["ResourceQuota"]
 
 _QUOTAS = ResourceType("", "v1", "ResourceQuota", "resourcequotas", True)
 _ZERO = quantities.parse(0)
+_PODS = GroupResource("", "pods")
+_CLAIMS = GroupResource("", "persistentvolumeclaims")
+#: Resources whose objects take more, or less, when they change; of others only their number counts.
+_CHANGING = frozenset((_CLAIMS, GroupResource("", "services"), GroupResource("resource.k8s.io", "resourceclaims")))
 #: Computing resources that a quota makes every container say.
 _TO_BE_SAID = ("cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory")
 
@@ -33,26 +38,35 @@ class ResourceQuota(AdmissionPlugin):
     name: ClassVar[str] = "ResourceQuota"
 
     async def validate(self, attributes: Attributes) -> None:
-        document, old = attributes.object, attributes.old
-        if document is None or attributes.subresource or not attributes.resource.namespaced:
+        document, old, resource = attributes.object, attributes.old, attributes.resource
+        if document is None or not resource.namespaced:
             return
         quotas = list(self.context.reader.list(_QUOTAS, attributes.key.namespace))
-        if not quotas or attributes.resource.plural == "events":
+        if not quotas or resource.group_resource in IGNORED or not _is_counted(attributes):
             return
-        asked = usage_of(attributes.resource, document)
-        if old is not None:
-            before = usage_of(attributes.resource, old)
-            asked = {name: amount - before.get(name, _ZERO) for name, amount in asked.items()}
-            asked = {name: amount for name, amount in asked.items() if amount > _ZERO}
+        asked = usage_of(resource, document)
+        before = usage_of(resource, old) if old is not None else {}
+        more = {name: max(amount - before.get(name, _ZERO), _ZERO) for name, amount in asked.items()}
         for quota in quotas:
-            if in_scope(quota, attributes.resource.plural, document):
-                await self._charge(attributes, quota, asked)
+            names = counted_names(resource, (quota.get("status") or {}).get("hard") or {})
+            if names and in_scope(quota, resource, document):
+                self._check_known(attributes, quota, names)
+                counted = old is not None and in_scope(quota, resource, old)
+                await self._charge(attributes, quota, more if counted else asked)
+
+    def _check_known(self, attributes: Attributes, quota: Document, names: Sequence[str]) -> None:
+        """Raises `Forbidden` where containers do not say what the quota counts, or nobody has counted yet."""
+        if attributes.resource.group_resource == _PODS:
+            self._check_said(attributes, quota, names)
+        used = (quota.get("status") or {}).get("used") or {}
+        if not used.keys() >= set(names):
+            why = f"status unknown for quota: {quota['metadata']['name']}, resources: {','.join(names)}"
+            raise self._refuse(attributes, why)
 
     async def _charge(self, attributes: Attributes, quota: Document, asked: Usage) -> None:
         hard = (quota.get("status") or {}).get("hard") or {}
-        if attributes.operation == "CREATE" and attributes.resource.plural == "pods":
-            self._check_said(attributes, quota, hard)
-        if not any(name in hard for name in asked):
+        asked = {name: amount for name, amount in asked.items() if amount and name in hard}
+        if not asked:
             return
 
         async def charged(current: Document | None) -> MutableDocument:
@@ -71,6 +85,8 @@ class ResourceQuota(AdmissionPlugin):
         }
         used = {name: quantities.parse((status.get("used") or {}).get(name, 0)) for name in hard}
         over = sorted(name for name in hard if hard[name] < used[name] + asked[name])
+        if attributes.subresource == "status":
+            over = []  # what a status says has happened
         if over:
             why = (
                 f"exceeded quota: {quota['metadata']['name']}, requested: {_shown(asked, over)}, "
@@ -82,9 +98,11 @@ class ResourceQuota(AdmissionPlugin):
         counted.update({name: str(used[name] + asked[name]) for name in hard})
         return document
 
-    def _check_said(self, attributes: Attributes, quota: Document, hard: Document) -> None:
-        wanted = [name for name in sorted(hard) if name in _TO_BE_SAID]
-        lacking = list(_unsaid((attributes.object or {})["spec"], wanted))
+    def _check_said(self, attributes: Attributes, quota: Document, names: Sequence[str]) -> None:
+        spec = (attributes.object or {})["spec"]
+        if any((spec.get("resources") or {}).get(kind) for kind in ("requests", "limits")):
+            return  # the pod says it for all of them
+        lacking = list(_unsaid(spec, [name for name in names if name in _TO_BE_SAID]))
         if lacking:
             why = f"failed quota: {quota['metadata']['name']}: must specify {'; '.join(lacking)}"
             raise self._refuse(attributes, why)
@@ -92,6 +110,20 @@ class ResourceQuota(AdmissionPlugin):
     @staticmethod
     def _refuse(attributes: Attributes, why: str) -> Forbidden:
         return forbidden(attributes.resource.group_resource, attributes.key.name, why)
+
+
+def _is_counted(attributes: Attributes) -> bool:
+    """Whether a request may change what an object takes."""
+    resource, subresource = attributes.resource.group_resource, attributes.subresource
+    document, old = attributes.object or {}, attributes.old
+    if attributes.operation == "CREATE":
+        return not subresource
+    if resource == _PODS and old is not None:
+        ends, ended = ("activeDeadlineSeconds" in each["spec"] for each in (document, old))
+        return subresource == "resize" or (not subresource and ends != ended)
+    if subresource == "status":
+        return resource == _CLAIMS
+    return not subresource and resource in _CHANGING
 
 
 def _unsaid(spec: Document, wanted: list[str]) -> Iterator[str]:

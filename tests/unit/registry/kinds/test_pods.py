@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from kube_core.api.qos import qos_class
 from kube_core.registry.kinds.pods.defaults import pull_policy
-from kube_core.registry.kinds.pods.qos import qos_class
 
 MakeKind = Callable[..., Any]
 

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from kube_core.api.qos import qos_class
+from kube_core.api.types import ResourceType
 from kube_core.meta.documents import Document
-from kube_core.registry.kinds.pods.qos import qos_class
+from kube_core.meta.gvk import GroupResource
 
 __all__ = ["in_scope"]
 
+_PODS = GroupResource("", "pods")
+_CLAIMS = GroupResource("", "persistentvolumeclaims")
 
-def in_scope(quota: Document, plural: str, document: Document) -> bool:
+
+def in_scope(quota: Document, resource: ResourceType, document: Document) -> bool:
     """Whether a quota counts an object."""
     spec = quota["spec"]
     terms = [(scope, "Exists", ()) for scope in spec.get("scopes") or ()]
     for term in (spec.get("scopeSelector") or {}).get("matchExpressions") or ():
         terms.append((term["scopeName"], term["operator"], tuple(term.get("values") or ())))
-    return all(_matches(scope, operator, values, plural, document) for scope, operator, values in terms)
+    return all(_matches(scope, operator, values, resource, document) for scope, operator, values in terms)
 
 
-def _matches(scope: str, operator: str, values: tuple[str, ...], plural: str, document: Document) -> bool:
-    if scope == "VolumeAttributesClass" and plural == "persistentvolumeclaims":
-        return _selected(document["spec"].get("volumeAttributesClassName") or "", operator, values)
-    if plural != "pods":
+def _matches(scope: str, operator: str, values: tuple[str, ...], resource: ResourceType, document: Document) -> bool:
+    if scope == "VolumeAttributesClass" and resource.group_resource == _CLAIMS:
+        return any(_selected(name, operator, values) for name in _attribute_classes(document))
+    if resource.group_resource != _PODS:
         return False
     spec = document["spec"]
     if scope == "PriorityClass":
@@ -33,6 +38,17 @@ def _matches(scope: str, operator: str, values: tuple[str, ...], plural: str, do
         "CrossNamespacePodAffinity": lambda: _reaches_elsewhere(spec),
     }.get(scope)
     return present is not None and present()
+
+
+def _attribute_classes(claim: Document) -> list[str]:
+    """What a claim has, and what it is to have; of one without any, no name."""
+    status = claim.get("status") or {}
+    named = (
+        claim["spec"].get("volumeAttributesClassName"),
+        status.get("currentVolumeAttributesClassName"),
+        (status.get("modifyVolumeStatus") or {}).get("targetVolumeAttributesClassName"),
+    )
+    return [name for name in named if name] or [""]
 
 
 def _selected(value: str, operator: str, values: tuple[str, ...]) -> bool:

@@ -1,0 +1,23 @@
+"""The ResourceQuota controller, as a plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kube_core.control.controller import ControllerSpec
+from kube_core.hookspecs import hookimpl
+from kube_plugins.controllers.resourcequota.controller import ResourceQuotaController
+
+__all__ = ["kube_core_controllers"]
+
+#: Seconds after which every quota is counted again, whatever was seen.
+_RESYNC = 300.0
+
+
+@hookimpl
+def kube_core_controllers() -> Iterable[ControllerSpec]:
+    return [
+        ControllerSpec(
+            "resourcequota-controller", ResourceQuotaController, account="resourcequota-controller", resync=_RESYNC
+        )
+    ]

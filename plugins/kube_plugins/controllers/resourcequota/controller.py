@@ -1,0 +1,106 @@
+"""The ResourceQuota controller: counts what namespaces use, where admission only charges for what comes.
+
+The outline; `counting.py` counts, `monitors.py` watches what quotas are about. A quota is counted whole: when its
+limits change, when something in its namespace goes or comes to use another amount, and every five minutes. What comes
+is not counted at once, as upstream: admission has charged for it before it was stored, and counting from a cache that
+does not show it yet would give back what others are being refused for. Only where that may just have been done, because
+something else went in the same moment, is it counted again.
+
+Mirrors upstream's resource quota controller ("Resource Quotas"), which has no events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kube_core.api import resources
+from kube_core.api.types import ResourceType
+from kube_core.control.action import Action, await_change, requeue
+from kube_core.control.controller import Controller, ControllerContext, Watch, to_itself
+from kube_core.meta.documents import Document, Key, is_deleting, key_of, namespace_of
+from kube_plugins.controllers.resourcequota.counting import calculate_status, differs, hard_of, until_recount
+from kube_plugins.controllers.resourcequota.monitors import Monitors
+from kube_plugins.quota.scopes import in_scope
+from kube_plugins.quota.usage import counted_names, counted_resource, usage_of
+
+__all__ = ["ResourceQuotaController"]
+
+#: How many objects are counted a second at most, for one quota.
+_PACE = 10_000
+#: Fewer than so many objects are counted whenever there is reason to.
+_FEW = 100
+#: Seconds within which what comes after a count may have been in flight during it.
+_IN_FLIGHT = 5.0
+#: Seconds until a kind that is not served is looked for again.
+_DISCOVERY_PERIOD = 30.0
+
+
+class ResourceQuotaController(Controller):
+    """Keeps the status of quotas."""
+
+    workers = 5
+
+    def __init__(self, context: ControllerContext) -> None:
+        super().__init__(context)
+        self._quotas = context.informers.informer(resources.RESOURCE_QUOTAS).lister
+        self._monitors = Monitors(context.informers, self.client, self._changed)
+        self._counted: dict[Key, float] = {}
+        self._rests: dict[Key, float] = {}
+
+    def watches(self) -> Iterable[Watch]:
+        return (Watch(resources.RESOURCE_QUOTAS, to_itself, predicate=_limits_differ),)
+
+    async def stop(self) -> None:
+        self._monitors.close()
+
+    async def reconcile(self, key: Key) -> Action:
+        quota = self._quotas.get(key)
+        if quota is None:
+            self._counted.pop(key, None)
+            self._rests.pop(key, None)
+            return await_change()
+        if (rest := self._rests.get(key, 0.0) - self.clock.monotonic()) > 0:
+            return requeue(rest)
+        wanted = {found for name in hard_of(quota) if (found := counted_resource(name)) is not None}
+        listers = await self._monitors.listers(wanted)
+        quota = self._quotas.get(key) or quota
+        now = self.clock.now()
+        objects = {resource: lister.list(key.namespace) for resource, lister in listers.items()}
+        status = calculate_status(quota, objects, now)
+        self._note_count(key, sum(map(len, objects.values())))
+        if differs(quota, status):
+            await self.client.update_status(resources.RESOURCE_QUOTAS, {**quota, "status": status})
+        wait = until_recount(objects, now)
+        if wait is not None:
+            return requeue(wait + 1.0)
+        return requeue(_DISCOVERY_PERIOD) if len(listers) < len(wanted) else await_change()
+
+    def _note_count(self, key: Key, objects: int) -> None:
+        self._counted[key] = self.clock.monotonic()
+        if objects >= _FEW:
+            self._rests[key] = self._counted[key] + objects / _PACE
+
+    def _changed(self, resource: ResourceType, before: Document | None, after: Document | None) -> None:
+        """Something came, changed or went: its quotas are counted again, where that may make a difference."""
+        document = after or before or {}
+        for quota in self._quotas.list(namespace_of(document)):
+            key = key_of(quota)
+            if before is None:
+                concerned = self.clock.monotonic() - self._counted.get(key, -_IN_FLIGHT) < _IN_FLIGHT
+            else:
+                concerned = after is None or _takes_another_amount(quota, resource, before, after)
+            if concerned and counted_names(resource, hard_of(quota)):
+                self.context.enqueue(key)
+
+
+def _limits_differ(before: Document | None, after: Document | None) -> bool:
+    """What is used is admission's to change meanwhile, and ours."""
+    return before is None or after is None or before["spec"] != after["spec"]
+
+
+def _takes_another_amount(quota: Document, resource: ResourceType, before: Document, after: Document) -> bool:
+    if in_scope(quota, resource, before) != in_scope(quota, resource, after):
+        return True
+    if resource == resources.PODS and is_deleting(before) != is_deleting(after):
+        return True  # by when it has to be gone is noted
+    return usage_of(resource, before) != usage_of(resource, after)

@@ -1,0 +1,1 @@
+"""What quotas count, for the two who must agree on it: admission, which charges, and the controller, which recounts."""
