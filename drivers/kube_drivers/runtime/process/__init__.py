@@ -1,7 +1,7 @@
 """Containers as host processes, owned by a supervisor that outlives the node agent. No root needed.
 
-`runtime.py` is the driver, `supervisor.py` the process that owns the containers, `link.py` the way to it, `images.py`
-says what an image's name means, `paths.py` how a container finds its volumes, `logs.py` reads CRI log files.
+`runtime.py` is the driver, `images.py` says what an image's name means, `paths.py` how a container finds its volumes.
+The supervisor, and all that goes with it, is in `kube_drivers.runtime.supervised`.
 """
 
 from __future__ import annotations

@@ -1,57 +1,38 @@
 """The driver: containers as host processes, through the supervisor.
 
-    <state directory>/runtime/          the supervisor's socket, journal and lock
-    <state directory>/containers/<id>/  a container's root
-    <state directory>/logs/…            its CRI log, where the sandbox names no directory of its own
-
-The driver keeps a picture of what the supervisor holds, and follows its notifications, so `list_containers` is a look
-into memory. When the supervisor dies, the driver starts another one, which ends what its predecessor left behind.
-
 A sandbox is a record: processes share the host's namespaces. A container's environment is its image's and its own, with
-`PATH`, `HOME`, `HOSTNAME` and `POD_IP` where it does not say otherwise, and what `paths.py` describes.
+`PATH`, `HOME`, `HOSTNAME` and `POD_IP` where it does not say otherwise, and what `paths.py` describes. What it has in
+common with other runtimes is in `kube_drivers.runtime.supervised`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import os
-import secrets
-import shutil
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import anyio.to_thread
-import attrs
 
 from kube_core._kit.clock import Clock
 from kube_core.abc.runtime import (
     ContainerConfig,
-    ContainerEvent,
     ContainerNotFound,
     ContainerStatus,
     ExecRequest,
-    ExecSession,
     ImageStatus,
-    LogLine,
-    LogOptions,
     Mount,
     RegistryCredentials,
-    Runtime,
     RuntimeCapabilities,
     RuntimeFailure,
     SandboxConfig,
     SandboxStatus,
-    Stream,
 )
 from kube_core.abc.transport import ByteStream
 from kube_drivers.runtime.connections import connect
-from kube_drivers.runtime.process import link as links
 from kube_drivers.runtime.process.images import Images
-from kube_drivers.runtime.process.logs import read_log
 from kube_drivers.runtime.process.paths import link_mounts, mount_variables, path_rule
-from kube_drivers.runtime.records import container_config, record_of, sandbox_config
+from kube_drivers.runtime.supervised.driver import MadeContainer, SupervisedRuntime
 
 __all__ = ["ProcessRuntime"]
 
@@ -59,7 +40,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MARK = "KUBE_CORE_CONTAINER"
 
 
-class ProcessRuntime(Runtime):
+class ProcessRuntime(SupervisedRuntime):
     """Host processes. `images` says what image names mean; by default every one means the host."""
 
     capabilities: ClassVar[RuntimeCapabilities] = RuntimeCapabilities(
@@ -77,162 +58,10 @@ class ProcessRuntime(Runtime):
         image_folders: Sequence[Path | str] = (),
     ) -> None:
         """`image_folders`: where images are found by name, unless a whole map (`images`) is given."""
-        super().__init__(clock=clock, node_name=node_name, state_directory=state_directory)
         if not state_directory:
             raise RuntimeFailure("the process runtime needs a state directory")
+        super().__init__(clock=clock, node_name=node_name, state_directory=state_directory, root=Path(state_directory))
         self.images = images or Images.from_folders(Path(folder) for folder in image_folders)
-        self._root = Path(state_directory).absolute()
-        self._directory = self._root / "runtime"
-        self._link: links.Link | None = None
-        self._containers: dict[str, ContainerStatus] = {}
-        self._sandboxes: dict[str, SandboxStatus] = {}
-        self._log_paths: dict[str, str] = {}
-        self._exits: dict[str, asyncio.Event] = {}
-        self._events: asyncio.Queue[ContainerEvent | None] = asyncio.Queue()
-        self._stopping = False
-        self._reviving: asyncio.Task[None] | None = None
-        self._starting = asyncio.Lock()
-
-    async def start(self) -> None:
-        async with self._starting:
-            if self._link is not None:
-                return
-            self._stopping = False
-            with self.clock.hold("process runtime: reach the supervisor"):
-                await self._reach()
-
-    async def stop(self) -> None:
-        self._stopping = True
-        if self._reviving is not None:
-            self._reviving.cancel()
-            await asyncio.wait([self._reviving])
-        if self._link is not None:
-            await self._link.close()
-            self._link = None
-        self._events.put_nowait(None)
-
-    async def end(self) -> None:
-        self._stopping = True
-        with self.clock.hold("process runtime: end"):
-            link = self._link
-            if link is None or link.closed.is_set():
-                if not self._directory.exists():
-                    return
-                # Also where none runs: a fresh one knows from the journal what its predecessor left running.
-                link = await self._connect()
-            try:
-                await link.call("end")
-            except RuntimeFailure:
-                pass
-            await link.closed.wait()
-            await self.stop()
-            self._containers.clear()
-            self._sandboxes.clear()
-            await anyio.to_thread.run_sync(self._clear)
-
-    async def run_sandbox(self, config: SandboxConfig) -> SandboxStatus:
-        if config.handler:
-            raise RuntimeFailure(f'no runtime for "{config.handler}" is configured')
-        status = SandboxStatus(secrets.token_hex(16), config, True, self.clock.now(), config.ips)
-        await self._keep(status)
-        return status
-
-    async def stop_sandbox(self, sandbox_id: str) -> None:
-        sandbox = self._sandboxes.get(sandbox_id)
-        if sandbox is None:
-            return
-        running = [each.id for each in self._of_sandbox(sandbox_id) if each.state != "exited"]
-        await asyncio.gather(*(self.stop_container(identity, 0) for identity in running))
-        if sandbox.ready:
-            await self._keep(attrs.evolve(sandbox, ready=False))
-
-    async def remove_sandbox(self, sandbox_id: str) -> None:
-        if sandbox_id not in self._sandboxes:
-            return
-        await self.stop_sandbox(sandbox_id)
-        for container in self._of_sandbox(sandbox_id):
-            await self.remove_container(container.id)
-        await self._call("set", key=sandbox_id, value=None)
-        self._sandboxes.pop(sandbox_id, None)
-
-    def list_sandboxes(self, pod_uid: str = "") -> Sequence[SandboxStatus]:
-        return [each for each in self._sandboxes.values() if pod_uid in ("", each.config.uid)]
-
-    async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
-        sandbox = self._sandboxes.get(sandbox_id)
-        if sandbox is None or not sandbox.ready:
-            raise ContainerNotFound(f"there is no running sandbox {sandbox_id}")
-        identity = secrets.token_hex(16)
-        root = self._root / "containers" / identity
-        spec, image_id = self._spec(identity, sandbox.config, config, str(root))
-        try:
-            with self.clock.hold("process runtime: prepare a container"):
-                await anyio.to_thread.run_sync(_prepare, str(root), config.mounts, spec["cwd"])
-        except OSError as error:
-            raise RuntimeFailure(f"cannot prepare {root}: {error.strerror}") from None
-        meta = {
-            "sandbox": sandbox_id,
-            "pod": sandbox.config.uid,
-            "image_id": image_id,
-            "log": spec["log"],
-            "config": record_of(config),
-        }
-        await self._call("create", container=identity, spec=spec, meta=meta)
-        return identity
-
-    async def start_container(self, container_id: str) -> None:
-        self._known(container_id)
-        await self._call("start", container=container_id)
-
-    async def stop_container(self, container_id: str, grace: float) -> None:
-        container = self._containers.get(container_id)
-        if container is None or container.state == "exited":
-            return
-        ended = self._exits.setdefault(container_id, asyncio.Event())
-        with self.clock.hold(f"process runtime: stop {container.config.name}"):
-            try:
-                await self._call("stop", container=container_id, grace=grace)
-            except ContainerNotFound:
-                return
-            await ended.wait()
-
-    async def remove_container(self, container_id: str) -> None:
-        container = self._containers.get(container_id)
-        if container is None:
-            return
-        await self.stop_container(container_id, 0)
-        log = self._log_paths.get(container_id)
-        await self._call("remove", container=container_id)
-        self._forget(container_id)
-        await anyio.to_thread.run_sync(_discard, str(self._root / "containers" / container_id), log)
-
-    def list_containers(self, pod_uid: str = "") -> Sequence[ContainerStatus]:
-        found = [each for each in self._containers.values() if pod_uid in ("", each.pod_uid)]
-        return sorted(found, key=lambda each: each.created_at)
-
-    async def events(self) -> AsyncIterator[ContainerEvent]:
-        while (event := await self._events.get()) is not None:
-            yield event
-
-    async def exec(self, container_id: str, request: ExecRequest) -> ExecSession:
-        container = self._known(container_id)
-        if not request.command:
-            raise RuntimeFailure("no command was given")
-        rewrite = path_rule(container.config.mounts)
-        try:
-            reader, writer = await links.open_connection(self._directory)
-        except OSError as error:
-            raise RuntimeFailure(f"the container supervisor cannot be reached: {error.strerror}") from None
-        session = _Exec(reader, writer)
-        try:
-            argv = [rewrite(word) for word in request.command]
-            await session.begin({"id": 1, "op": "exec", "container": container_id, "argv": argv, "tty": request.tty})
-            if not request.stdin and not request.tty:
-                await session.close_stdin()
-        except BaseException:
-            await session.close()
-            raise
-        return session
 
     async def port_forward(self, sandbox_id: str, port: int) -> ByteStream:
         sandbox = self._sandboxes.get(sandbox_id)
@@ -240,16 +69,6 @@ class ProcessRuntime(Runtime):
             raise ContainerNotFound(f"there is no running sandbox {sandbox_id}")
         address = sandbox.ips[0] if sandbox.ips else "127.0.0.1"
         return await connect(address, port)
-
-    async def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[LogLine]:
-        self._known(container_id)
-
-        def ended() -> bool:
-            container = self._containers.get(container_id)
-            return container is None or container.state == "exited"
-
-        async for line in read_log(self._log_paths[container_id], options, clock=self.clock, ended=ended):
-            yield line
 
     async def pull_image(
         self, image: str, *, sandbox_id: str = "", credentials: RegistryCredentials | None = None
@@ -261,105 +80,20 @@ class ProcessRuntime(Runtime):
         found = self.images.resolve(image)
         return found.status if not found.directory else None
 
-    # -- the supervisor ----------------------------------------------------------------------------------------
-
-    async def _reach(self) -> None:
-        """Connect, starting a supervisor where none listens, and take its picture of things."""
-        self._link = link = await self._connect()
-        picture = await link.call("watch")
-        self._sandboxes = {key: _sandbox(key, value) for key, value in picture["records"].items()}
-        self._containers.clear()
-        self._log_paths.clear()
-        for document in picture["containers"]:
-            self._see(document)
-
-    async def _connect(self) -> links.Link:
-        for attempt in range(20):
-            try:
-                streams = await links.open_connection(self._directory)
-            except (FileNotFoundError, ConnectionRefusedError):
-                if attempt:  # another agent's launch is under way, or a supervisor is just ending
-                    await self.clock.sleep(0.05)
-                await links.launch(self._directory)
-            except OSError as error:
-                raise RuntimeFailure(f"the container supervisor cannot be reached: {error.strerror}") from None
-            else:
-                return links.Link(*streams, notified=self._notified, lost=self._lost)
-        raise RuntimeFailure(f"no container supervisor answers in {self._directory}")
-
-    async def _call(self, operation: str, **arguments: Any) -> Any:
-        if self._link is None:
-            raise RuntimeFailure("the process runtime is not started")
-        with self.clock.hold(f"process runtime: {operation}"):
-            return await self._link.call(operation, **arguments)
-
-    def _notified(self, frame: links.Frame) -> None:
-        if "container" in frame:
-            status = self._see(frame["container"])
-            self._events.put_nowait(ContainerEvent(status.pod_uid, status.id))
-        elif "removed" in frame:
-            self._forget(frame["removed"])
-
-    def _lost(self) -> None:
-        if not self._stopping:
-            self._reviving = asyncio.create_task(self._revive(), name="reach the supervisor again")
-
-    async def _revive(self) -> None:
-        while True:
-            try:
-                await self._reach()
-            except RuntimeFailure:
-                await self.clock.sleep(1.0)
-            else:
-                pods = {each.pod_uid for each in self._containers.values()}
-                for uid in pods:
-                    self._events.put_nowait(ContainerEvent(uid))
-                return
-
-    def _see(self, document: Mapping[str, Any]) -> ContainerStatus:
-        meta = document["meta"]
-        known = self._containers.get(document["id"])
-        status = ContainerStatus(
-            id=document["id"],
-            sandbox_id=meta["sandbox"],
-            pod_uid=meta["pod"],
-            config=known.config if known is not None else container_config(meta["config"]),
-            state=document["state"],
-            created_at=document["created_at"],
-            started_at=document["started_at"],
-            finished_at=document["finished_at"],
-            exit_code=document["exit_code"],
-            reason=document["reason"],
-            message=document["message"],
-            image_id=meta["image_id"],
-            log_path=meta["log"],
-        )
-        self._containers[status.id] = status
-        self._log_paths[status.id] = meta["log"]
-        if status.state == "exited" and (ended := self._exits.pop(status.id, None)) is not None:
-            ended.set()
-        return status
-
-    def _forget(self, container_id: str) -> None:
-        self._containers.pop(container_id, None)
-        self._log_paths.pop(container_id, None)
-        if (ended := self._exits.pop(container_id, None)) is not None:
-            ended.set()
-
-    async def _keep(self, status: SandboxStatus) -> None:
-        await self._call("set", key=status.id, value=_record(status))
-        self._sandboxes[status.id] = status
-
-    def _known(self, container_id: str) -> ContainerStatus:
-        container = self._containers.get(container_id)
-        if container is None:
-            raise ContainerNotFound(f"there is no container {container_id}")
-        return container
-
-    def _of_sandbox(self, sandbox_id: str) -> list[ContainerStatus]:
-        return [each for each in self._containers.values() if each.sandbox_id == sandbox_id]
-
     # -- what a container is -------------------------------------------------------------------------------------
+
+    async def _make_container(self, identity: str, sandbox: SandboxStatus, config: ContainerConfig) -> MadeContainer:
+        root = str(self._files_of(identity))
+        spec, image_id = self._spec(identity, sandbox.config, config, root)
+        try:
+            await anyio.to_thread.run_sync(_prepare, root, config.mounts, spec["cwd"])
+        except OSError as error:
+            raise RuntimeFailure(f"cannot prepare {root}: {error.strerror}") from None
+        return MadeContainer(spec, image_id)
+
+    def _exec_request(self, container: ContainerStatus, request: ExecRequest) -> dict[str, Any]:
+        rewrite = path_rule(container.config.mounts)
+        return {"argv": [rewrite(word) for word in request.command]}
 
     def _spec(
         self, identity: str, sandbox: SandboxConfig, config: ContainerConfig, root: str
@@ -386,81 +120,16 @@ class ProcessRuntime(Runtime):
         if working_dir and working_dir == config.working_dir:
             inside = os.path.join(root, working_dir.lstrip("/"))
             working_dir = working_dir if os.path.isdir(working_dir) else inside
-        logs = sandbox.log_directory or str(self._root / "logs" / f"{sandbox.namespace}_{sandbox.name}_{sandbox.uid}")
         spec = {
             "argv": argv,
             "env": env,
             "cwd": working_dir or image.working_dir or root,
-            "log": os.path.join(logs, config.name, f"{config.attempt}.log"),
+            "log": self._log_path(sandbox, config),
             "tty": config.tty,
             "user": config.security.user if os.geteuid() == 0 else None,
             "group": config.security.group if os.geteuid() == 0 else None,
         }
         return spec, image.status.id
-
-    def _clear(self) -> None:
-        for name in ("runtime", "containers", "logs"):
-            shutil.rmtree(self._root / name, ignore_errors=True)
-
-
-class _Exec(ExecSession):
-    """A command, over a connection of its own."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._code: int | None = None
-
-    async def begin(self, request: links.Frame) -> None:
-        await links.send(self._writer, request)
-        answer = await links.receive(self._reader)
-        if answer is None:
-            raise RuntimeFailure("the container supervisor is gone")
-        if "error" in answer:
-            raise RuntimeFailure(answer["error"], reason=answer.get("reason", ""))
-
-    async def output(self) -> AsyncIterator[tuple[Stream, bytes]]:
-        while self._code is None and (frame := await links.receive(self._reader)) is not None:
-            if "exit" in frame:
-                self._code = int(frame["exit"])
-                return
-            yield ("stdout" if frame["out"] == 1 else "stderr"), base64.b64decode(frame["data"])
-
-    async def write(self, data: bytes) -> None:
-        await self._send({"in": base64.b64encode(data).decode()})
-
-    async def close_stdin(self) -> None:
-        await self._send({"eof": True})
-
-    async def resize(self, width: int, height: int) -> None:
-        await self._send({"resize": [width, height]})
-
-    async def exit_code(self) -> int:
-        async for _ in self.output():
-            pass
-        if self._code is None:
-            raise RuntimeFailure("the container ended while the command ran")
-        return self._code
-
-    async def close(self) -> None:
-        self._writer.close()
-
-    async def _send(self, frame: links.Frame) -> None:
-        try:
-            await links.send(self._writer, frame)
-        except ConnectionError:
-            pass
-
-
-def _record(status: SandboxStatus) -> dict[str, Any]:
-    return {
-        "config": record_of(status.config), "ready": status.ready, "created_at": status.created_at, "ips": status.ips
-    }  # fmt: skip
-
-
-def _sandbox(identity: str, fields: Mapping[str, Any]) -> SandboxStatus:
-    config = sandbox_config(fields["config"])
-    return SandboxStatus(identity, config, fields["ready"], fields["created_at"], tuple(fields["ips"]))
 
 
 def _prepare(root: str, mounts: Sequence[Mount], working_dir: str) -> None:
@@ -468,14 +137,3 @@ def _prepare(root: str, mounts: Sequence[Mount], working_dir: str) -> None:
     link_mounts(root, mounts)
     if working_dir.startswith(root):
         os.makedirs(working_dir, exist_ok=True)
-
-
-def _discard(root: str, log: str | None) -> None:
-    shutil.rmtree(root, ignore_errors=True)  # links in it are removed, not followed
-    if log is None:
-        return
-    for path in (log, os.path.dirname(log), os.path.dirname(os.path.dirname(log))):
-        try:
-            os.unlink(path) if path == log else os.rmdir(path)
-        except OSError:
-            return

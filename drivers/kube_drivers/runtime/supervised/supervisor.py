@@ -25,7 +25,7 @@ The protocol: frames of four bytes of length (big endian) and JSON. A request `{
 `{"container": …}` and `{"removed": …}`. After `exec`, it carries that command's streams: `{"out": 1 or 2, "data": …}`,
 `{"exit": code}` to the agent; `{"in": …}`, `{"eof": true}`, `{"resize": [columns, rows]}` from it (data in base64).
 
-It keeps no opinions: what a container's `meta` and the records of `set` mean is the driver's business (`runtime.py`).
+It keeps no opinions: what a container's `meta` and the records of `set` mean is the driver's business (`driver.py`).
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls, allow-incomplete-defs, allow-any-generics
@@ -46,8 +46,8 @@ import sys
 import time
 
 if __package__:
-    from kube_drivers.runtime.process.commands import HIGH_WATER, Command
-    from kube_drivers.runtime.process.processes import (
+    from kube_drivers.runtime.supervised.commands import HIGH_WATER, Command
+    from kube_drivers.runtime.supervised.processes import (
         Refused,
         descendants,
         exit_code,

@@ -16,7 +16,7 @@ import struct
 import termios
 
 if __package__:
-    from kube_drivers.runtime.process.processes import Refused, kill_session, spawn
+    from kube_drivers.runtime.supervised.processes import Refused, kill_session, spawn
 else:
     from processes import Refused, kill_session, spawn  # type: ignore
 
