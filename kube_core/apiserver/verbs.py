@@ -118,7 +118,8 @@ class Verbs:
         )
 
         async def replace(current: Document | None) -> MutableDocument:
-            copy: MutableDocument = thaw(document)
+            # Where a lost race is the client's, nobody asks twice.
+            copy: MutableDocument = document if update.once else thaw(document)
             return copy
 
         stored, created = await registry.update(context, info.key, update, replace)
@@ -245,8 +246,9 @@ class Verbs:
     ) -> MutableDocument:
         """The request's body as an object of the registry's kind. Raises `BadRequest`."""
         document = read_document(request)
-        if request.document is not None:
-            document = thaw(document)
+        if request.document is not None and isinstance(document, dict):
+            # It stays the client's. What is read of a built-in kind is new; only what kind it is is said here.
+            document = thaw(document) if registry.is_custom else {**document}
         if document is None and request.body:
             # The JSON value null reads as an object that says nothing.
             document = {}
@@ -287,15 +289,14 @@ class Verbs:
         context: Context,
     ) -> MutableDocument:
         """What a patch made, decoded; a result of the wrong shape is the patch's fault (422)."""
-        before = thaw(document)
         wanted = registry.type
         if document.get("kind") != wanted.kind or document.get("apiVersion") != wanted.api_version:
             found = f'kind "{document.get("kind")}" of version "{document.get("apiVersion")}"'
-            raise patches.refuse(kind, patch, before, f"{found} is not a {wanted.kind} of {wanted.api_version}")
+            raise patches.refuse(kind, patch, document, f"{found} is not a {wanted.kind} of {wanted.api_version}")
         try:
             decoded, warnings = registry.read(document, options.field_validation, duplicates=problems)
         except DecodingError as error:
-            raise patches.refuse(kind, patch, before, str(error)) from None
+            raise patches.refuse(kind, patch, document, str(error)) from None
         context.warn(*warnings)
         return decoded
 

@@ -98,7 +98,7 @@ class Stored:
                 return document
             raw = self._decoded()
             metadata = {**raw["metadata"], "resourceVersion": str(self.revision)}
-            document = self._document = FrozenDict({**freeze(raw), "metadata": freeze(metadata)})
+            document = self._document = freeze({**raw, "metadata": metadata})
             self._raw = self._elsewhere = None
         return document
 

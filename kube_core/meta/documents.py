@@ -66,6 +66,9 @@ class FrozenDict(dict[str, Any]):
     __setitem__ = __delitem__ = clear = pop = popitem = setdefault = update = __ior__ = _refuse
 
 
+_put = dict.__setitem__
+
+
 class FrozenList(list[Any]):
     """A `list` that refuses to change."""
 
@@ -78,7 +81,13 @@ def freeze(value: Any) -> Any:
     """A read-only form of a JSON value, all the way down. Frozen input is returned as it is."""
     kind = type(value)
     if kind is dict:
-        return FrozenDict({key: item if type(item) in _SCALARS else freeze(item) for key, item in value.items()})
+        # Most of what is in a document is text: it is copied at once, and the rest is then put in its place.
+        frozen = FrozenDict(value)
+        for key, item in value.items():
+            kind = type(item)
+            if kind is dict or kind is list:
+                _put(frozen, key, freeze(item))
+        return frozen
     if kind is list:
         return FrozenList([freeze(item) for item in value])
     return value
@@ -87,9 +96,14 @@ def freeze(value: Any) -> Any:
 def thaw(value: Any) -> Any:
     """A deep, plain, private copy of a JSON value, frozen or not."""
     kind = type(value)
-    if kind is FrozenDict or kind is dict or isinstance(value, Mapping):
-        # Most of what is in a document is text, which is copied here and not by a call of its own.
-        return {key: item if type(item) in _SCALARS else thaw(item) for key, item in value.items()}
+    if kind is FrozenDict or kind is dict:
+        copy = dict(value)
+        for key, item in value.items():
+            if type(item) not in _SCALARS:
+                copy[key] = thaw(item)
+        return copy
+    if isinstance(value, Mapping):
+        return {key: thaw(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [thaw(item) for item in value]
     return value

@@ -21,7 +21,7 @@ from kube_core.api import resources
 from kube_core.client.client import ApiClient
 from kube_core.control.events import EventRecorder
 from kube_core.meta import quantities
-from kube_core.meta.documents import Document, MutableDocument, labels_of, thaw, uid_of
+from kube_core.meta.documents import Document, MutableDocument, labels_of, uid_of
 from kube_core.meta.quantities import Quantity
 from kube_core.meta.status import AlreadyExists, Conflict, NotFound, StatusError
 from kube_core.meta.times import format_micro_time, format_time
@@ -173,7 +173,7 @@ class Registration:
             except NotFound:
                 self._lease = await self._client.create(resources.LEASES, self._fresh_lease(now))
                 return
-        lease: MutableDocument = thaw(self._lease)
+        lease: MutableDocument = dict(self._lease)
         lease["spec"] = {**(lease.get("spec") or {}), "holderIdentity": self._config.name, "renewTime": now}
         try:
             self._lease = await self._client.update(resources.LEASES, lease)

@@ -19,6 +19,7 @@ import attrs
 
 from kube_core.api.schemas import Schema
 from kube_core.meta import quantities
+from kube_core.meta.documents import thaw
 from kube_core.meta.times import format_micro_time, format_time, parse_time
 from kube_core.registry import zeros
 
@@ -91,10 +92,11 @@ class Reader:
 
 
 class OpenReader(Reader):
-    """Any JSON value."""
+    """Any JSON value, of which the document gets a copy of its own; one that nobody can change is shared."""
 
     def read(self, value: Any) -> Any:
-        return value
+        kind = type(value)
+        return thaw(value) if kind is dict or kind is list else value
 
 
 class TextReader(Reader):
@@ -206,7 +208,8 @@ class IntOrStringReader(Reader):
 
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
-_CANONICAL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+_CANONICAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+_CANONICAL_MICRO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 
 
 class TimeReader(Reader):
@@ -216,6 +219,7 @@ class TimeReader(Reader):
 
     def __init__(self, *, micro: bool) -> None:
         self.micro = micro
+        self.canonical = _CANONICAL_MICRO if micro else _CANONICAL
         self.layout = "2006-01-02T15:04:05.000000Z07:00" if micro else "2006-01-02T15:04:05Z07:00"
 
     def read(self, value: Any) -> Any:
@@ -228,7 +232,7 @@ class TimeReader(Reader):
             seconds = parse_time(value)
         except ValueError:
             raise _ODD from None
-        if not self.micro and _CANONICAL_TIME.fullmatch(value):
+        if self.canonical.fullmatch(value):
             return value
         return format_micro_time(seconds) if self.micro else format_time(seconds)
 

@@ -246,12 +246,17 @@ class FieldManager:
         mine = comparisons.here
         if mine.is_empty:
             return False
-        self._yield_fields(ledger, comparisons, None, True)
-        taken = mine.set_by_new
+        taken, present = mine.set_by_new, ledger.get(identity)
+        if present is not None and not mine.removed and fieldsets.covers(present.fields, taken):
+            # Most writes set again what their manager owns: its fields stay the very ones that they were.
+            self._yield_fields(ledger, comparisons, identity, True)
+            fields = present.fields
+        else:
+            self._yield_fields(ledger, comparisons, None, True)
+            present = ledger.get(identity)
+            fields = fieldsets.union(taken, present.fields) if present is not None else taken
         if taken:
             time = "" if identity.subresource in _UNTIMED else time
-            present = ledger.get(identity)
-            fields = fieldsets.union(taken, present.fields) if present else taken
             ledger.put(identity, Owner(fields, self._gvk.api_version, time))
         return True
 

@@ -22,6 +22,7 @@ __all__ = [
     "Fields",
     "check",
     "contains",
+    "covers",
     "difference",
     "field",
     "intersection",
@@ -77,6 +78,17 @@ def check(tree: Any) -> None:
         elif element != _SELF and not element.startswith("f:"):
             raise ValueError(f"not a path element: {element}")
         check(below)
+
+
+def covers(left: Fields, right: Fields) -> bool:
+    """Whether all that is in `right` is in `left`."""
+    for element, other in right.items():
+        if element == _SELF:
+            continue
+        present = left.get(element)
+        if present is None or (contains(other) and not contains(present)) or not covers(present, other):
+            return False
+    return True
 
 
 def union(left: Fields, right: Fields) -> Fields:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kube_core.api.schemas import Schema, builtin
+from kube_core.meta.documents import freeze
 from kube_core.meta.status import BadRequest
 from kube_core.registry.decoding import DecodingError, decode, read
 
@@ -134,6 +135,15 @@ def test_quantities_and_times_become_canonical() -> None:
 def test_free_form_values_are_kept_as_they_are() -> None:
     free: dict[str, Any] = {"a": None, "b": [], "c": {"d": ""}}
     assert _spec({"free": free}) == {"free": free}
+
+
+def test_free_form_values_are_copied_unless_nobody_can_change_them() -> None:
+    free: dict[str, Any] = {"c": {"d": ""}}
+    read = _spec({"free": free})["free"]
+    free["c"]["d"] = "later"
+    assert read == {"c": {"d": ""}}
+    frozen = freeze(free)
+    assert _spec({"free": frozen})["free"] is frozen
 
 
 def test_unknown_fields_are_dropped_with_a_warning_each() -> None:

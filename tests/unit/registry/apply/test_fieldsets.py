@@ -50,6 +50,12 @@ def test_intersection_holds_what_is_in_both(left: set[Path], right: set[Path]) -
 
 
 @given(PATHS, PATHS)
+def test_one_covers_another_that_has_nothing_else(left: set[Path], right: set[Path]) -> None:
+    assert fieldsets.covers(tree_of(left), tree_of(right)) == (right <= left)
+    assert fieldsets.covers(tree_of(left | right), tree_of(right))
+
+
+@given(PATHS, PATHS)
 def test_without_subtrees_drops_what_lies_below_too(left: set[Path], right: set[Path]) -> None:
     kept = {path for path in left if not any(path[: len(cut)] == cut for cut in right)}
     assert paths_of(fieldsets.without_subtrees(tree_of(left), tree_of(right))) == kept

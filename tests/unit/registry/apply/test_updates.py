@@ -124,6 +124,21 @@ def test_update_that_changes_nothing_keeps_the_very_entries() -> None:
     assert new["metadata"]["managedFields"] is live["metadata"]["managedFields"]
 
 
+def test_who_sets_again_what_it_owns_keeps_the_very_fields_and_others_lose_theirs() -> None:
+    live = created(CONFIG_MAPS, config_map({"a": "1", "b": "1"}))
+    new = updated(CONFIG_MAPS, live, config_map({"a": "2", "b": "1"}))
+    again = updated(CONFIG_MAPS, new, config_map({"a": "3", "b": "1"}))
+    before, after = (
+        next(entry["fieldsV1"] for entry in each["metadata"]["managedFields"] if entry["manager"] == "editor")
+        for each in (new, again)
+    )
+    assert after is before
+    assert owned(again, "maker") == {"f:data": {".": {}, "f:b": {}}}
+    back = updated(CONFIG_MAPS, again, config_map({"a": "4", "b": "1"}), manager="maker")
+    assert owned(back, "maker") == {"f:data": {".": {}, "f:a": {}, "f:b": {}}}
+    assert not any(entry["manager"] == "editor" for entry in back["metadata"]["managedFields"])
+
+
 def test_time_changes_only_for_who_takes_fields() -> None:
     live = created(CONFIG_MAPS, config_map({"a": "1", "b": "1"}))
     new = updated(CONFIG_MAPS, live, config_map({"a": "2", "b": "1"}))
