@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
+
+from kube_core._kit.entry_points import entry_points
 
 __all__ = ["SEAMS", "DriverError", "available_drivers", "driver_name", "load_driver"]
 
@@ -52,6 +54,6 @@ def load_driver(seam: str, choice: str) -> Any:
 def _entry_points(seam: str) -> Mapping[str, EntryPoint]:
     """By name; where two packages offer one name, the first that is found has it."""
     found: dict[str, EntryPoint] = {}
-    for point in entry_points(group=f"kube_core.{seam}"):
+    for point in entry_points(f"kube_core.{seam}"):
         found.setdefault(point.name, point)
     return found

@@ -11,13 +11,14 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import pluggy
 
 from kube_core import hookspecs
+from kube_core._kit.entry_points import entry_points
 from kube_core._kit.logs import get_logger
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class PluginHost:
     def from_entry_points(cls, points: Iterable[EntryPoint] | None = None) -> PluginHost:
         """A host with every installed plugin (or those of `points`), in the order of their entry points."""
         host = cls()
-        for point in _installed() if points is None else points:
+        for point in entry_points(GROUP) if points is None else points:
             host._load(point)
         return host
 
@@ -211,9 +212,3 @@ def _kinds_of(plugin: object) -> list[object]:
     from kube_core.kinds.bundle import offers  # imported only where something is declared
 
     return [value for value in vars(plugin).values() if offers(value)] if hasattr(plugin, "__dict__") else []
-
-
-@functools.cache
-def _installed() -> list[EntryPoint]:
-    """Every entry point of the group, the built-in ones first."""
-    return sorted(entry_points(group=GROUP), key=lambda point: point.dist is None or point.dist.name != "kube-core")

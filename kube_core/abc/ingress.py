@@ -16,6 +16,7 @@ from typing import ClassVar
 import attrs
 
 from kube_core._kit.clock import Clock
+from kube_core.abc.failures import DriverFailure
 from kube_core.abc.proxy import Endpoint
 from kube_core.abc.snapshots import Snapshots
 
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 
-class IngressError(Exception):
+class IngressError(DriverFailure):
     """Why an ingress cannot work: one clear line."""
 
 

@@ -17,12 +17,13 @@ from typing import ClassVar
 import attrs
 
 from kube_core._kit.clock import Clock
+from kube_core.abc.failures import DriverFailure
 from kube_core.abc.snapshots import Snapshots
 
 __all__ = ["Attachment", "Network", "NetworkCapabilities", "NetworkError", "NetworkRanges", "SandboxRequest"]
 
 
-class NetworkError(Exception):
+class NetworkError(DriverFailure):
     """Why a pod could not be given a network: one clear line."""
 
 

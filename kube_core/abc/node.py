@@ -12,7 +12,7 @@ from typing import Protocol
 
 import attrs
 
-from kube_core.abc.runtime import ExecRequest, ExecSession
+from kube_core.abc.sessions import ExecRequest, ExecSession
 from kube_core.abc.transport import ByteStream
 
 __all__ = ["LogRequest", "NodeStreams"]

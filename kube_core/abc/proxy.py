@@ -25,6 +25,7 @@ from typing import ClassVar
 import attrs
 
 from kube_core._kit.clock import Clock
+from kube_core.abc.failures import DriverFailure
 from kube_core.abc.snapshots import Snapshots
 
 __all__ = [
@@ -39,7 +40,7 @@ __all__ = [
 ]
 
 
-class ProxyError(Exception):
+class ProxyError(DriverFailure):
     """Why a proxy cannot work at all: one clear line."""
 
 

@@ -36,7 +36,9 @@ from typing import ClassVar, Literal
 import attrs
 
 from kube_core._kit.clock import Clock
+from kube_core.abc.failures import DriverFailure
 from kube_core.abc.security import DEFAULT_SECURITY, IdMapping, SecurityContext
+from kube_core.abc.sessions import ExecRequest, ExecSession, Stream
 from kube_core.abc.snapshots import Snapshots
 from kube_core.abc.transport import ByteStream
 
@@ -69,14 +71,14 @@ __all__ = [
     "RuntimeFailure",
     "SandboxConfig",
     "SandboxStatus",
+    "Stream",
 ]
 
 ContainerState = Literal["created", "running", "exited"]
 Propagation = Literal["None", "HostToContainer", "Bidirectional"]
-Stream = Literal["stdout", "stderr"]
 
 
-class RuntimeFailure(Exception):
+class RuntimeFailure(DriverFailure):
     """Why it could not be done: one clear line. `reason` is the container state's reason where there is a known one."""
 
     def __init__(self, message: str, *, reason: str = "") -> None:
@@ -317,48 +319,10 @@ class ContainerEvent:
 
 
 @attrs.frozen
-class ExecRequest:
-    command: tuple[str, ...]
-    stdin: bool = False
-    stdout: bool = True
-    stderr: bool = True
-    tty: bool = False
-
-
-@attrs.frozen
 class ExecResult:
     exit_code: int
     stdout: bytes = b""
     stderr: bytes = b""
-
-
-class ExecSession(abc.ABC):
-    """A command in a container. An async iterator of its output, which ends when the command has.
-
-    Output that nobody reads holds the command back. `close` ends the command where it still runs.
-    """
-
-    @abc.abstractmethod
-    def output(self) -> AsyncIterator[tuple[Stream, bytes]]:
-        """What it writes, as it comes. With a terminal, all of it is stdout."""
-
-    @abc.abstractmethod
-    async def write(self, data: bytes) -> None:
-        """Send to its stdin. Does nothing once the command is over."""
-
-    @abc.abstractmethod
-    async def close_stdin(self) -> None: ...
-
-    @abc.abstractmethod
-    async def resize(self, width: int, height: int) -> None:
-        """Tell its terminal the size, in characters."""
-
-    @abc.abstractmethod
-    async def exit_code(self) -> int:
-        """Wait for the end. Call it after `output` is used up."""
-
-    @abc.abstractmethod
-    async def close(self) -> None: ...
 
 
 @attrs.frozen

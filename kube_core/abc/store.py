@@ -33,6 +33,7 @@ from typing import ClassVar
 import attrs
 
 from kube_core._kit.clock import Clock
+from kube_core.abc.failures import DriverFailure
 
 __all__ = [
     "Compacted", "Compare", "Delete", "Entry", "FutureRevision", "KeyRange", "Operation", "Put", "Range", "Revision",
@@ -43,7 +44,7 @@ __all__ = [
 Revision = int
 
 
-class StoreError(Exception):
+class StoreError(DriverFailure):
     """Anything that a store cannot do; the message is one clear line for a person."""
 
 

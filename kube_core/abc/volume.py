@@ -13,12 +13,13 @@ from typing import ClassVar
 import attrs
 
 from kube_core._kit.clock import Clock
+from kube_core.abc.failures import DriverFailure
 from kube_core.abc.snapshots import Snapshots
 
 __all__ = ["Published", "VolumeCapabilities", "VolumeDriver", "VolumeError", "VolumeRequest", "VolumeSource"]
 
 
-class VolumeError(Exception):
+class VolumeError(DriverFailure):
     """Why a volume could not be made, published or deleted: one clear line."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 import orjson
@@ -20,7 +21,6 @@ from kube_core._kit.random import Random
 from kube_core.abc.recording import Asked, Recorder, asking
 from kube_core.abc.transport import ConnectionDropped, Request, Response, User
 from kube_core.apiserver import negotiation, responses
-from kube_core.apiserver.audit import Auditor, Record
 from kube_core.apiserver.fairness import Fairness, Flow, TooManyRequests
 from kube_core.apiserver.metrics import RequestMetrics
 from kube_core.apiserver.requests import RequestInfo, parse
@@ -42,6 +42,9 @@ from kube_core.meta.status import (
 from kube_core.registry.catalogue import Catalogue
 from kube_core.registry.context import Admission, Context
 from kube_core.registry.generic import Registry
+
+if TYPE_CHECKING:
+    from kube_core.apiserver.audit import Auditor, Record
 
 __all__ = ["Pipeline", "Subresource", "not_found_text"]
 

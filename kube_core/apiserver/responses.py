@@ -93,14 +93,12 @@ async def messages(request: Request, registry: Registry, items: Sequence[Stored]
     form = negotiation.form_of(request)
     if form.media_type != negotiation.PROTOBUF or form.view:
         return None
-    import anyio.lowlevel  # only long lists in protobuf need it, and it takes a while to import
-
     made = []
     # What the cache lists may change at the next pause.
     for number, stored in enumerate(tuple(items), start=1):
         made.append(_message(registry, stored))
         if not number % _AT_ONCE:
-            await anyio.lowlevel.checkpoint()
+            await turn()
     return made
 
 

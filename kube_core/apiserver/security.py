@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -15,7 +16,6 @@ from kube_core._kit.clock import Clock
 from kube_core._kit.random import Random
 from kube_core.abc.transport import User
 from kube_core.api.config_files import ConfigFileError
-from kube_core.apiserver.audit import Auditor
 from kube_core.auth.attributes import AccessAuthorizer
 from kube_core.auth.authentication import Anonymity, Authenticator, StaticTokens, TokenAuthenticator
 from kube_core.auth.authorization import MODES, AlwaysAllow, AlwaysDeny, Authorizer
@@ -29,6 +29,9 @@ from kube_core.auth.request_headers import RequestHeaders
 from kube_core.auth.tokens import TokenIssuer
 from kube_core.auth.webhook_client import HttpsClient
 from kube_core.storage.cache import WatchCache
+
+if TYPE_CHECKING:
+    from kube_core.apiserver.audit import Auditor
 
 __all__ = ["Security", "Trust"]
 
@@ -166,7 +169,7 @@ class Security:
             if wanted:
                 raise ConfigFileError("audit-policy-file: required with audit-log-path or audit-webhook-config-file")
             return None
-        from kube_core.apiserver.audit.auditor import Backend
+        from kube_core.apiserver.audit.auditor import Auditor, Backend
         from kube_core.apiserver.audit.files import LogFile, LogFileOptions
         from kube_core.apiserver.audit.policy import read_policy
         from kube_core.apiserver.audit.webhook import AuditWebhook

@@ -10,6 +10,7 @@ thread when the first token is asked for, unless the cluster's state has one.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import anyio
 import attrs
 import orjson
 
@@ -65,7 +65,7 @@ class SigningKey:
     def __init__(self, clock: Clock, path: Path | None = None) -> None:
         self._clock = clock
         self._path = path
-        self._lock = anyio.Lock()
+        self._lock = asyncio.Lock()
         self._key: Any = None
 
     async def private(self) -> Any:
@@ -73,7 +73,7 @@ class SigningKey:
         async with self._lock:
             if self._key is None:
                 with self._clock.hold("the service account key is being made"):
-                    self._key = await anyio.to_thread.run_sync(self._load_or_make)
+                    self._key = await asyncio.to_thread(self._load_or_make)
         return self._key
 
     def share(self, other: SigningKey) -> None:

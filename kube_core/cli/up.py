@@ -107,17 +107,10 @@ def _go_apart(log: str) -> None:
 
 
 def _run(options: UpOptions) -> str | None:
-    from kube_core.abc.ingress import IngressError
-    from kube_core.abc.network import NetworkError
-    from kube_core.abc.proxy import ProxyError
-    from kube_core.abc.runtime import RuntimeFailure
-    from kube_core.abc.store import StoreError
-    from kube_core.abc.volume import VolumeError
+    from kube_core.abc.failures import DriverFailure
     from kube_core.client.kubeconfig import KubeconfigError
     from kube_core.drivers import DriverError
     from kube_core.meta.status import StatusError
-
-    of_drivers = (IngressError, NetworkError, ProxyError, RuntimeFailure, StoreError, VolumeError)
 
     try:
         state = ClusterState.of(options.name)
@@ -129,7 +122,7 @@ def _run(options: UpOptions) -> str | None:
             with state.held():
                 saved = state.load()
                 _serve(options, _config(options, state, saved), state)
-    except (StateError, ConfigError, DriverError, KubeconfigError, StatusError, *of_drivers) as error:
+    except (StateError, ConfigError, DriverError, DriverFailure, KubeconfigError, StatusError) as error:
         return str(error)
     except OSError as error:
         return f"{error.filename or 'system'}: {error.strerror or error}"

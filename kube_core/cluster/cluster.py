@@ -29,13 +29,10 @@ import attrs
 from kube_core._kit.clock import Clock, FakeClock, SystemClock, turn
 from kube_core._kit.logs import get_logger
 from kube_core._kit.random import Random
-from kube_core.abc.ingress import IngressDriver
 from kube_core.abc.network import NetworkRanges
-from kube_core.abc.proxy import ProxyDriver
 from kube_core.abc.snapshots import Snapshots
 from kube_core.abc.store import Store
 from kube_core.abc.transport import Request, Response, User, WatchEvent, WatchRequest
-from kube_core.abc.volume import VolumeDriver
 from kube_core.api import resources
 from kube_core.api.config_files import ConfigFileError
 from kube_core.api.types import ResourceType
@@ -53,24 +50,25 @@ from kube_core.cluster.identities import ADMIN, CONTROLLER_MANAGER, INGRESS, SCH
 from kube_core.cluster.kinds import OfferedKinds, install_kinds
 from kube_core.cluster.metrics import ComponentMetrics
 from kube_core.cluster.nodes import Nodes, Surroundings
-from kube_core.cluster.record import Record
 from kube_core.cluster.snapshots import Snapshot, take
-from kube_core.cluster.why import why_route
 from kube_core.config import ClusterConfig, ConfigError
 from kube_core.control.events import EventWriter
-from kube_core.control.runtime import ControllerRuntime
 from kube_core.drivers import load_driver
 from kube_core.meta.status import AlreadyExists
-from kube_core.node.agent import NodeAgent
 from kube_core.plugins import PluginHost
-from kube_core.proxy.agent import IngressAgent, ServiceProxyAgent
-from kube_core.proxy.ingresses import ingress_class
-from kube_core.scheduler.scheduler import Scheduler
 from kube_core.settling import Settling
 
 if TYPE_CHECKING:
+    from kube_core.abc.ingress import IngressDriver
+    from kube_core.abc.proxy import ProxyDriver
+    from kube_core.abc.volume import VolumeDriver
     from kube_core.apiserver.http import HttpServer
     from kube_core.cluster.faults import Faults
+    from kube_core.cluster.record import Record
+    from kube_core.control.runtime import ControllerRuntime
+    from kube_core.node.agent import NodeAgent
+    from kube_core.proxy.agent import IngressAgent, ServiceProxyAgent
+    from kube_core.scheduler.scheduler import Scheduler
 
 __all__ = ["Cluster"]
 
@@ -108,7 +106,11 @@ class Cluster:
             raise ConfigError(str(error)) from None
         self.clock = clock or SystemClock()
         self.random = Random(self.config.seed)
-        self._record = Record(self.clock) if self.config.record else None
+        self._record: Record | None = None
+        if self.config.record:
+            from kube_core.cluster.record import Record
+
+            self._record = Record(self.clock)
         self._host = host
         self._further_plugins = tuple(plugins)
         if offered := tuple(kinds):
@@ -457,6 +459,8 @@ class Cluster:
         except ValueError as error:
             raise ConfigError(str(error)) from None
         if self._record is not None:
+            from kube_core.cluster.why import why_route
+
             server.cache.recorder = server.pipeline.recorder = self._record
             server.pipeline.routes.append(why_route(self._record))
         image = self._snapshot.server if self._snapshot is not None else None
@@ -514,6 +518,8 @@ class Cluster:
         return driver
 
     async def _start_scheduler(self, host: PluginHost) -> None:
+        from kube_core.scheduler.scheduler import Scheduler  # only where there are nodes
+
         client = self._component(SCHEDULER, field_manager="kube-scheduler")
         self.scheduler = Scheduler(
             client,
@@ -529,6 +535,9 @@ class Cluster:
 
     async def _start_data_plane(self) -> None:
         """Service proxy and ingress, for all nodes of this host."""
+        from kube_core.proxy.agent import IngressAgent, ServiceProxyAgent  # only where there are nodes
+        from kube_core.proxy.ingresses import ingress_class
+
         proxy: ProxyDriver = load_driver("proxy", self.config.driver("proxy"))(clock=self.clock)
         self._add_driver("service proxy", proxy)
         recorder = self._events.recorder("kube-proxy")
@@ -569,12 +578,17 @@ class Cluster:
         self, stack: contextlib.AsyncExitStack, host: PluginHost, drivers: Mapping[str, Any]
     ) -> None:
         wanted = self.config.controllers
-        specs = [spec for spec in host.controllers() if "all" in wanted or spec.name in wanted]
-        unknown = set(wanted) - {"all"} - {spec.name for spec in host.controllers()}
+        if not wanted:
+            return
+        found = host.controllers()
+        specs = [spec for spec in found if "all" in wanted or spec.name in wanted]
+        unknown = set(wanted) - {"all"} - {spec.name for spec in found}
         if unknown:
             raise ConfigError(f"unknown controller {', '.join(sorted(unknown))}")
         if not specs:
             return
+        from kube_core.control.runtime import ControllerRuntime  # only where there are controllers
+
         accounts = {spec.name: spec.account for spec in specs}
         runtime = ControllerRuntime(
             specs,

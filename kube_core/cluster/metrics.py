@@ -7,12 +7,15 @@ What a name means is said where it is declared: `kube_core.control.metrics`, `ku
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from kube_core._kit.metrics import Metrics
 from kube_core.abc.transport import Handler, Request, Response
 from kube_core.control.metrics import ControllerMetrics
-from kube_core.node.agent import NodeAgent
 from kube_core.scheduler.metrics import SchedulerMetrics
+
+if TYPE_CHECKING:
+    from kube_core.node.agent import NodeAgent
 
 __all__ = ["ComponentMetrics"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -17,9 +17,7 @@ from kube_core._kit.clock import Clock
 from kube_core._kit.logs import get_logger
 from kube_core.abc.network import Network
 from kube_core.abc.node import NodeStreams
-from kube_core.abc.runtime import Runtime, RuntimeCapabilities, RuntimeFailure
 from kube_core.abc.transport import User
-from kube_core.abc.volume import VolumeDriver
 from kube_core.client.client import ApiClient
 from kube_core.client.informer import Informers
 from kube_core.cluster.background import Background, first
@@ -27,8 +25,11 @@ from kube_core.cluster.identities import node_user
 from kube_core.config import ClusterConfig, ConfigError
 from kube_core.control.events import EventWriter
 from kube_core.drivers import load_driver
-from kube_core.node.agent import NodeAgent, NodeConfig
-from kube_core.node.streams import PodStreams
+
+if TYPE_CHECKING:
+    from kube_core.abc.runtime import Runtime, RuntimeCapabilities
+    from kube_core.abc.volume import VolumeDriver
+    from kube_core.node.agent import NodeAgent
 
 __all__ = ["STOP_GRACE", "Nodes", "Surroundings"]
 
@@ -102,6 +103,9 @@ class Nodes:
         await asyncio.gather(*(_end_gently(runtime) for runtime in self._runtimes.values()))
 
     def _start(self, name: str, around: Surroundings) -> tuple[asyncio.Event, asyncio.Task[None]]:
+        from kube_core.node.agent import NodeAgent, NodeConfig  # only where there are nodes
+        from kube_core.node.streams import PodStreams
+
         state, cidr = self._directory(name), self._cidrs[name]
         agent = NodeAgent(
             # Its streams are called directly, so nothing listens on the kubelet's port.
@@ -145,6 +149,8 @@ def _options(config: ClusterConfig, capabilities: RuntimeCapabilities) -> dict[s
 
 async def _end_gently(runtime: Runtime) -> None:
     """End a node's containers: the processes are asked first, and get a short while."""
+    from kube_core.abc.runtime import RuntimeFailure
+
     if runtime.capabilities.processes:
         try:
             # The node's agent has let go of the runtime.

@@ -19,7 +19,7 @@ from kube_core.cluster import Cluster
 from kube_core.control.events import EventWriter
 from kube_core.meta.documents import Document, Key, annotations_of, is_deleting, labels_of, name_of
 from kube_core.scheduler.scheduler import Scheduler
-from kube_plugins.scheduler import BUILT_IN
+from kube_plugins.scheduler.builtin import BUILT_IN
 
 pytestmark = pytest.mark.anyio
 

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from kube_core.abc.node import LogRequest, NodeStreams
-from kube_core.abc.runtime import ExecRequest, ExecSession, Stream
+from kube_core.abc.sessions import ExecRequest, ExecSession, Stream
 from kube_core.abc.transport import ByteStream, MessageStream
 from kube_core.apiserver.streams.channels import CLOSE, ERROR, RESIZE, STDERR, STDIN, STDOUT
 from kube_core.auth.certificates import KeyPair

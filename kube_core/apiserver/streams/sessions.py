@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from kube_core._kit.spdy import SpdyError, SpdySession, SpdyStream
-from kube_core.abc.runtime import ExecRequest, ExecSession
+from kube_core.abc.sessions import ExecRequest, ExecSession
 from kube_core.abc.transport import ByteStream, MessageStream, Request, Response, Upgrade
 from kube_core.apiserver.requests import RequestInfo
 from kube_core.apiserver.streams.channels import CLOSE, ERROR, RESIZE, STDERR, STDIN, STDOUT

@@ -1,44 +1,21 @@
-"""The built-in scheduler plugins: the one list of them, in the order in which they are asked.
-
-Each has a folder. The names and weights are upstream's; cheap refusals come before dear ones.
-"""
+"""The built-in scheduler plugins, a folder each; `builtin.py` is the one list of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from kube_core.hookspecs import hookimpl
-from kube_core.scheduler.framework import PluginSpec
-from kube_plugins.scheduler.defaultbinder import DefaultBinder
-from kube_plugins.scheduler.defaultpreemption import DefaultPreemption
-from kube_plugins.scheduler.nodeaffinity import NodeAffinity
-from kube_plugins.scheduler.nodename import NodeName
-from kube_plugins.scheduler.nodeports import NodePorts
-from kube_plugins.scheduler.noderesources import BalancedAllocation, Fit
-from kube_plugins.scheduler.nodeunschedulable import NodeUnschedulable
-from kube_plugins.scheduler.podtopologyspread import PodTopologySpread
-from kube_plugins.scheduler.schedulinggates import SchedulingGates
-from kube_plugins.scheduler.tainttoleration import TaintToleration
-from kube_plugins.scheduler.volumebinding import VolumeBinding
 
-__all__ = ["BUILT_IN", "kube_core_scheduler_plugins"]
+if TYPE_CHECKING:
+    from kube_core.scheduler.framework import PluginSpec
 
-BUILT_IN: tuple[PluginSpec, ...] = (
-    PluginSpec(SchedulingGates.name, SchedulingGates),
-    PluginSpec(NodeUnschedulable.name, NodeUnschedulable),
-    PluginSpec(NodeName.name, NodeName),
-    PluginSpec(TaintToleration.name, TaintToleration, weight=3),
-    PluginSpec(NodeAffinity.name, NodeAffinity, weight=2),
-    PluginSpec(NodePorts.name, NodePorts),
-    PluginSpec(Fit.name, Fit, weight=1),
-    PluginSpec(VolumeBinding.name, VolumeBinding),
-    PluginSpec(PodTopologySpread.name, PodTopologySpread, weight=2),
-    PluginSpec(BalancedAllocation.name, BalancedAllocation, weight=1),
-    PluginSpec(DefaultPreemption.name, DefaultPreemption),
-    PluginSpec(DefaultBinder.name, DefaultBinder),
-)
+__all__ = ["kube_core_scheduler_plugins"]
 
 
 @hookimpl
 def kube_core_scheduler_plugins() -> Iterable[PluginSpec]:
+    # Only here: an API server without a scheduler loads this module, too.
+    from kube_plugins.scheduler.builtin import BUILT_IN
+
     return BUILT_IN

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kube_core.meta import fields, names
 from kube_core.meta.fields import Path
 from kube_core.registry.kinds import checks
-from kube_core.registry.kinds.admission import expressions
 from kube_core.registry.kinds.checks import Errors
+
+if TYPE_CHECKING:
+    from kube_core.registry.kinds.admission.expressions import Scope
 
 __all__ = ["FAILURE_POLICIES", "MATCH_POLICIES", "default_rules", "match_conditions", "rules"]
 
@@ -45,8 +47,13 @@ def rules(path: Path, listed: Sequence[Part]) -> Errors:
             yield from checks.one_of(here.child("scope"), rule["scope"], SCOPES)
 
 
-def match_conditions(path: Path, listed: Sequence[Part], scope: expressions.Scope = expressions.CONDITIONS) -> Errors:
-    """What is wrong with match conditions. `scope`: what their expressions may name."""
+def match_conditions(path: Path, listed: Sequence[Part], scope: Scope | None = None) -> Errors:
+    """What is wrong with match conditions. `scope`: what their expressions may name; None: what webhooks' may."""
+    if not listed:
+        return
+    from kube_core.registry.kinds.admission import expressions  # native, and few configurations have conditions
+
+    scope = scope or expressions.CONDITIONS
     if len(listed) > _CONDITIONS:
         yield fields.too_many(path, len(listed), _CONDITIONS)
     seen: set[str] = set()

@@ -8,7 +8,7 @@ that the binding's `paramRef` selects.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -19,7 +19,9 @@ from kube_core.meta.documents import Document, Key
 from kube_core.meta.gvk import GroupVersion, GroupVersionKind
 from kube_core.meta.selectors import LabelSelector, from_document
 from kube_core.registry.context import Attributes
-from kube_core.registry.kinds.admission.expressions import Scope, declare
+
+if TYPE_CHECKING:
+    from kube_core.registry.kinds.admission.expressions import Scope
 
 __all__ = ["Bindings", "BoundPolicy", "Misconfigured", "Policy", "is_reviewed"]
 
@@ -202,6 +204,8 @@ def _namespace(resource: ResourceType, named: str, attributes: Attributes) -> st
 
 
 def _policy(document: Document, bindings: Sequence[Document]) -> Policy:
+    from kube_core.registry.kinds.admission.expressions import Scope, declare  # native, and only policies need it
+
     spec, name = document["spec"], _name(document)
     plain = Scope(params=spec.get("paramKind") is not None)
     bound = [each for each in bindings if (each.get("spec") or {}).get("policyName") == name]

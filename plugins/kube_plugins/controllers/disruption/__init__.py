@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from kube_core.control.controller import ControllerSpec
 from kube_core.hookspecs import hookimpl
-from kube_plugins.controllers.disruption.controller import DisruptionController
-from kube_plugins.controllers.disruption.stale import StaleDisruptionController
+
+if TYPE_CHECKING:
+    from kube_core.control.controller import ControllerSpec
 
 __all__ = ["kube_core_controllers"]
 
@@ -18,6 +19,11 @@ _COMPONENT = "controllermanager"
 
 @hookimpl
 def kube_core_controllers() -> Iterable[ControllerSpec]:
+    # Only here: an API server without controllers loads this module, too.
+    from kube_core.control.controller import ControllerSpec
+    from kube_plugins.controllers.disruption.controller import DisruptionController
+    from kube_plugins.controllers.disruption.stale import StaleDisruptionController
+
     return [
         ControllerSpec("disruption-controller", DisruptionController, account=_ACCOUNT, reports_as=_COMPONENT),
         ControllerSpec("stale-disruption-controller", StaleDisruptionController, account=_ACCOUNT),

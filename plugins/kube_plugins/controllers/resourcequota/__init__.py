@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from kube_core.control.controller import ControllerSpec
 from kube_core.hookspecs import hookimpl
-from kube_plugins.controllers.resourcequota.controller import ResourceQuotaController
+
+if TYPE_CHECKING:
+    from kube_core.control.controller import ControllerSpec
 
 __all__ = ["kube_core_controllers"]
 
@@ -16,6 +18,10 @@ _RESYNC = 300.0
 
 @hookimpl
 def kube_core_controllers() -> Iterable[ControllerSpec]:
+    # Only here: an API server without controllers loads this module, too.
+    from kube_core.control.controller import ControllerSpec
+    from kube_plugins.controllers.resourcequota.controller import ResourceQuotaController
+
     return [
         ControllerSpec(
             "resourcequota-controller", ResourceQuotaController, account="resourcequota-controller", resync=_RESYNC

@@ -17,7 +17,7 @@ from kube_core.scheduler.framework import SchedulerHandle
 from kube_core.scheduler.nodes import Nodes
 from kube_core.scheduler.pods import read_pod
 from kube_core.scheduler.profile import Nowhere, Placement, Profile, explain, nodes_to_find
-from kube_plugins.scheduler import BUILT_IN
+from kube_plugins.scheduler.builtin import BUILT_IN
 
 
 class Informers:
