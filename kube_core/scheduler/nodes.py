@@ -14,12 +14,11 @@ from typing import Any
 
 import attrs
 
+from kube_core.api.podrequests import Amounts, HostPort, amount, ports_overlap
 from kube_core.meta.documents import Document, labels_of, name_of
-from kube_core.scheduler.pods import Amounts, HostPort, PodInfo, amount
+from kube_core.scheduler.pods import PodInfo
 
 __all__ = ["NodeInfo", "Nodes"]
-
-_WILDCARDS = ("0.0.0.0", "::", "")
 
 
 @attrs.define(slots=True, eq=False)
@@ -58,11 +57,7 @@ class NodeInfo:
         """Whether a pod here has this host port, on an overlapping address."""
         if not self.host_ports:
             return False
-        ip, protocol, number = port
-        return any(
-            used_number == number and used_protocol == protocol and (used_ip == ip or {used_ip, ip} & {*_WILDCARDS})
-            for used_ip, used_protocol, used_number in self.host_ports
-        )
+        return any(ports_overlap(port, used) for used in self.host_ports)
 
     def _count(self, pod: PodInfo, sign: int) -> None:
         requested = self.requested

@@ -13,6 +13,8 @@ from typing import Any
 import attrs
 
 from kube_core.api import pods
+from kube_core.api.nodeselectors import matches_selector
+from kube_core.api.taints import tolerates
 from kube_core.control.claims import controller_reference
 from kube_core.meta.documents import (
     Document,
@@ -24,8 +26,6 @@ from kube_core.meta.documents import (
     namespace_of,
     thaw,
 )
-from kube_plugins.scheduler.nodeaffinity.terms import matches_selector
-from kube_plugins.scheduler.tainttoleration.taints import tolerates
 
 __all__ = ["HASH_LABEL", "Eligibility", "eligibility", "hash_of", "make_daemon", "target_node"]
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
+from kube_core.api.taints import answers
 from kube_core.meta.documents import Document
-from kube_plugins.scheduler.tainttoleration.taints import answers
 
 __all__ = ["no_execute_taints", "tolerated_for"]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kube_core.api import resources
+from kube_core.api.nodeselectors import matches_selector, matches_term
 from kube_core.scheduler.framework import (
     MAX_SCORE,
     SKIP,
@@ -21,7 +22,6 @@ from kube_core.scheduler.framework import (
 )
 from kube_core.scheduler.nodes import NodeInfo
 from kube_core.scheduler.pods import PodInfo
-from kube_plugins.scheduler.nodeaffinity.terms import matches_selector, matches_term
 
 __all__ = ["NodeAffinity"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kube_core.api import resources
+from kube_core.api.taints import tolerates
 from kube_core.scheduler.framework import CycleState, Filter, Interest, Rejection, SchedulerHandle
 from kube_core.scheduler.nodes import NodeInfo
 from kube_core.scheduler.pods import PodInfo
-from kube_plugins.scheduler.tainttoleration.taints import tolerates
 
 __all__ = ["NodeUnschedulable"]
 

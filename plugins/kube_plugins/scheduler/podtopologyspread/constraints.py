@@ -12,12 +12,12 @@ from typing import Any
 
 import attrs
 
+from kube_core.api.nodeselectors import matches_selector
+from kube_core.api.taints import tolerates
 from kube_core.meta import selectors
 from kube_core.meta.documents import is_deleting, labels_of
 from kube_core.scheduler.nodes import NodeInfo
 from kube_core.scheduler.pods import PodInfo
-from kube_plugins.scheduler.nodeaffinity.terms import matches_selector
-from kube_plugins.scheduler.tainttoleration.taints import tolerates
 
 __all__ = ["Domains", "count_domains", "hard_constraints"]
 

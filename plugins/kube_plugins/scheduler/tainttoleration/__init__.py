@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from kube_core.api import resources
+from kube_core.api.taints import tolerates
 from kube_core.scheduler.framework import (
     MAX_SCORE,
     CycleState,
@@ -16,7 +17,6 @@ from kube_core.scheduler.framework import (
 )
 from kube_core.scheduler.nodes import NodeInfo
 from kube_core.scheduler.pods import PodInfo
-from kube_plugins.scheduler.tainttoleration.taints import tolerates
 
 __all__ = ["TaintToleration"]
 

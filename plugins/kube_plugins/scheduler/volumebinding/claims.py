@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
+from kube_core.api.nodeselectors import matches_selector
 from kube_core.meta.documents import Document, annotations_of, is_deleting, name_of
-from kube_plugins.scheduler.nodeaffinity.terms import matches_selector
 
 __all__ = [
     "SELECTED_NODE",

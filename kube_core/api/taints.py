@@ -1,4 +1,4 @@
-"""Taints and the tolerations that answer them (upstream: "Taints and Tolerations")."""
+"""Taints and the tolerations that answer them (upstream: "Taints and Tolerations"). Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Node selector terms: which nodes a pod's affinity means (upstream: "Assigning Pods to Nodes").
+"""Node selector terms: which nodes an affinity means (upstream: "Assigning Pods to Nodes"). Pure.
 
 The terms of a selector are alternatives, the expressions of one term must all hold, and an empty term means nothing.
 """
