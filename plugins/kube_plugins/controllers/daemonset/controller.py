@@ -85,8 +85,9 @@ class DaemonSetController(Controller):
         history = await ensure_revision(self.client, daemon_set, await self._revisions.claim(daemon_set), HASH_LABEL)
         found = await self._pods.claim(daemon_set)
         scene = observe(daemon_set, found, self._nodes.list(), hash_of(history.update), self.clock.now())
-        error = await self._act(key, scene) if self._writes.settled(key) else None
-        await self._write_status(scene, history)
+        settled = self._writes.settled(key)
+        error = await self._act(key, scene) if settled else None
+        await self._write_status(scene, history, settled=settled)
         live = {name_of(each) for each in history.revisions if hash_of(each) in set(map(hash_of, found))}
         await clean_up(self.client, daemon_set, history.revisions, {name_of(history.update), *live})
         if error is not None:
@@ -136,9 +137,9 @@ class DaemonSetController(Controller):
         waits = [moment - now for (owner, _), moment in self._not_before.items() if owner == key and moment > now]
         return min(waits, default=None)
 
-    async def _write_status(self, scene: Scene, history: Found) -> None:
+    async def _write_status(self, scene: Scene, history: Found, *, settled: bool) -> None:
         daemon_set = scene.daemon_set
-        status = calculate_status(scene, history.collisions)
+        status = calculate_status(scene, history.collisions, settled=settled)
         before = daemon_set.get("status") or {}
         if before.get("conditions"):
             status["conditions"] = before["conditions"]

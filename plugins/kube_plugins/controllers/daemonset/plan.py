@@ -56,6 +56,9 @@ class Scene:
     def is_available(self, pod: Document) -> bool:
         return pods.is_available(pod, int(self.daemon_set["spec"].get("minReadySeconds") or 0), self.now)
 
+    def runs_on(self, node: str) -> bool:
+        return node in self.nodes and self.nodes[node].runs
+
     def is_updated(self, pod: Document) -> bool:
         return hash_of(pod) == self.template_hash
 
@@ -153,8 +156,8 @@ def _replace(scene: Scene, unavailable: int) -> Plan:
     broken: list[Document] = []
     candidates: list[Document] = []
     missing = 0
-    for daemons in _update_targets(scene):
-        new, old, clear = _sides(scene, daemons)
+    for node in _update_targets(scene):
+        new, old, clear = _sides(scene, scene.daemons.get(node, ()))
         if not clear or (new is None) == (old is None):
             missing += 1  # It will be seen to; until then it counts as unavailable.
         elif old is None:
@@ -173,27 +176,35 @@ def _surge(scene: Scene, surge: int) -> Plan:
     broken: list[str] = []
     candidates: list[str] = []
     delete: list[Document] = []
-    surged = 0
-    for node, daemons in scene.daemons.items():
-        if node not in scene.nodes or not scene.nodes[node].runs:
-            continue
-        new, old, clear = _sides(scene, daemons)
+    unwanted: list[Document] = []
+    surged = available = 0
+    for node in _update_targets(scene):
+        new, old, clear = _sides(scene, scene.daemons.get(node, ()))
         if not clear:
             surged += 1
-        elif old is None:
             continue
-        elif new is None:
-            (candidates if scene.is_available(old) else broken).append(node)
-        else:
-            surged += 1
+        serving = old if old is not None else new
+        available += serving is not None and scene.is_available(serving)
+        if old is None:
+            continue
+        if new is not None:
             if scene.is_available(new):
                 delete.append(old)
-    return Plan((*broken, *candidates[: max(surge - surged, 0)]), tuple(delete))
+            else:
+                surged += 1
+        elif scene.runs_on(node):
+            (candidates if scene.is_available(old) else broken).append(node)
+        else:
+            # No new one comes to a node that should have none; the old one goes when it is not needed.
+            (unwanted if scene.is_available(old) else delete).append(old)
+    spare = max(available - sum(1 for wish in scene.nodes.values() if wish.runs), 0)
+    return Plan((*broken, *candidates[: max(surge - surged, 0)]), (*delete, *unwanted[:spare]))
 
 
-def _update_targets(scene: Scene) -> Sequence[Sequence[Document]]:
-    """The daemons of each node that should have one, nodes without any included."""
-    return [scene.daemons.get(node, ()) for node, wish in scene.nodes.items() if wish.runs]
+def _update_targets(scene: Scene) -> list[str]:
+    """The nodes that have daemons, and those that should have one, in order."""
+    wanted = [node for node, wish in scene.nodes.items() if wish.runs or node in scene.daemons]
+    return [*wanted, *(node for node in scene.daemons if node not in scene.nodes)]
 
 
 def _sides(scene: Scene, daemons: Sequence[Document]) -> tuple[Document | None, Document | None, bool]:

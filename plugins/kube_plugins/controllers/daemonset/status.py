@@ -12,8 +12,10 @@ from kube_plugins.controllers.daemonset.plan import Scene, oldest_first
 __all__ = ["calculate_status", "seconds_until_available"]
 
 
-def calculate_status(scene: Scene, collisions: int) -> MutableDocument:
-    """What the status should say."""
+def calculate_status(scene: Scene, collisions: int, *, settled: bool = True) -> MutableDocument:
+    """What the status should say. Only once everything written is seen, `settled`, is a generation observed."""
+    before = scene.daemon_set.get("status") or {}
+    observed = metadata_of(scene.daemon_set).get("generation") if settled else before.get("observedGeneration")
     desired = current = misscheduled = ready = available = updated = 0
     for node, wish in scene.nodes.items():
         daemons = oldest_first(scene.daemons.get(node, ()))
@@ -33,8 +35,9 @@ def calculate_status(scene: Scene, collisions: int) -> MutableDocument:
         "desiredNumberScheduled": desired,
         "numberMisscheduled": misscheduled,
         "numberReady": ready,
-        "observedGeneration": int(metadata_of(scene.daemon_set).get("generation") or 0),
     }
+    if observed:
+        status["observedGeneration"] = int(observed)
     counters = {
         "updatedNumberScheduled": updated,
         "numberAvailable": available,

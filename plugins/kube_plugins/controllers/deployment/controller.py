@@ -35,7 +35,8 @@ from kube_plugins.controllers.adoption import Dependents, selects_everything
 from kube_plugins.controllers.deployment import history, progress, recreate, revisions, rolling, scaling
 from kube_plugins.controllers.deployment.replicasets import Resize, is_rolling, size, wanted
 from kube_plugins.controllers.deployment.revisions import Generations
-from kube_plugins.controllers.deployment.status import calculate_status, condition_of, is_complete
+from kube_plugins.controllers.deployment.status import calculate_status, condition_of, is_complete, note_failure
+from kube_plugins.controllers.podwrites import is_namespace_ending
 
 __all__ = ["DeploymentController"]
 
@@ -155,6 +156,8 @@ class DeploymentController(Controller):
                 await self._update_status(deployment, status)
                 raise
         except StatusError as error:
+            if is_namespace_ending(error):
+                raise
             await self._note_failure(deployment, status, f'Failed to create new replica set "{name}": {error.message}')
             raise
         else:
@@ -219,6 +222,7 @@ class DeploymentController(Controller):
         status = calculate_status(deployment, generations, now)
         if with_progress:
             progress.update_progress(deployment, generations.new, status, now)
+            note_failure(status, generations)
         if status != (deployment.get("status") or {}):
             await self._update_status(deployment, status)
         after = progress.seconds_until_stuck(deployment, status, now)

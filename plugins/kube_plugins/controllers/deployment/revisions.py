@@ -41,6 +41,8 @@ __all__ = [
 REVISION_ANNOTATION = "deployment.kubernetes.io/revision"
 HISTORY_ANNOTATION = "deployment.kubernetes.io/revision-history"
 
+#: How long an object's name may be.
+_NAME_LIMIT = 253
 #: How many characters of earlier revision numbers are kept.
 _HISTORY_LENGTH = 2000
 #: Annotations that are the Deployment's, or the replica set's, alone.
@@ -122,7 +124,7 @@ def build_new(deployment: Document, old: Sequence[Document], owner_reference: di
         "apiVersion": "apps/v1",
         "kind": "ReplicaSet",
         "metadata": {
-            "name": f"{name_of(deployment)}-{mark}",
+            "name": f"{name_of(deployment)[: _NAME_LIMIT - len(mark) - 1]}-{mark}",
             "namespace": namespace_of(deployment),
             "labels": dict(metadata["labels"]),
             "annotations": annotated(deployment, {}, next_revision(old)) | sized(deployment),

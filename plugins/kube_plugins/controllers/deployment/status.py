@@ -21,11 +21,19 @@ from kube_plugins.controllers.deployment.replicasets import (
 )
 from kube_plugins.controllers.deployment.revisions import Generations
 
-__all__ = ["calculate_status", "condition_of", "is_complete", "make_condition", "remove_condition", "set_condition"]
+__all__ = [
+    "calculate_status",
+    "condition_of",
+    "is_complete",
+    "make_condition",
+    "note_failure",
+    "remove_condition",
+    "set_condition",
+]
 
 
 def calculate_status(deployment: Document, generations: Generations, now: float) -> MutableDocument:
-    """What the status should say, its Progressing condition left as it is."""
+    """What the status should say, its conditions Progressing and ReplicaFailure left as they are."""
     everything = generations.all
     available = total_available(everything)
     before: Document = deployment.get("status") or {}
@@ -47,12 +55,16 @@ def calculate_status(deployment: Document, generations: Generations, now: float)
             del status[counter]
     enough = available >= wanted(deployment) - fenceposts(deployment).unavailable
     set_condition(status, _availability(enough, now))
+    return status
+
+
+def note_failure(status: MutableDocument, generations: Generations) -> None:
+    """Take over the condition of a replica set that cannot make its pods, or drop it where all can."""
     failure = _failure(generations)
     if failure is None:
         remove_condition(status, "ReplicaFailure")
     else:
         set_condition(status, failure)
-    return status
 
 
 def is_complete(deployment: Document, status: Document) -> bool:

@@ -34,6 +34,7 @@ from kube_plugins.controllers.podwrites import is_namespace_ending
 from kube_plugins.controllers.statefulset.identity import (
     claim_references,
     claims_of,
+    goes_with_pod,
     make_pod,
     ordinal_of,
     revision_of,
@@ -110,18 +111,25 @@ class StatefulSetController(Controller):
                 case Create(ordinal, revision):
                     if not await self._make(stateful_set, ordinal, current if revision == "current" else update):
                         return False
-                case Delete():
-                    await self._delete(stateful_set, step)
+                case Delete(pod):
+                    await self._delete(stateful_set, pod)
                 case Mend(pod, ordinal):
-                    mended = with_identity(stateful_set, pod, ordinal)
-                    await self.client.update(resources.PODS, mended)
+                    await self._mend(stateful_set, with_identity(stateful_set, pod, ordinal))
         return True
 
     async def _make(self, stateful_set: Document, ordinal: int, revision: Document) -> bool:
-        if not await self._make_claims(stateful_set, ordinal):
-            return False
         pod = make_pod(stateful_set, template_of(revision), name_of(revision), ordinal)
-        what = f"create Pod {name_of(pod)} in StatefulSet {name_of(stateful_set)}"
+        what = f"Create Pod {name_of(pod)} in StatefulSet {name_of(stateful_set)}"
+        known = [self._claims.get(key_of(claim)) for claim in claims_of(stateful_set, ordinal)]
+        if any(claim is not None and goes_with_pod(claim, name_of(pod)) for claim in known):
+            return False  # it is about to go with an earlier pod of that name
+        try:
+            if not await self._make_claims(stateful_set, ordinal):
+                return False
+        except StatusError as error:
+            if not is_namespace_ending(error):
+                self._events.warning(stateful_set, "FailedCreate", f"{what} failed error: {error.message}")
+            raise
         try:
             await self.client.create(resources.PODS, pod)
         except AlreadyExists:
@@ -144,18 +152,17 @@ class StatefulSetController(Controller):
             owners = claim_references(stateful_set, claim, None, condemned=False)
             if owners:
                 claim["metadata"]["ownerReferences"] = owners
-            what = f"create Claim {name_of(claim)} Pod {name_of(stateful_set)}-{ordinal}"
-            where = f"in StatefulSet {name_of(stateful_set)}"
+            where = f"Pod {name_of(stateful_set)}-{ordinal} in StatefulSet {name_of(stateful_set)}"
             try:
                 await self.client.create(resources.PERSISTENT_VOLUME_CLAIMS, claim)
             except AlreadyExists:
                 continue
             except StatusError as error:
                 if not is_namespace_ending(error):
-                    message = f"{what} {where} failed error: {error.message}"
+                    message = f"Create Claim {name_of(claim)} for {where} failed error: {error.message}"
                     self._events.warning(stateful_set, "FailedCreate", message)
                 raise
-            self._events.normal(stateful_set, "SuccessfulCreate", f"{what} {where} success")
+            self._events.normal(stateful_set, "SuccessfulCreate", f"Create Claim {name_of(claim)} {where} success")
         return True
 
     async def _keep_claims(self, stateful_set: Document, found: Sequence[Document]) -> None:
@@ -185,14 +192,17 @@ class StatefulSetController(Controller):
             changed["metadata"]["ownerReferences"] = thaw(owners)
             await self.client.update(resources.PERSISTENT_VOLUME_CLAIMS, changed)
 
-    async def _delete(self, stateful_set: Document, step: Delete) -> None:
-        pod = step.pod
-        if step.why == "ended":
-            kind = "Failed" if pods.phase_of(pod) == "Failed" else "Terminated"
-            where = f"StatefulSet {namespace_of(pod)}/{name_of(stateful_set)}"
-            message = f"{where} is recreating {kind.lower()} Pod {name_of(pod)}"
-            self._events.warning(stateful_set, f"Recreating{kind}Pod", message)
-        what = f"delete Pod {name_of(pod)} in StatefulSet {name_of(stateful_set)}"
+    async def _mend(self, stateful_set: Document, pod: Document) -> None:
+        what = f"Update Pod {name_of(pod)} in StatefulSet {name_of(stateful_set)}"
+        try:
+            await self.client.update(resources.PODS, pod)
+        except StatusError as error:
+            self._events.warning(stateful_set, "FailedUpdate", f"{what} failed error: {error.message}")
+            raise
+        self._events.normal(stateful_set, "SuccessfulUpdate", f"{what} successful")
+
+    async def _delete(self, stateful_set: Document, pod: Document) -> None:
+        what = f"Delete Pod {name_of(pod)} in StatefulSet {name_of(stateful_set)}"
         try:
             await self.client.delete(resources.PODS, name_of(pod), namespace_of(pod), uid=uid_of(pod))
         except NotFound:

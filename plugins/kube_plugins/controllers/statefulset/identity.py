@@ -28,6 +28,7 @@ __all__ = [
     "claim_name",
     "claim_references",
     "claims_of",
+    "goes_with_pod",
     "has_identity",
     "make_pod",
     "ordinal_of",
@@ -142,7 +143,8 @@ def claim_references(
     kept = [
         each
         for each in owner_references_of(claim)
-        if each.get("uid") not in ours and not _names_a_pod_of_its_name(each, pod)
+        # With a reference to an earlier pod of that name the claim would be collected under the new one.
+        if each.get("uid") not in ours and not (pod is not None and _names_pod(each, name_of(pod)))
     ]
     if on_scale and condemned and pod is not None:
         return [*kept, controller_reference(pod)]
@@ -151,9 +153,13 @@ def claim_references(
     return kept
 
 
-def _names_a_pod_of_its_name(reference: Document, pod: Document | None) -> bool:
-    """A reference to an earlier pod of the same name: the claim would be collected under the new one."""
-    return pod is not None and reference.get("kind") == "Pod" and reference.get("name") == name_of(pod)
+def goes_with_pod(claim: Document, name: str) -> bool:
+    """Whether a claim is owned by a pod of that name: it is deleted when that is gone."""
+    return any(_names_pod(reference, name) for reference in owner_references_of(claim))
+
+
+def _names_pod(reference: Document, name: str) -> bool:
+    return bool(reference.get("kind") == "Pod" and reference.get("name") == name)
 
 
 def _claim_templates(stateful_set: Document) -> Iterable[Document]:

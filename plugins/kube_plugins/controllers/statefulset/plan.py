@@ -149,7 +149,7 @@ class _Planning:
                 continue
             if self._is_available(pod):
                 if allowed <= 0:
-                    break
+                    continue  # one further down may be of no use to anybody, and goes all the same
                 allowed -= 1
             steps.append(Delete(pod, "outdated"))
         return steps
@@ -180,7 +180,7 @@ class _Planning:
     @property
     def _first_unhealthy(self) -> Document | None:
         everyone = [*(self.members[ordinal] for ordinal in sorted(self.members)), *reversed(self.condemned)]
-        return next((pod for pod in everyone if is_deleting(pod) or not _is_ready(pod)), None)
+        return next((pod for pod in everyone if not self._is_available(pod)), None)
 
     def _is_available(self, pod: Document | None) -> bool:
         if pod is None or is_deleting(pod) or not _is_ready(pod):

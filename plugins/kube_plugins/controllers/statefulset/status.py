@@ -53,7 +53,5 @@ def seconds_until_available(stateful_set: Document, found: Sequence[Document], n
 
 
 def _is_rolled_out(stateful_set: Document, found: Sequence[Document], counters: dict[str, int]) -> bool:
-    if (stateful_set["spec"].get("updateStrategy") or {}).get("type") == "OnDelete":
-        return False
     everyone = wanted(stateful_set)
     return len(found) == counters["updatedReplicas"] == counters["readyReplicas"] == everyone

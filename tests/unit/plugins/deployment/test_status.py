@@ -10,7 +10,13 @@ from fakes.objects import NOW, deployment, pod, replica_set, rolling
 from kube_core.meta.times import format_time
 from kube_plugins.controllers.deployment import progress, recreate
 from kube_plugins.controllers.deployment.revisions import Generations
-from kube_plugins.controllers.deployment.status import calculate_status, condition_of, is_complete, make_condition
+from kube_plugins.controllers.deployment.status import (
+    calculate_status,
+    condition_of,
+    is_complete,
+    make_condition,
+    note_failure,
+)
 
 
 def condition(status: dict[str, Any], kind: str) -> tuple[str, str, str]:
@@ -67,9 +73,12 @@ def test_a_failure_of_a_replica_set_shows_on_the_deployment_and_goes_again() -> 
     ]
     document = deployment()
     document["status"] = calculate_status(document, Generations(failing, ()), NOW)
+    note_failure(document["status"], Generations(failing, ()))
     assert condition(document["status"], "ReplicaFailure") == ("True", "FailedCreate", "no")
-    status = calculate_status(document, Generations(replica_set(), ()), NOW)
-    assert condition_of(status, "ReplicaFailure") is None
+    paused = calculate_status(document, Generations(replica_set(), ()), NOW)
+    assert condition(paused, "ReplicaFailure") == ("True", "FailedCreate", "no")
+    note_failure(paused, Generations(replica_set(), ()))
+    assert condition_of(paused, "ReplicaFailure") is None
 
 
 def test_a_condition_keeps_its_times_while_nothing_changes() -> None:
