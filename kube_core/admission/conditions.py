@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kube_core.admission.expressions import Evaluation
+from kube_core.cel.budgets import CONDITIONS_BUDGET, Budget, OutOfBudget
 from kube_core.cel.engine import CelError
 from kube_core.registry.kinds.admission.expressions import CONDITIONS, Scope, compiled
 
@@ -26,10 +27,13 @@ async def conditions_hold(
 ) -> bool:
     """Raises `ConditionError`."""
     problems = []
+    budget = Budget(CONDITIONS_BUDGET)
     for condition in conditions:
         expression = condition.get("expression") or ""
         try:
-            value = await evaluation.value(compiled(expression, scope))
+            value = await evaluation.value(compiled(expression, scope), budget)
+        except OutOfBudget as error:
+            raise ConditionError(str(error)) from None
         except CelError as error:
             problems.append(f"expression '{expression}' resulted in error: {error}")
             continue

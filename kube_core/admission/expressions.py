@@ -10,16 +10,19 @@ What expressions may name and how they are compiled is in `kube_core.registry.ki
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
+import orjson
 
 from kube_core.admission.chain import AdmissionContext, Permissions
 from kube_core.admission.reviews import admission_request, forms
 from kube_core.api.resources import NAMESPACES
 from kube_core.api.types import ResourceType
 from kube_core.cel.authorizer import Answers, asking, authorizer_value
+from kube_core.cel.budgets import Budget, OutOfBudget
 from kube_core.cel.engine import CelError
 from kube_core.meta.documents import Document, Key, thaw
 from kube_core.registry.context import Attributes
@@ -27,13 +30,15 @@ from kube_core.registry.kinds.admission.expressions import Compiled
 
 __all__ = ["Evaluation", "Subject", "subject_of"]
 
+#: Bytes that a namespace and what is asked of the authorizer are taken for.
+_SMALL: Final = 2048
 #: What a namespace shows of itself.
 _METADATA: Final = ("name", "generateName", "namespace", "labels", "annotations", "uid", "creationTimestamp",
                     "deletionGracePeriodSeconds", "deletionTimestamp", "generation", "resourceVersion",
                     "finalizers")  # fmt: skip
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False, slots=False)
 class Subject:
     """A request, as expressions see it. `answers` are kept, so that the same question is asked once."""
 
@@ -42,13 +47,18 @@ class Subject:
     values: Mapping[str, Any]
     answers: Answers = attrs.field(factory=Answers)
 
+    @functools.cached_property
+    def size(self) -> int:
+        """Of all values together, in bytes of JSON; what the authorizer says of itself counts for little."""
+        return sum(len(orjson.dumps(self.values[name])) for name in ("object", "oldObject", "request")) + _SMALL
+
     async def answer(self, answers: Answers) -> None:
         for question in dict.fromkeys(answers.open):
             answers.known[question] = await self.permissions.answer(self.attributes.user, question)
         answers.open.clear()
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, slots=False)
 class Evaluation:
     """A subject, and what a policy adds. `variables`: its variables; each is evaluated when it is first named."""
 
@@ -58,12 +68,15 @@ class Evaluation:
     _known: dict[str, Any] = attrs.field(factory=dict, init=False)
     _failed: dict[str, str] = attrs.field(factory=dict, init=False)
 
-    async def value(self, expression: Compiled) -> Any:
-        """Raises `CelError`, with upstream's words."""
+    async def value(self, expression: Compiled, budget: Budget) -> Any:
+        """`budget`: what this, and the variables that it is the first to name, may cost. Raises `CelError`, with
+        upstream's words."""
         for name in expression.uses:
-            await self._find(name)
+            await self._find(name, budget)
         values = {**self.subject.values, "params": self.params, "variables": self._known}
         answers = self.subject.answers
+        if "check" not in expression.text:
+            budget.spend(expression.program, values, self._size)
         while True:
             try:
                 with asking(answers):
@@ -72,14 +85,24 @@ class Evaluation:
                 if not answers.open:
                     raise self._told(error) from None
             if not answers.open:
-                return value
+                break
             await self.subject.answer(answers)
+        if "check" in expression.text:  # what it costs is known when everything that it asks has an answer
+            with asking(answers):
+                budget.spend(expression.program, values, self._size)
+        return value
 
-    async def _find(self, name: str) -> None:
+    @functools.cached_property
+    def _size(self) -> int:
+        return self.subject.size + (len(orjson.dumps(self.params)) if self.params is not None else 0)
+
+    async def _find(self, name: str, budget: Budget) -> None:
         if name in self._known or name in self._failed or name not in self.variables:
             return
         try:
-            self._known[name] = await self.value(self.variables[name])
+            self._known[name] = await self.value(self.variables[name], budget)
+        except OutOfBudget:
+            raise
         except CelError as error:
             self._failed[name] = f'composited variable "{name}" fails to evaluate: {error}'
 

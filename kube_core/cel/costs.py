@@ -20,7 +20,7 @@ import attrs
 from kube_core.cel.sizes import ANY, Sized, of_type
 from kube_core.cel.syntax import Checked, Node
 
-__all__ = ["UNBOUNDED", "Size", "worst_cost"]
+__all__ = ["UNBOUNDED", "Size", "cost_within", "worst_cost"]
 
 #: More is not counted.
 UNBOUNDED: Final = 2**64 - 1
@@ -103,11 +103,23 @@ def worst_cost(checked: Checked, variables: Mapping[str, Sized], root: Sized, no
     return _Estimate(checked, variables, root).cost(node or checked.root)
 
 
+def cost_within(checked: Checked, variables: Mapping[str, Sized], largest: int) -> int:
+    """What an expression costs at most on values of such sizes. `largest`: of all of which no more is known.
+
+    Here a path leads from its own variable, as it is not upstream's estimate of what may be written that this is to
+    meet, but a bound on what one evaluation costs.
+    """
+    return _Estimate(checked, variables, None, Size(0, largest)).cost(checked.root)
+
+
 class _Estimate:
-    def __init__(self, checked: Checked, variables: Mapping[str, Sized], root: Sized) -> None:
+    def __init__(
+        self, checked: Checked, variables: Mapping[str, Sized], root: Sized | None, unknown: Size = _UNKNOWN
+    ) -> None:
         self._checked = checked
         self._variables = variables
         self._root = root
+        self._unknown = unknown
         self._paths: dict[int, tuple[str, ...]] = {}
         self._types: dict[int, Sized] = {}
         self._sizes: dict[int, Size] = {}
@@ -148,8 +160,8 @@ class _Estimate:
             self._types[node.number] = Sized("bool")
             return cost
         within = self._types[operand.number]
-        if within.kind in ("map", "object"):
-            cost += 1
+        if within.kind in ("map", "object") or self._root is None:
+            cost += 1 + self._begins(operand)
         self._paths[node.number] = (*self._path(operand), node.name)
         self._types[node.number] = _member(within, node.name)
         return cost
@@ -238,6 +250,7 @@ class _Estimate:
         given = _Given(node, target, node.below[1:] if node.member else node.below)
         cost, size = self._function(given)
         if node.name == "_[_]":
+            cost += self._begins(node.below[0])
             listed = self._types[node.below[0].number].kind == "list"
             self._paths[node.number] = (*self._path(node.below[0]), "@items" if listed else "@values")
             entries = self._entries_of(node.below[0])
@@ -246,6 +259,10 @@ class _Estimate:
         if size is not None:
             self._sizes[node.number] = size
         return sum(costs) + cost
+
+    def _begins(self, operand: Node) -> bool:
+        """Whether looking into something costs one more than upstream's estimate has it: where it is no variable."""
+        return self._root is None and operand.kind not in ("name", "field")
 
     def _either(self, node: Node, costs: Sequence[int]) -> int:
         _, yes, no = node.below
@@ -325,7 +342,7 @@ class _Estimate:
         if type_.inner is not None and type_.inner.kind in ("string", "bytes"):
             path = self._path(given.target)
             found = self._declared((*path, "@items")) if path else None
-            each += _scan(found or _UNKNOWN)
+            each += _scan(found or self._unknown)
         return _capped(size.most * each), None
 
     def changed(self, given: _Given) -> tuple[int, Size | None] | None:
@@ -353,7 +370,7 @@ class _Estimate:
         count, made = self.size(given.target), Size(0, 0)
         if self._types[given.target.number].inner is not None:
             path = self._path(given.target)
-            made = count.times((self._declared((*path, "@items")) if path else None) or _UNKNOWN)
+            made = count.times((self._declared((*path, "@items")) if path else None) or self._unknown)
         if given.parts:
             between = Size(max(count.least - 1, 0), max(count.most - 1, 0))
             made = made.plus(self.size(given.parts[0]).times(between))
@@ -386,8 +403,29 @@ class _Estimate:
 
     # -- what is known of a node ---------------------------------------------------------------------------------------
 
+    def rearranged(self, given: _Given) -> tuple[int, Size | None] | None:
+        """Of functions that make another list of a list; those that compare all of it with itself cost most."""
+        name = given.node.name
+        if name == "lists.range":
+            return _new_list(1, _fixed(_whole(given.parts[0], UNBOUNDED)))
+        over = given.parts[0] if name == "@sortByAssociatedKeys" else given.target
+        if over is None:
+            return None
+        size = self.size(over)
+        match name:
+            case "slice":
+                least, most = _whole(given.parts[0], 0), _whole(given.parts[1], size.most)
+                return _new_list(1, _fixed(max(most - least, 0)))
+            case "flatten":
+                return _new_list(_whole(given.parts[0], UNBOUNDED) if given.parts else 1, size)
+            case "reverse":
+                return _new_list(1, size)
+        inner = self._types[over.number].inner or ANY
+        texts = name != "distinct" and inner.kind in ("string", "bytes")
+        return _new_list(2 + (_TEXT_FACTOR if texts else 0), size.times(size))
+
     def size(self, node: Node) -> Size:
-        return self._known_size(node) or _UNKNOWN
+        return self._known_size(node) or self._unknown
 
     def _known_size(self, node: Node) -> Size | None:
         if node.number in self._sizes:
@@ -406,9 +444,9 @@ class _Estimate:
 
     def _declared(self, path: Sequence[str]) -> Size | None:
         """By the schema. The first step is a variable, and leads to the root."""
-        at: Sized | None = self._root
         if not path:
             return None
+        at: Sized | None = self._root if self._root is not None else self._variables.get(path[0])
         for step in path[1:]:
             if at is None:
                 return None
@@ -418,7 +456,7 @@ class _Estimate:
                 case "@keys":
                     at = at.key
                 case _:
-                    at = at.fields.get(step)
+                    at = at.fields.get(step) or (at.inner if at.kind in ("map", "dyn") else None)
         return Size(0, at.most) if at is not None else None
 
     def _path(self, node: Node) -> tuple[str, ...]:
@@ -444,6 +482,8 @@ class _Estimate:
             case "_[_]" | "min" | "max" | "sum" | "value" | "first" | "last" | "optional.of":
                 inner = types[0].inner or ANY
                 return Sized("optional_type", inner=types[0]) if node.name == "optional.of" else inner
+            case "reverse" | "slice" | "distinct" | "sort" | "@sortByAssociatedKeys" if types[0].kind == "list":
+                return types[0]
             case "orValue":
                 return types[1] if types[1].kind != "dyn" else types[0].inner or ANY
             case "_?._":
@@ -476,9 +516,21 @@ def _is_bind(node: Node) -> bool:
 
 
 def _member(within: Sized, name: str) -> Sized:
-    if within.kind == "map":
+    if within.kind == "map" and name not in within.fields:
         return within.inner or ANY
     return within.fields.get(name, ANY)
+
+
+def _whole(node: Node, otherwise: int) -> int:
+    return int(node.value) if node.kind == "constant" and node.name in ("int", "uint") else otherwise
+
+
+def _fixed(size: int) -> Size:
+    return Size(size, size)
+
+
+def _new_list(factor: float, size: Size) -> tuple[int, Size]:
+    return _capped(1 + _NEW_LIST + _times(size.most, factor)), size
 
 
 def _joined(sizes: Sequence[Size]) -> Size:
@@ -531,5 +583,9 @@ _SPECIAL: Final[Mapping[str, Callable[[_Estimate, _Given], tuple[int, Size | Non
     "validate": _Estimate.validated,
     **dict.fromkeys(("fieldSelector", "labelSelector"), _Estimate.selected),
     "check": _Estimate.checked_access,
+    **dict.fromkeys(
+        ("slice", "lists.range", "reverse", "flatten", "distinct", "sort", "@sortByAssociatedKeys"),
+        _Estimate.rearranged,
+    ),
     **dict.fromkeys(("sets.contains", "sets.intersects", "sets.equivalent"), _Estimate.sets),
 }

@@ -14,8 +14,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from kube_core.cel import syntax
+from kube_core.cel.costs import cost_within
+from kube_core.cel.counting import counted
 from kube_core.cel.formats import with_optionals
 from kube_core.cel.libraries import INSERTIONS, is_ours, kubernetes_library
+from kube_core.cel.sizes import of_value
 from kube_core.cel.slices import GaveUp, Sliced, gathers, is_long
 
 __all__ = ["COST_EXCEEDED", "CelError", "Program", "check_expression", "compile_expression"]
@@ -26,7 +29,8 @@ COST_EXCEEDED: Final = "operation cancelled: actual cost limit exceeded"
 _CODE = re.compile(r"\A(?:[A-Z_]+: )?(?P<text>.*?)(?:\s*\[[A-Z_]+\])?\Z", re.DOTALL)
 _MISSING_KEY = re.compile(r'Key not found in map : "?(?P<key>.*?)"?\s*\Z', re.DOTALL)
 _MIXED_NUMBERS = re.compile(
-    r"no matching overload for '_[<>]=?_' applied to '\((?:int|uint|double), (?:int|uint|double)\)'"
+    r"ERROR: <input>:(?P<line>\d+):(?P<column>\d+): found no matching overload for '_[<>]=?_' applied to "
+    r"'\((?:int|uint|double), (?:int|uint|double)\)'"
 )
 _BAD_INDEX = re.compile(r"Index error: index=(-?\d+) size=\d+")
 _STRINGS = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
@@ -38,7 +42,16 @@ _UNDECLARED = re.compile(
 _CHAIN_END = re.compile(r"[A-Za-z_]\w*(?:\s*\.\s*\w+)*\s*\Z", re.ASCII)
 _INSERTION: Final = b"cel.@mapInsert"
 #: The extensions that the engine has, and gives only to those who ask in its own configuration.
-_NAMED_EXTENSIONS = "name: kubernetes\nextensions:\n  - name: two-var-comprehensions\n  - name: sets\n"
+_NAMED_EXTENSIONS = "name: kubernetes\nextensions:\n  - name: two-var-comprehensions\n  - name: sets\n  - name: lists\n"
+#: Of the extension for texts, what upstream's expressions have.
+_STRINGS_VERSION: Final = 2
+#: Characters: costs are not told apart for what is smaller.
+_SMALLEST: Final = 256
+#: What is put around a number, so that the checker compares it with one of another type; nothing of it is left after.
+_ANY_NUMBER: Final = "anyNumber__"
+#: What stands before a comparison's left side, and after its right one, where nothing is open.
+_BEFORE = re.compile(r"&&|\|\||(?<!\.)\?|[:,]|[<>=!]=|[<>]|\bin\b")
+_AROUND = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|//[^\n]*")
 
 
 class CelError(ValueError):
@@ -48,13 +61,12 @@ class CelError(ValueError):
 class Program:
     """A compiled expression. `returns` is the name of its type: `BOOL`, `STRING`, …, `DYN` where only a value tells."""
 
-    def __init__(self, expression: Any, environment: Any, *, checked: bool = True) -> None:
+    def __init__(self, expression: Any, environment: Any) -> None:
         self._expression = expression
         self._environment = environment
         self.returns: str = expression.return_type().name()
         self._parts: dict[bytes, Any] = {}
-        #: Whether the engine's checker has seen it; where it has not, `returns` says nothing.
-        self.checked = checked
+        self._costs: dict[int, int] = {}
 
     def tree(self) -> syntax.Checked:
         """What the engine made of it."""
@@ -73,6 +85,24 @@ class Program:
         except GaveUp:
             raise CelError(COST_EXCEEDED) from None
 
+    def cost_within(self, size: int) -> int:
+        """What it costs at most on values that are, all together, no larger (in characters, or bytes of JSON)."""
+        rounded = _SMALLEST
+        while rounded < size:
+            rounded *= 4
+        cost = self._costs.get(rounded)
+        if cost is None:
+            cost = self._costs[rounded] = cost_within(self.tree(), {}, rounded)
+        return cost
+
+    def cost_at_most(self, variables: Mapping[str, Any], size: int) -> int:
+        """What it costs at most on these values, by how large each of them is."""
+        return cost_within(self.tree(), {name: of_value(value) for name, value in variables.items()}, size)
+
+    def counted(self, variables: Mapping[str, Any], limit: int) -> int:
+        """What it costs on these values, as upstream counts; more than `limit` is not counted to its end."""
+        return counted(self._expression.serialize(), variables, self._run, (CelError, GaveUp), limit)
+
     def _run(self, serialized: bytes, variables: Mapping[str, Any]) -> Any:
         """The value of another expression of the same environment. Raises `GaveUp`, and `CelError`."""
         part = self._parts.get(serialized)
@@ -87,24 +117,16 @@ class Program:
 
 
 @functools.lru_cache(maxsize=2048)
-def compile_expression(text: str, variables: tuple[str, ...]) -> Program:
-    """`variables`: the names that it may use. Raises `CelError`."""
+def compile_expression(text: str, variables: tuple[str, ...], *, binds: bool = False) -> Program:
+    """`variables`: the names that it may use. `binds`: whether it may say `cel.bind`, which is for our own expressions:
+    upstream has no such extension. Raises `CelError`."""
     if "format" in text:
         text = with_optionals(text)
-    environment, optional = _environment(variables), _OPTIONAL.search(_STRINGS.sub("''", text)) is not None
-    try:
-        compiled = _complete(environment, environment.compile(text))
-        if optional:
-            _keep_optionals_apart(compiled)
-        return Program(compiled, environment)
-    except CelError:
-        raise
-    except (RuntimeError, ValueError) as error:
-        said = _rooted(_without_code(str(error)), text)
-    if _MIXED_NUMBERS.search(said) and said.count("ERROR:") == 1 and not optional:
-        # Upstream compares numbers of different types; this engine does so too, but only when it does not check first.
-        return Program(environment.compile(text, disable_check=True), environment, checked=False)
-    raise CelError(said)
+    environment, optional = _environment(variables, binds), _OPTIONAL.search(_STRINGS.sub("''", text)) is not None
+    compiled = _complete(environment, _compiled(environment, text))
+    if optional:
+        _keep_optionals_apart(compiled)
+    return Program(compiled, environment)
 
 
 def check_expression(text: str, types: Mapping[str, str]) -> str:
@@ -114,36 +136,87 @@ def check_expression(text: str, types: Mapping[str, str]) -> str:
     """
     from cel_expr_python import cel  # native, and rarely needed
 
-    try:
-        text = with_optionals(text) if "format" in text else text
-        environment = _make({name: getattr(cel.Type, kind) for name, kind in types.items()})
-        return str(environment.compile(text).return_type().name())
-    except (RuntimeError, ValueError) as error:
-        said = _rooted(_without_code(str(error)), text)
-        if not (_MIXED_NUMBERS.search(said) and said.count("ERROR:") == 1):
-            raise CelError(said) from None
-        return "BOOL"
+    text = with_optionals(text) if "format" in text else text
+    environment = _make({name: getattr(cel.Type, kind) for name, kind in types.items()})
+    return str(_compiled(environment, text).return_type().name())
 
 
 @functools.lru_cache(maxsize=32)
-def _environment(variables: tuple[str, ...]) -> Any:
+def _environment(variables: tuple[str, ...], binds: bool) -> Any:
     from cel_expr_python import cel  # native, and rarely needed
 
-    return _make(dict.fromkeys(variables, cel.Type.DYN))
+    return _make(dict.fromkeys(variables, cel.Type.DYN), binds=binds)
 
 
-def _make(variables: Mapping[str, Any]) -> Any:
+def _make(variables: Mapping[str, Any], *, binds: bool = False) -> Any:
     from cel_expr_python import cel  # native, and rarely needed
-    from cel_expr_python.ext import ext_bindings, ext_math, ext_optional, ext_strings
+    from cel_expr_python.ext import ext_bindings, ext_optional, ext_strings
 
+    number = cel.Overload(
+        id=_ANY_NUMBER, return_type=cel.Type.DYN, parameters=[cel.Type.DYN], is_member=False, impl=lambda value: value
+    )
     extensions = [
-        ext_strings.ExtStrings(),
+        ext_strings.ExtStrings(_STRINGS_VERSION),
         ext_optional.ExtOptional(),
-        ext_math.ExtMath(),
-        ext_bindings.ExtBindings(),
         kubernetes_library(),
+        cel.CelExtension("numbers", [cel.FunctionDecl(_ANY_NUMBER, [number])]),
+        *([ext_bindings.ExtBindings()] if binds else []),
     ]
     return cel.NewEnv(config=cel.NewEnvConfigFromYaml(_NAMED_EXTENSIONS), variables=variables, extensions=extensions)
+
+
+def _compiled(environment: Any, text: str) -> Any:
+    """The engine's expression. Raises `CelError`.
+
+    Upstream compares numbers of different types; this engine does so too, but its checker does not let it. So the
+    checker is shown a number of any type, and what shows it is taken out of the tree again.
+    """
+    try:
+        return environment.compile(text)
+    except (RuntimeError, ValueError) as error:
+        said = _without_code(str(error))
+    mixed = [*_MIXED_NUMBERS.finditer(said)]
+    if not mixed or len(mixed) != said.count("ERROR:"):
+        raise CelError(_rooted(said, text))
+    shown = text
+    for each in reversed(mixed):  # from the last to the first, so that places stay what they are
+        shown = _with_any_number(shown, int(each["line"]), int(each["column"]))
+    try:
+        compiled = environment.compile(shown)
+    except (RuntimeError, ValueError):
+        raise CelError(_rooted(said, text)) from None
+    serialized = compiled.serialize()
+    parts = {
+        node.written: node.below[0].written for node in syntax.walk(syntax.read(serialized).root)
+        if node.name == _ANY_NUMBER
+    }  # fmt: skip
+    return environment.deserialize(syntax.put(parts, serialized))
+
+
+def _with_any_number(text: str, line: int, column: int) -> str:
+    """An expression in which the left side of the comparison at a place may be a number of any type."""
+    lines = text.split("\n")
+    place = sum(len(each) + 1 for each in lines[: line - 1]) + column - 1
+    plain = _AROUND.sub(lambda found: " " * len(found[0]), text[:place])
+    depth = start = 0
+    for index in range(len(plain) - 1, -1, -1):
+        if plain[index] in ")]}":
+            depth += 1
+        elif plain[index] in "([{":
+            depth -= 1
+            if depth < 0:
+                start = index + 1
+                break
+    # What is in brackets is of the side, whatever it is.
+    side = list(plain[start:])
+    depth = 0
+    for index, sign in enumerate(side):
+        depth += (sign in "([{") - (sign in ")]}")
+        if depth or sign in ")]}":
+            side[index] = " "
+    ends = [found.end() for found in _BEFORE.finditer("".join(side))]
+    start += ends[-1] if ends else 0
+    return f"{text[:start]}{_ANY_NUMBER}({text[start:place]}){text[place:]}"
 
 
 def _complete(environment: Any, compiled: Any) -> Any:

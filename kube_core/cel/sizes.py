@@ -9,14 +9,14 @@ functions" of CustomResourceDefinitions.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import attrs
 
 from kube_core.api.structural import NOTHING, Structural
 
-__all__ = ["ANY", "LARGEST_REQUEST", "Sized", "escaped", "of_type", "sized"]
+__all__ = ["ANY", "LARGEST_REQUEST", "Sized", "escaped", "of_type", "of_value", "sized"]
 
 #: Bytes of the largest request that upstream counts with, whatever the server takes.
 LARGEST_REQUEST: Final = 3 * 1024 * 1024
@@ -54,6 +54,9 @@ class Sized:
 
 
 ANY: Final = Sized("dyn")
+_BOOL: Final = Sized("bool", least_bytes=4)
+_INT: Final = Sized("int")
+_DOUBLE: Final = Sized("double")
 _TEXT: Final = Sized("string", least_bytes=2)
 _NAME: Final = Sized("string", _LARGEST_TEXT, 2)
 #: Characters of an object's name.
@@ -102,6 +105,58 @@ def of_type(text: str) -> Sized:
         key, _, value = inner.partition(", ")  # keys are of simple types
         return Sized("map", inner=of_type(value), key=of_type(key))
     return Sized(found["name"], inner=of_type(inner))
+
+
+def of_value(value: Any, deep: int = 64) -> Sized:
+    """The type of a value, with the sizes that it has; of what is in a list or map the largest."""
+    match value:
+        case bool():
+            return _BOOL
+        case int() | float():
+            return _INT if isinstance(value, int) else _DOUBLE
+        case str():
+            return Sized("string", len(value))
+        case bytes():
+            return Sized("bytes", len(value))
+        case list() if deep:
+            return Sized("list", len(value), inner=_joined([of_value(each, deep - 1) for each in value]))
+        case dict() if deep:
+            members = {name: of_value(each, deep - 1) for name, each in value.items()}
+            key = Sized("string", max((len(name) for name in value if isinstance(name, str)), default=0))
+            return Sized("map", len(value), fields=members, inner=_joined([*members.values()]), key=key)
+    return ANY
+
+
+def _joined(found: Sequence[Sized]) -> Sized:
+    """One type for all of them."""
+    first = found[0] if found else ANY
+    if len(found) < 2:
+        return first
+    kinds = {each.kind for each in found}
+    if len(kinds) == 1 and first.scalar:
+        return first
+    inner = [each.inner for each in found if each.inner is not None]
+    most = max(each.most or each.scalar for each in found)
+    return Sized(
+        first.kind if len(kinds) == 1 else "dyn",
+        most,
+        fields=_members(found),
+        inner=_joined(inner) if inner else None,
+        key=_key(found),
+    )
+
+
+def _members(found: Sequence[Sized]) -> Mapping[str, Sized]:
+    members: dict[str, list[Sized]] = {}
+    for each in found:
+        for name, member in each.fields.items():
+            members.setdefault(name, []).append(member)
+    return {name: _joined(those) for name, those in members.items()}
+
+
+def _key(found: Sequence[Sized]) -> Sized | None:
+    keys = [each.key for each in found if each.key is not None]
+    return _joined(keys) if keys else None
 
 
 def escaped(name: str) -> str:

@@ -8,7 +8,8 @@ at a time, and, where a single turn is too much, over the parts of a turn.
 Loops that gather lists are taken apart before the engine sees them, where lists are long: it makes the whole list anew
 in each turn.
 
-All of it together may take `MOST_TURNS` turns: about what upstream's limit on the cost of one evaluation comes to.
+All of it together may take `MOST_TURNS` turns. What upstream's limit on the cost of one evaluation (`budgets.py`) lets
+pass is fewer: this is for what is evaluated without a budget.
 Called by `engine.py` alone.
 """
 
@@ -24,7 +25,7 @@ from kube_core.cel.syntax import Node
 
 __all__ = ["MOST_TURNS", "GaveUp", "Sliced", "gathers", "is_long"]
 
-MOST_TURNS: Final = 200_000
+MOST_TURNS: Final = 500_000
 #: Turns that the engine takes at once.
 _AT_ONCE: Final = 10_000
 _LARGEST_SLICE: Final = 4096

@@ -9,8 +9,9 @@ expression of its parts. Nothing here evaluates.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -55,6 +56,8 @@ class Node:
     size: int = 0
     #: What a constant of text says.
     text: str = ""
+    #: What a constant is.
+    value: Any = None
     #: A call whose first part is what it is called on.
     member: bool = False
     #: The bytes that it was read from. No two nodes of a tree have the same, as each has a number of its own.
@@ -142,7 +145,8 @@ def _parsed(data: int | bytes) -> Node:
         case "constant":
             text = _decoded(_bytes(body, 6)) if 6 in body else ""
             form = next((name for field, name in _CONSTANTS.items() if field in body), "null_type")
-            return Node(number, kind, form, size=len(text) or len(_bytes(body, 7)), text=text)
+            size = len(text) or len(_bytes(body, 7))
+            return Node(number, kind, form, size=size, text=text, value=_constant(form, body))
         case "name":
             return Node(number, kind, _decoded(_bytes(body, 1)))
         case "field":
@@ -158,6 +162,24 @@ def _parsed(data: int | bytes) -> Node:
             return _map(number, body)
     variables = tuple(_decoded(_bytes(body, each)) for each in (1, 8, 3))
     return Node(number, kind, "", tuple(_node(_bytes(body, each)) for each in (2, 4, 5, 6, 7)), variables=variables)
+
+
+def _constant(form: str, body: Message) -> Any:
+    match form:
+        case "bool":
+            return bool(_number(body, 2))
+        case "int":
+            value = _number(body, 3)
+            return value - (1 << 64) if value >> 63 else value
+        case "uint":
+            return _number(body, 4)
+        case "double":
+            return struct.unpack("<d", _bytes(body, 5))[0]
+        case "string":
+            return _decoded(_bytes(body, 6))
+        case "bytes":
+            return _bytes(body, 7)
+    return None
 
 
 def _map(number: int, body: Message) -> Node:

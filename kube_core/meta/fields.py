@@ -7,7 +7,7 @@ only place where they are written. Values are shown as upstream shows them: text
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import orjson
@@ -67,6 +67,10 @@ class Path:
         return self.text or "<nil>"
 
 
+#: In the place of a value that is not shown: a whole object, or a list.
+UNSHOWN: Final = object()
+
+
 @attrs.frozen(slots=True)
 class FieldError:
     """One thing that is wrong. `reason` is a `CauseType`, `body` is the message without its path."""
@@ -85,8 +89,9 @@ def _show(value: Any) -> str:
 
 
 def invalid(path: Path, value: Any, detail: str) -> FieldError:
+    shown = f": {_show(value)}" if value is not UNSHOWN else ""
     tail = f": {detail}" if detail else ""
-    return FieldError(str(path), "FieldValueInvalid", f"Invalid value: {_show(value)}{tail}")
+    return FieldError(str(path), "FieldValueInvalid", f"Invalid value{shown}{tail}")
 
 
 def type_invalid(path: Path, value: Any, detail: str) -> FieldError:
@@ -98,7 +103,8 @@ def required(path: Path, detail: str = "") -> FieldError:
 
 
 def duplicate(path: Path, value: Any) -> FieldError:
-    return FieldError(str(path), "FieldValueDuplicate", f"Duplicate value: {_show(value)}")
+    shown = f": {_show(value)}" if value is not UNSHOWN else ""
+    return FieldError(str(path), "FieldValueDuplicate", f"Duplicate value{shown}")
 
 
 def not_supported(path: Path, value: Any, supported: Iterable[str]) -> FieldError:

@@ -7,7 +7,7 @@ judged on what an update leaves as it was.
 `rule_errors` judges values, `rule_problems` a definition. Mirrors "Validation rules" in
 upstream's documentation of CustomResourceDefinitions: escaped names, message expressions, reasons and field paths are
 as it has them. So are the limits on what rules may cost in the worst case, when a definition is written
-(`rule_costs.py`); when a rule is judged, the engine's own bounds hold.
+(`rule_costs.py`), and on what they do cost on an object (`kube_core.cel.budgets`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import attrs
+import orjson
 
 from kube_core.api.structural import NOTHING, Structural
+from kube_core.cel.budgets import Budget, OutOfBudget
 from kube_core.cel.costs import worst_cost
 from kube_core.cel.engine import COST_EXCEEDED, CelError, Program, compile_expression
 from kube_core.cel.field_types import type_problem
@@ -41,6 +43,8 @@ _REASONS: Final = ("FieldValueRequired", "FieldValueForbidden", "FieldValueInval
 _STRINGS = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"")
 _OLD = re.compile(r"\boldSelf\b")
 _STEP = re.compile(r"\.(?P<name>[A-Za-z_]\w*)|\['(?P<quoted>(?:[^'\\]|\\.)*)'\]", re.ASCII)
+#: Bytes.
+_LONGEST_MESSAGE: Final = 5 * 1024
 _OPTIONAL_OLD = (
     "cel.bind(oldSelf, size(old__) == 0 ? optional.none() : optional.of(old__[0]), {rule}\n)"  # comments end with lines
 )
@@ -49,79 +53,144 @@ _OPTIONAL_OLD = (
 # -- values ------------------------------------------------------------------------------------------------------------
 
 
-def rule_errors(value: Any, schema: Structural, path: Path, old: Any = NOTHING) -> Errors:
-    """What rules say of a value and what is below it. `old`: its counterpart."""
-    if not schema.has_rules or value is None:
-        return
-    if schema.rules:
-        yield from _judge_all(value, schema, path, old)
-    if isinstance(value, Mapping):
-        before = old if isinstance(old, Mapping) else {}
-        for name, member in value.items():
-            below = schema.member(name)
-            if below is not None and below.has_rules:
-                here = path.child(name) if name in schema.properties else path.key(name)
-                yield from rule_errors(member, below, here, before.get(name, NOTHING))
-    elif isinstance(value, list) and schema.items is not None:
-        for index, item, counterpart in paired(value, old, schema):
-            yield from rule_errors(item, schema.items, path.index(index), counterpart)
+def rule_errors(
+    value: Any, schema: Structural, path: Path, old: Any = NOTHING, warned: list[str] | None = None
+) -> Errors:
+    """What rules say of a value and what is below it. `old`: its counterpart. `warned`: gets what they say of what an
+    update left as it was, which is no error."""
+    if schema.has_rules:
+        size = len(orjson.dumps(value)) + (len(orjson.dumps(old)) if old is not NOTHING else 0)
+        yield from _Judgement(size, warned if warned is not None else [], Budget()).errors(value, schema, path, old)
 
 
-def _judge_all(value: Any, schema: Structural, path: Path, old: Any) -> Errors:
-    unchanged = old is not NOTHING and same(old, value)
-    variables: dict[str, Any] = {}
-    for rule in schema.rules:
-        transition, optional = _uses_old(rule["rule"]), bool(rule.get("optionalOldSelf"))
-        if (transition and not optional and old is NOTHING) or (unchanged and not transition):
-            continue
-        if not variables:
-            variables["self"] = _shown(value, schema)
-            if old is not NOTHING and old is not None:
-                variables["oldSelf"] = _shown(old, schema)
-        error = _judge(rule, variables, schema, path, kind_name(value))
-        if error is not None:
-            yield error
+@attrs.define
+class _Judgement:
+    """Of one object by all rules of its schema, which share a budget. `size`: of the object, in bytes of JSON."""
+
+    size: int
+    warned: list[str]
+    budget: Budget
+    #: Whether nothing more is to be judged.
+    over: bool = False
+
+    def errors(self, value: Any, schema: Structural, path: Path, old: Any, *, unchanged: bool = False) -> Errors:
+        """`unchanged`: whether what is above is what it was; what has no counterpart is then as it was too."""
+        if not schema.has_rules or value is None or self.over:
+            return
+        if old is not NOTHING:
+            unchanged = same(old, value)
+        if schema.rules:
+            yield from self._judge_all(value, schema, path, old, unchanged=unchanged)
+        if isinstance(value, Mapping):
+            before = old if isinstance(old, Mapping) else {}
+            for name, member in value.items():
+                below = schema.member(name)
+                if below is not None and below.has_rules:
+                    here = path.child(name) if name in schema.properties else path.key(name)
+                    yield from self.errors(member, below, here, before.get(name, NOTHING), unchanged=unchanged)
+        elif isinstance(value, list) and schema.items is not None:
+            for index, item, counterpart in paired(value, old, schema):
+                yield from self.errors(item, schema.items, path.index(index), counterpart, unchanged=unchanged)
+
+    def _judge_all(self, value: Any, schema: Structural, path: Path, old: Any, *, unchanged: bool) -> Errors:
+        variables: dict[str, Any] = {}
+        for rule in schema.rules:
+            transition, optional = _uses_old(rule["rule"]), bool(rule.get("optionalOldSelf"))
+            if transition and not optional and old is NOTHING:
+                continue
+            if not variables:
+                variables["self"] = _shown(value, schema)
+                if old is not NOTHING and old is not None:
+                    variables["oldSelf"] = _shown(old, schema)
+            error, refused = self._judge(rule, variables, schema, path, value)
+            if error is not None and refused and unchanged and not transition:
+                self.warned.append(str(error))
+            elif error is not None:
+                yield error
+            if self.over:
+                return
+
+    def _judge(
+        self, rule: Rule, variables: Mapping[str, Any], schema: Structural, path: Path, value: Any
+    ) -> tuple[FieldError | None, bool]:
+        """What is wrong, and whether it is that the rule does not hold."""
+        text, kind = rule["rule"].strip(), kind_name(value)
+        named = (rule.get("message") or "").strip() or text
+        try:
+            holds = self._value(rule["rule"], rule, variables)
+        except OutOfBudget as error:
+            self.over = True
+            return fields.invalid(path, kind, str(error)), False
+        except CelError as error:
+            if str(error) == COST_EXCEEDED:
+                self.over = True
+                said = f"no further validation rules will be run due to call cost exceeds limit for rule: {named}"
+                return fields.invalid(path, kind, f"'{error}': {said}"), False
+            return fields.invalid(path, kind, _without_value(str(error), named)), False
+        if holds is True:
+            return None, False
+        if not isinstance(holds, bool):
+            return fields.invalid(path, kind, _without_value("no such overload", named)), False
+        said = (rule.get("message") or "").strip() or f"failed rule: {text}"
+        place = _place(rule.get("fieldPath") or "", schema, path)
+        if rule.get("messageExpression"):
+            try:
+                said = self._message(rule, variables) or said
+            except _NoMessage as error:
+                self.over = True
+                return fields.invalid(place, kind, str(error)), True
+        shown = fields.UNSHOWN if isinstance(value, Mapping | list) else value
+        return _refusal(rule.get("reason") or "FieldValueInvalid", place, shown, said), True
+
+    def _message(self, rule: Rule, variables: Mapping[str, Any]) -> str:
+        """What a message expression says; "" where it does not say a line of text. Raises `_NoMessage`."""
+        text = rule["messageExpression"]
+        try:
+            found = self._value(text, rule, variables)
+        except OutOfBudget:
+            raise _NoMessage(
+                "messageExpression evaluation failed due to running out of cost budget, "
+                "no further validation rules will be run"
+            ) from None
+        except CelError as error:
+            if str(error) != COST_EXCEEDED:
+                return ""
+            said = f"call cost exceeds limit for messageExpression: {orjson.dumps(text).decode()}"
+            raise _NoMessage(f"no further validation rules will be run due to {said}") from None
+        if not isinstance(found, str) or len(found.strip().encode()) > _LONGEST_MESSAGE or "\n" in found.strip():
+            return ""
+        return found.strip()
+
+    def _value(self, text: str, rule: Rule, variables: Mapping[str, Any]) -> Any:
+        """Raises `CelError`."""
+        program = _program(text, optional=bool(rule.get("optionalOldSelf")))
+        old = [variables["oldSelf"]] if "oldSelf" in variables else []
+        given = {"oldSelf": None, **variables, "old__": old}
+        self.budget.spend(program, given, self.size)
+        return program.evaluate(given)
 
 
-def _judge(rule: Rule, variables: Mapping[str, Any], schema: Structural, path: Path, kind: str) -> FieldError | None:
-    text = rule["rule"].strip()
-    said = (rule.get("message") or "").strip() or f"failed rule: {text}"
-    try:
-        holds = _evaluate(_program(rule["rule"], optional=bool(rule.get("optionalOldSelf"))), variables)
-    except CelError as error:
-        if str(error) == COST_EXCEEDED:
-            return fields.invalid(path, kind, f"call cost exceeds limit for rule: {text}")
-        return fields.invalid(path, kind, f"{error} evaluating rule: {said}")
-    if holds is True:
-        return None
-    if not isinstance(holds, bool):
-        return fields.invalid(path, kind, f"no such overload evaluating rule: {said}")
-    if rule.get("messageExpression"):
-        said = _message(rule, variables) or said
-    return _refusal(
-        rule.get("reason") or "FieldValueInvalid", _place(rule.get("fieldPath") or "", schema, path), kind, said
-    )
+class _NoMessage(Exception):
+    """A message expression cost too much."""
 
 
-def _message(rule: Rule, variables: Mapping[str, Any]) -> str:
-    """What a message expression says; "" where it does not say a line of text."""
-    try:
-        optional = bool(rule.get("optionalOldSelf"))
-        found = _evaluate(_program(rule["messageExpression"], optional=optional), variables)
-    except CelError:
-        return ""
-    return found.strip() if isinstance(found, str) and "\n" not in found.strip() else ""
+def _without_value(error: str, named: str) -> str:
+    """What is said where a rule has no value. `named`: the rule, as it calls itself."""
+    if error.startswith("no such overload"):
+        why = "call arguments did not match a supported operator, function or macro signature for rule"
+        return f"'{error}': {why}: {named}"
+    return f"{error} evaluating rule: {named}"
 
 
-def _refusal(reason: str, path: Path, kind: str, said: str) -> FieldError:
+def _refusal(reason: str, path: Path, value: Any, said: str) -> FieldError:
     match reason:
         case "FieldValueRequired":
             return fields.required(path, said)
         case "FieldValueForbidden":
             return fields.forbidden(path, said)
         case "FieldValueDuplicate":
-            return fields.duplicate(path, kind)
-    return fields.invalid(path, kind, said)
+            return fields.duplicate(path, value)
+    return fields.invalid(path, value, said)
 
 
 def _place(text: str, schema: Structural, path: Path) -> Path:
@@ -137,13 +206,9 @@ def _place(text: str, schema: Structural, path: Path) -> Path:
 
 def _program(text: str, *, optional: bool) -> Program:
     if optional:
-        return compile_expression(_OPTIONAL_OLD.format(rule=text), ("self", "old__"))
+        compile_expression(text, ("self", "oldSelf"))  # by itself it may not say what it may within
+        return compile_expression(_OPTIONAL_OLD.format(rule=text), ("self", "old__"), binds=True)
     return compile_expression(text, ("self", "oldSelf") if _uses_old(text) else ("self",))
-
-
-def _evaluate(program: Program, variables: Mapping[str, Any]) -> Any:
-    old = [variables["oldSelf"]] if "oldSelf" in variables else []
-    return program.evaluate({"oldSelf": None, **variables, "old__": old})
 
 
 @functools.lru_cache(maxsize=4096)

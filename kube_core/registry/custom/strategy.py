@@ -38,6 +38,8 @@ class CustomStrategy(Strategy):
         super().__init__(served.descriptor)
         self.served = served
         self.has_generation = True
+        #: What the rules said of what the update that was validated last left as it was.
+        self._warned: list[str] = []
         self._selectable = {path.removeprefix("."): compile_path(path) for path in served.selectable}
 
     @property
@@ -88,8 +90,9 @@ class CustomStrategy(Strategy):
         errors += embedded.problems(document, self.schema, Path())
         errors += duplicates(document, self.schema, Path(), old)
         errors += self._scale_errors(document)
+        self._warned = []
         # Rules can rely on values being what the schema says.
-        yield from errors or rule_errors(document, self.schema, Path(), old)
+        yield from errors or rule_errors(document, self.schema, Path(), old, self._warned)
 
     def _scale_errors(self, document: Document) -> Iterator[FieldError]:
         scale = self.served.scale
@@ -101,13 +104,15 @@ class CustomStrategy(Strategy):
                 yield fields.invalid(Path(path), found, "should be a non-negative integer")
 
     def warnings(self, document: Document, old: Document | None = None) -> Sequence[str]:
+        """Asked right after the document was validated, so that rules are not judged twice."""
         known = finalizers_of(old) if old is not None else ()
-        return [
+        unqualified = [
             f'metadata.finalizers: "{name}": prefer a domain-qualified finalizer name including a path (/) to avoid '
             "accidental conflicts with other finalizer writers"
             for name in finalizers_of(document)
             if "/" not in name and name not in STANDARD_FINALIZERS and name not in known
         ]
+        return [*unqualified, *self._warned]
 
     def field_labels(self) -> Sequence[str]:
         return tuple(self._selectable)

@@ -25,7 +25,8 @@ def value(expression: str, given: Any) -> Any:
         ("object.filter(x, x % 2 == 0).size() == 6000", 12_000),
         ("object.all(i, x, i == x)", 20_000),
         ("object.map(x, timestamp(x)).all(t, t > timestamp(-5))", 2_000),
-        ("cel.bind(all, object.map(x, x * 2), all.all(y, y % 2 == 0))", 12_000),
+        ("[object.map(x, x * 2)].all(all, all.all(y, y % 2 == 0))", 12_000),
+        ("object.all(x, object.all(y, x + y >= 0))", 370),
         ("object.size() > 1 ? object.all(x, x < 1000000.5) : false", 12_000),
         ("object.all(x, 1 / x > 7) || true", 20_000),
         ("object.transformMap(i, v, v).size() == 2000", 2_000),
@@ -41,7 +42,7 @@ def test_loops_of_a_common_size_are_judged(expression: str, size: int) -> None:
 @pytest.mark.parametrize(
     ("expression", "size"),
     [
-        ("object.all(x, x >= 0)", 300_000),
+        ("object.all(x, x >= 0)", 600_000),
         ("object.all(x, object.all(y, object.all(z, x + y + z >= 0)))", 200),
         ("object.all(x, object.all(y, object.all(z, 1 < 1.5)))", 200),
         ("object.map(x, object.map(y, x + y)).size() > 0", 2_000),

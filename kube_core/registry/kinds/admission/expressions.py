@@ -85,7 +85,7 @@ def problems(path: Path, text: str, wanted: Sequence[str], scope: Scope) -> Erro
     except CelError as error:
         yield fields.invalid(path, text, f"compilation failed: {error}")
         return
-    if wanted and found.program.checked and found.returns not in wanted:
+    if wanted and found.returns not in wanted:
         names = [type_name(each) for each in wanted]
         kinds = names[0] if len(names) == 1 else f"one of [{' '.join(names)}]"
         yield fields.invalid(path, text, f"must evaluate to {kinds} but got {type_name(found.returns)}")
@@ -104,7 +104,7 @@ def _compiled(text: str, scope: Scope) -> Compiled:
     program = compile_expression(text, scope.names)
     returns = typed(text, schemas_of(scope.variables), scope.names) or program.returns
     uses = tuple(dict.fromkeys(_VARIABLE.findall(_STRINGS.sub("''", text)))) if scope.variables else ()
-    return Compiled(text, program, returns if program.checked else program.returns, uses)
+    return Compiled(text, program, returns, uses)
 
 
 # -- mutations ---------------------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ def _problems(path: Path, text: str) -> Errors:
     except CelError as error:
         yield fields.invalid(path, text, f"compilation failed: {error}")
         return
-    if program.checked and returns not in ("BOOL", "DYN"):
+    if returns not in ("BOOL", "DYN"):
         yield fields.invalid(path, text, f"must evaluate to bool or the unknown type, not {type_name(returns)}")
 
 

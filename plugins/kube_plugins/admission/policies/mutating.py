@@ -15,6 +15,7 @@ from kube_core.admission.chain import AdmissionContext, AdmissionPlugin
 from kube_core.admission.changes import Memory, replace
 from kube_core.admission.expressions import Evaluation
 from kube_core.api.resources import MUTATING_ADMISSION_POLICIES, MUTATING_ADMISSION_POLICY_BINDINGS
+from kube_core.cel.budgets import Budget, OutOfBudget
 from kube_core.cel.engine import CelError
 from kube_core.meta.documents import Document, thaw
 from kube_core.meta.status import StatusError, forbidden
@@ -95,7 +96,9 @@ async def _mutate(
     form = "jsonPatch" if mutation_of.get("patchType") == "JSONPatch" else "applyConfiguration"
     text = mutation_of[form]["expression"]
     try:
-        value = await evaluation.value(mutation(text, bound.policy.scope))
+        value = await evaluation.value(mutation(text, bound.policy.scope), Budget())
+    except OutOfBudget as error:
+        raise _Refused(str(error)) from None
     except CelError as error:
         raise _Refused(f"expression '{text}' resulted in error: {error}") from None
     shown: Document = evaluation.subject.values["object"]

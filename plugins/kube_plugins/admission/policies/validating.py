@@ -15,6 +15,7 @@ import orjson
 from kube_core.admission.chain import AdmissionContext, AdmissionPlugin
 from kube_core.admission.expressions import Evaluation
 from kube_core.api.resources import VALIDATING_ADMISSION_POLICIES, VALIDATING_ADMISSION_POLICY_BINDINGS
+from kube_core.cel.budgets import Budget, OutOfBudget
 from kube_core.cel.engine import CelError
 from kube_core.meta.status import StatusError, forbidden
 from kube_core.registry.context import Attributes, Operation
@@ -93,22 +94,43 @@ async def _decisions(bound: BoundPolicy, subjects: Subjects, notes: dict[str, li
             if not open_to_failure:
                 yield Decision(evaluation.why, failed=bool(bound.problem))
             continue
-        for index, validation in enumerate(bound.policy.spec.get("validations") or ()):
-            decision = await _judge(bound, evaluation, validation, index)
-            if decision is not None:
+        try:
+            for decision in [*await _validated(bound, evaluation), *await _noted(bound, evaluation, notes)]:
                 yield decision
-        for annotation in bound.policy.spec.get("auditAnnotations") or ():
-            decision = await _note(bound, evaluation, annotation, notes)
-            if decision is not None:
-                yield decision
+        except OutOfBudget as error:
+            if not open_to_failure:
+                yield Decision(str(error))
+
+
+async def _validated(bound: BoundPolicy, evaluation: Evaluation) -> list[Decision]:
+    """Raises `OutOfBudget`."""
+    budget, decisions = Budget(), []
+    for index, validation in enumerate(bound.policy.spec.get("validations") or ()):
+        decision = await _judge(bound, evaluation, validation, index, budget)
+        if decision is not None:
+            decisions.append(decision)
+    return decisions
+
+
+async def _noted(bound: BoundPolicy, evaluation: Evaluation, notes: dict[str, list[str]]) -> list[Decision]:
+    """Raises `OutOfBudget`."""
+    budget, decisions = Budget(), []
+    for annotation in bound.policy.spec.get("auditAnnotations") or ():
+        decision = await _note(bound, evaluation, annotation, notes, budget)
+        if decision is not None:
+            decisions.append(decision)
+    return decisions
 
 
 async def _judge(
-    bound: BoundPolicy, evaluation: Evaluation, validation: Mapping[str, Any], index: int
+    bound: BoundPolicy, evaluation: Evaluation, validation: Mapping[str, Any], index: int, budget: Budget
 ) -> Decision | None:
+    """Raises `OutOfBudget`."""
     text, scope = validation["expression"], bound.policy.scope
     try:
-        holds = await evaluation.value(compiled(text, scope))
+        holds = await evaluation.value(compiled(text, scope), budget)
+    except OutOfBudget:
+        raise
     except CelError as error:
         if bound.policy.fails_open:
             return None
@@ -117,14 +139,19 @@ async def _judge(
         return None
     message = (validation.get("message") or "").strip() or f"failed expression: {text.strip()}"
     if validation.get("messageExpression"):
-        message = await _message(validation["messageExpression"], bound, evaluation) or message
+        try:
+            message = await _message(validation["messageExpression"], bound, evaluation, budget) or message
+        except OutOfBudget as error:
+            return Decision(f"failed messageExpression: {error}", index=index) if not bound.policy.fails_open else None
     return Decision(message, validation.get("reason") or "Invalid", index)
 
 
-async def _message(text: str, bound: BoundPolicy, evaluation: Evaluation) -> str:
-    """What a message expression says; "" where it does not say a line of text."""
+async def _message(text: str, bound: BoundPolicy, evaluation: Evaluation, budget: Budget) -> str:
+    """What a message expression says; "" where it does not say a line of text. Raises `OutOfBudget`."""
     try:
-        found = await evaluation.value(compiled(text, bound.policy.scope))
+        found = await evaluation.value(compiled(text, bound.policy.scope), budget)
+    except OutOfBudget:
+        raise
     except CelError:
         return ""
     if not isinstance(found, str) or "\n" in found or len(found) > _MESSAGE_LIMIT:
@@ -133,11 +160,18 @@ async def _message(text: str, bound: BoundPolicy, evaluation: Evaluation) -> str
 
 
 async def _note(
-    bound: BoundPolicy, evaluation: Evaluation, annotation: Mapping[str, Any], notes: dict[str, list[str]]
+    bound: BoundPolicy,
+    evaluation: Evaluation,
+    annotation: Mapping[str, Any],
+    notes: dict[str, list[str]],
+    budget: Budget,
 ) -> Decision | None:
+    """Raises `OutOfBudget`."""
     text = annotation["valueExpression"]
     try:
-        found = await evaluation.value(compiled(text, bound.policy.scope))
+        found = await evaluation.value(compiled(text, bound.policy.scope), budget)
+    except OutOfBudget:
+        raise
     except CelError as error:
         if bound.policy.fails_open:
             return None

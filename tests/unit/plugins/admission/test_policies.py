@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,11 @@ import pytest
 
 from fakes.server import Caller, running
 from kube_core.abc.transport import Response, User
+from kube_core.admission import conditions
 from kube_core.auth.options import SecurityOptions
+from kube_core.cel.budgets import Budget
+from kube_plugins.admission.policies import mutating as mutating_policies
+from kube_plugins.admission.policies import validating as validating_policies
 
 pytestmark = pytest.mark.anyio
 
@@ -70,6 +75,59 @@ async def refusal(api: Caller, name: str = "a", **body: Any) -> tuple[int, str, 
     denied = f"configmaps \"{name}\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: "
     assert said["details"]["causes"] == [{"message": said["message"].partition("forbidden: ")[2]}]
     return response.status, said["reason"], said["message"].removeprefix(denied)
+
+
+# -- what may be spent ------------------------------------------------------------------------------------------------
+
+PAIRS = "object.data.x.split('').all(x, object.data.x.split('').all(y, x == y))"
+OUT_OF_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
+
+
+async def test_an_expression_of_a_policy_may_cost_a_million(api: Caller) -> None:
+    await validating(api, {"expression": PAIRS})
+    assert (await create(api, "b", data={"x": "a" * 100})).status == 201
+    said = f"expression '{PAIRS}' resulted in error: operation cancelled: actual cost limit exceeded"
+    assert (await refusal(api, data={"x": "a" * 900}))[2] == said
+
+
+async def test_three_checks_are_more_than_an_expression_may_make(api: Caller) -> None:
+    check = "!authorizer.group('').resource('pods').namespace('{}').check('get').allowed()"
+    two, three = (" || ".join(check.format(f"n{each}") for each in range(count)) for count in (2, 3))
+    await validating(api, {"expression": f"object.metadata.name == 'a' ? ({three}) : ({two}) || true"})
+    assert (await create(api, "b")).status == 201
+    assert (await refusal(api))[2].endswith("operation cancelled: actual cost limit exceeded")
+
+
+async def test_the_expressions_of_a_policy_share_a_budget(api: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validating_policies, "Budget", functools.partial(Budget, 50_000))
+    variables = [{"name": "once", "expression": PAIRS}]
+    rules = [{"expression": "variables.once"}, {"expression": "variables.once"}, {"expression": PAIRS}]
+    await validating(api, *rules, variables=variables)
+    assert (await create(api, "b", data={"x": "a" * 20})).status == 201
+    assert (await refusal(api, data={"x": "a" * 80}))[2] == OUT_OF_BUDGET
+
+
+async def test_a_message_may_run_out_too(api: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validating_policies, "Budget", functools.partial(Budget, 50_000))
+    await validating(api, {"expression": "false", "messageExpression": f"{PAIRS} ? 'a' : 'b'"})
+    assert (await refusal(api, data={"x": "a" * 20}))[2] == "a"
+    assert (await refusal(api, data={"x": "a" * 100}))[2] == f"failed messageExpression: {OUT_OF_BUDGET}"
+
+
+async def test_conditions_have_a_budget_of_their_own(api: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conditions, "CONDITIONS_BUDGET", 50_000)
+    conditional = [{"name": "c", "expression": PAIRS}, {"name": "never", "expression": "false"}]
+    await validating(api, {"expression": "false"}, matchConditions=conditional)
+    assert (await create(api, "b", data={"x": "a" * 20})).status == 201
+    assert (await refusal(api, data={"x": "a" * 100}))[2] == OUT_OF_BUDGET
+
+
+async def test_a_mutation_has_a_budget(api: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mutating_policies, "Budget", functools.partial(Budget, 50_000))
+    await mutating(api, f"Object{{data: {{'y': {PAIRS} ? 'a' : 'b'}}}}")
+    assert (await create(api, "b", data={"x": "a" * 20})).decoded()["data"]["y"] == "a"
+    said = (await create(api, data={"x": "a" * 100})).decoded()["message"]
+    assert said.endswith(f"denied request: {OUT_OF_BUDGET}")
 
 
 # -- validation ------------------------------------------------------------------------------------------------------

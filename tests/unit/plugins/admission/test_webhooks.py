@@ -17,6 +17,7 @@ from fakes.backend import authority
 from fakes.hooks import Hooks, allowed, answering, json_patch, nobody
 from fakes.server import Caller, running
 from kube_core.abc.transport import Response, User
+from kube_core.admission import conditions
 from kube_core.auth.options import SecurityOptions
 
 pytestmark = pytest.mark.anyio
@@ -174,6 +175,19 @@ async def test_a_condition_without_a_value_refuses_as_the_failure_policy_says(wo
     )
     await world.api.delete(f"{GROUP}/{VALIDATING}/w")
     assert (await world.create()).status == 201
+
+
+async def test_conditions_that_cost_too_much_refuse_as_the_failure_policy_says(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conditions, "CONDITIONS_BUDGET", 5_000)
+    pairs = "object.data.k.split('').all(x, '{}'.split('').all(y, x != y))"
+    condition = [{"name": "c", "expression": pairs.format("b" * 1000)}]
+    await world.configure(VALIDATING, world.webhook(matchConditions=condition))
+    assert (await world.refusal())["message"] == (
+        'configmaps "a" is forbidden: validation failed due to running out of cost budget, '
+        "no further validation rules will be run"
+    )
 
 
 async def test_another_version_of_the_same_objects_is_converted_for_a_rule(world: World) -> None:

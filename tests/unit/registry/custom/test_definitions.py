@@ -96,7 +96,7 @@ def test_what_all_versions_have_alike_is_named_once(strategy: Strategy) -> None:
           "additionalProperties": True},
          "additionalProperties: Forbidden: must not be used if x-kubernetes-embedded-resource is set"),
         ({"type": "string", "default": "a", "x-kubernetes-validations": [{"rule": "self != 'a'", "message": "no a"}]},
-         'default: Invalid value: "string": no a'),
+         'default: Invalid value: "a": no a'),
         ({"type": "object", "properties": {"metadata": {"type": "object"}},
           "anyOf": [{"properties": {"metadata": {}}}]},
          "anyOf[0].properties[metadata]: Forbidden: must not be specified in a nested context"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
 
 from kube_core.api.structural import NOTHING, Structural
+from kube_core.cel.budgets import Budget
 from kube_core.cel.engine import CelError, compile_expression
 from kube_core.meta.fields import Path
+from kube_core.registry.custom import rules
 from kube_core.registry.custom.rules import rule_errors, rule_problems
 
 TEXT: dict[str, Any] = {"type": "string"}
@@ -29,7 +32,7 @@ def said(schema: Structural, value: Any, old: Any = NOTHING) -> list[str]:
 def test_a_rule_that_holds_says_nothing_and_one_that_fails_says_itself() -> None:
     schema = ruled("self.min <= self.max", min=NUMBER, max=NUMBER)
     assert said(schema, {"min": 1, "max": 2}) == []
-    assert said(schema, {"min": 3, "max": 2}) == ['spec: Invalid value: "object": failed rule: self.min <= self.max']
+    assert said(schema, {"min": 3, "max": 2}) == ["spec: Invalid value: failed rule: self.min <= self.max"]
 
 
 def test_messages_reasons_and_places_are_the_rules_own() -> None:
@@ -42,27 +45,88 @@ def test_messages_reasons_and_places_are_the_rules_own() -> None:
 
 def test_a_message_expression_that_fails_leaves_the_message() -> None:
     rule = {"rule": "self.n < 3", "message": "too many", "messageExpression": "self.gone"}
-    assert said(ruled(rule, n=NUMBER), {"n": 5}) == ['spec: Invalid value: "object": too many']
+    assert said(ruled(rule, n=NUMBER), {"n": 5}) == ["spec: Invalid value: too many"]
 
 
 def test_a_transition_rule_needs_an_old_value() -> None:
     schema = ruled("self.n >= oldSelf.n", n=NUMBER)
     assert said(schema, {"n": 1}) == []
     assert said(schema, {"n": 2}, old={"n": 1}) == []
-    assert said(schema, {"n": 1}, old={"n": 2}) == ['spec: Invalid value: "object": failed rule: self.n >= oldSelf.n']
+    assert said(schema, {"n": 1}, old={"n": 2}) == ["spec: Invalid value: failed rule: self.n >= oldSelf.n"]
 
 
 def test_an_optional_old_value_makes_a_rule_for_new_objects_too() -> None:
     rule = {"rule": "oldSelf.hasValue() || self.n == 0", "optionalOldSelf": True, "message": "begins with 0"}
     schema = ruled(rule, n=NUMBER)
-    assert said(schema, {"n": 1}) == ['spec: Invalid value: "object": begins with 0']
+    assert said(schema, {"n": 1}) == ["spec: Invalid value: begins with 0"]
     assert said(schema, {"n": 2}, old={"n": 1}) == []
 
 
-def test_what_an_update_leaves_is_not_judged_again() -> None:
+def test_what_rules_say_of_what_an_update_leaves_is_a_warning() -> None:
     schema = ruled("self.n < 3", n=NUMBER)
-    assert said(schema, {"n": 5}, old={"n": 5}) == []
+    warned: list[str] = []
+    assert not [*rule_errors({"spec": {"n": 5}}, schema, Path(), {"spec": {"n": 5}}, warned)]
+    assert warned == ["spec: Invalid value: failed rule: self.n < 3"]
     assert len(said(schema, {"n": 6}, old={"n": 5})) == 1
+
+
+def test_items_without_counterparts_are_left_as_their_list_is() -> None:
+    item = {"type": "string", "x-kubernetes-validations": [{"rule": "self.size() < 3"}]}
+    schema = Structural({"type": "object", "properties": {"l": {"type": "array", "items": item}}})
+    warned: list[str] = []
+    assert not [*rule_errors({"l": ["abc"]}, schema, Path(), {"l": ["abc"]}, warned)]
+    assert warned == ['l[0]: Invalid value: "abc": failed rule: self.size() < 3']
+    assert [*rule_errors({"l": ["abc", "d"]}, schema, Path(), {"l": ["abc"]}, warned)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "said_of"),
+    [
+        ({"rule": "type(self.v) == int"}, ""),
+        ({"rule": "self.v.size() > 1"}, "'no such overload': call arguments did not match a supported operator, "
+         "function or macro signature for rule: self.v.size() > 1"),
+        ({"rule": "self.v.size() > 1", "message": "long"}, "'no such overload': call arguments did not match a "
+         "supported operator, function or macro signature for rule: long"),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_type_is_told_as_such(rule: dict[str, str], said_of: str) -> None:
+    schema = ruled(rule, v={"x-kubernetes-int-or-string": True})
+    assert said(schema, {"v": 1}) == ([f'spec: Invalid value: "object": {said_of}'] if said_of else [])
+
+
+PAIRS = "self.l.all(x, self.l.all(y, x + y >= 0))"
+
+
+def test_a_rule_may_cost_a_million_and_ends_the_judging_where_it_costs_more() -> None:
+    schema = ruled(PAIRS, "false", l={"type": "array", "items": NUMBER})
+    assert said(schema, {"l": [*range(100)]}) == ["spec: Invalid value: failed rule: false"]
+    assert said(schema, {"l": [*range(600)]}) == [
+        "spec: Invalid value: \"object\": 'operation cancelled: actual cost limit exceeded': no further validation "
+        f"rules will be run due to call cost exceeds limit for rule: {PAIRS}"
+    ]
+
+
+def test_all_rules_on_an_object_share_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "Budget", functools.partial(Budget, 100_000))  # what there really is takes long to spend
+    item = {"type": "array", "items": NUMBER, "x-kubernetes-validations": [{"rule": PAIRS.replace("self.l", "self")}]}
+    schema = Structural({"type": "object", "properties": {"many": {"type": "array", "items": item}}})
+    many = [[*range(30)]] * 20
+    assert [str(each) for each in rule_errors({"many": many}, schema, Path())] == [
+        'many[15]: Invalid value: "array": validation failed due to running out of cost budget, '
+        "no further validation rules will be run"
+    ]
+    assert not [*rule_errors({"many": [[*range(10)]] * 20}, schema, Path())]
+
+
+def test_a_message_is_bounded_too() -> None:
+    rule = {"rule": "self.l.size() < 2", "messageExpression": f"{PAIRS} ? 'a' : 'b'"}
+    schema = ruled(rule, "false", l={"type": "array", "items": NUMBER})
+    assert said(schema, {"l": [*range(100)]}) == [
+        "spec: Invalid value: a",
+        "spec: Invalid value: failed rule: false",
+    ]
+    [found] = said(schema, {"l": [*range(600)]})
+    assert found.startswith('spec: Invalid value: "object": no further validation rules will be run due to call cost')
 
 
 def test_items_of_maps_have_counterparts_by_their_keys() -> None:
@@ -86,7 +150,7 @@ def test_names_are_escaped_and_unknown_members_unseen() -> None:
 
 def test_an_expression_without_a_value_is_an_error_too() -> None:
     [found] = said(ruled("self.n == 1", n=NUMBER), {})
-    assert found == 'spec: Invalid value: "object": no such key: n evaluating rule: failed rule: self.n == 1'
+    assert found == 'spec: Invalid value: "object": no such key: n evaluating rule: self.n == 1'
 
 
 def test_times_and_durations_are_what_their_format_says() -> None:
