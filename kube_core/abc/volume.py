@@ -1,4 +1,4 @@
-"""The contract of a volume driver (CSI-shaped): provision → publish on a node → unpublish → delete.
+"""The contract of a volume driver (CSI-shaped): provision → publish on a node → unpublish → delete; expand.
 
 Every call is idempotent: made again after a crash, with the same arguments, it answers the same and leaves no more
 behind. A driver names itself (`provisioner`), which is what a StorageClass refers to.
@@ -29,6 +29,9 @@ class VolumeCapabilities:
     """Content outlives the process."""
     access_modes: tuple[str, ...] = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
     expansion: bool = False
+    """Volumes can grow: `expand`."""
+    expansion_in_use: bool = True
+    """They can while pods use them; otherwise they grow once no pod does."""
     snapshot: bool = False
     """`snapshot` and `restore` carry the driver's state to another cluster (`kube_core.abc.snapshots`)."""
 
@@ -80,6 +83,7 @@ class VolumeDriver(Snapshots, abc.ABC):
             "provisioner": self.provisioner,
             "reclaimPolicy": "Delete",
             "volumeBindingMode": "Immediate",
+            "allowVolumeExpansion": self.capabilities.expansion,
         }
 
     @abc.abstractmethod
@@ -95,6 +99,13 @@ class VolumeDriver(Snapshots, abc.ABC):
     @abc.abstractmethod
     async def delete(self, handle: str) -> None:
         """Delete a volume and its content; an unknown one does nothing. Raises `VolumeError`."""
+
+    async def expand(self, handle: str, capacity: int) -> int:
+        """Let a volume hold `capacity` bytes or more; what it holds now. It never shrinks. Raises `VolumeError`.
+
+        Only for drivers with the capability `expansion`.
+        """
+        raise VolumeError(f"volumes of {self.provisioner} cannot grow")
 
     @abc.abstractmethod
     async def publish(self, handle: str, *, pod_uid: str, read_only: bool) -> Published:

@@ -54,6 +54,23 @@ class VolumeContract:
             await driver.provision(request("pvc-1", 2 * _MIB))
         await driver.stop()
 
+    async def test_a_volume_that_grew_holds_what_was_asked_and_never_shrinks(self, tmp_path: Path) -> None:
+        driver = await self.started(tmp_path)
+        handle = (await driver.provision(request("pvc-1"))).handle
+        if not driver.capabilities.expansion:
+            with pytest.raises(VolumeError, match="cannot grow"):
+                await driver.expand(handle, 2 * _MIB)
+            await driver.stop()
+            return
+        grown = await driver.expand(handle, 2 * _MIB)
+        assert grown >= 2 * _MIB
+        assert await driver.expand(handle, 2 * _MIB) == grown
+        assert await driver.expand(handle, _MIB) == grown
+        assert (await driver.provision(request("pvc-1", 2 * _MIB))).capacity == grown
+        with pytest.raises(VolumeError, match="does not exist"):
+            await driver.expand("pvc-unknown", _MIB)
+        await driver.stop()
+
     async def test_publishing_is_idempotent_and_the_same_for_every_pod(self, tmp_path: Path) -> None:
         driver = await self.started(tmp_path)
         handle = (await driver.provision(request("pvc-1"))).handle

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+import attrs
+
 from kube_core._kit.clock import Clock
 from kube_core.abc.volume import Published, VolumeCapabilities, VolumeDriver, VolumeError, VolumeRequest, VolumeSource
 
@@ -14,7 +16,7 @@ __all__ = ["FakeVolumes"]
 class FakeVolumes(VolumeDriver):
     """Keeps books. Tests read `volumes` and `published`, and put in `failures` what the next calls raise."""
 
-    capabilities: ClassVar[VolumeCapabilities] = VolumeCapabilities(persistent=False, snapshot=True)
+    capabilities: ClassVar[VolumeCapabilities] = VolumeCapabilities(persistent=False, expansion=True, snapshot=True)
     provisioner: ClassVar[str] = "fake.kube-core.dev"
 
     def __init__(self, *, clock: Clock, state_directory: str = "") -> None:
@@ -53,6 +55,13 @@ class FakeVolumes(VolumeDriver):
         if self.published.get(handle):
             raise VolumeError(f"volume {handle} is in use by a pod")
         self.volumes.pop(handle, None)
+
+    async def expand(self, handle: str, capacity: int) -> int:
+        self._maybe_fail()
+        if (known := self.volumes.get(handle)) is None:
+            raise VolumeError(f"volume {handle} does not exist")
+        self.volumes[handle] = known = attrs.evolve(known, capacity=max(known.capacity, capacity))
+        return known.capacity
 
     async def publish(self, handle: str, *, pod_uid: str, read_only: bool) -> Published:
         self._maybe_fail()

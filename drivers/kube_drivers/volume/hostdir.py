@@ -41,7 +41,7 @@ _T = TypeVar("_T")
 class HostDirectoryVolumes(VolumeDriver):
     """One directory for each volume."""
 
-    capabilities: ClassVar[VolumeCapabilities] = VolumeCapabilities(persistent=True)
+    capabilities: ClassVar[VolumeCapabilities] = VolumeCapabilities(persistent=True, expansion=True)
     provisioner: ClassVar[str] = "hostdir.kube-core.dev"
 
     def __init__(self, *, clock: Clock, state_directory: str) -> None:
@@ -66,6 +66,9 @@ class HostDirectoryVolumes(VolumeDriver):
 
     async def delete(self, handle: str) -> None:
         await self._on_thread(f"delete {handle}", lambda: self._remove(handle))
+
+    async def expand(self, handle: str, capacity: int) -> int:
+        return await self._on_thread(f"expand {handle}", lambda: self._grow(handle, capacity))
 
     async def publish(self, handle: str, *, pod_uid: str, read_only: bool) -> Published:
         content = self._place(handle) / "content"
@@ -121,6 +124,18 @@ class HostDirectoryVolumes(VolumeDriver):
         )
         fresh.rename(place)
         return request.capacity
+
+    def _grow(self, handle: str, capacity: int) -> int:
+        file = self._place(handle) / "volume.json"
+        if not file.is_file():
+            raise VolumeError(f"volume {handle} does not exist")
+        known = orjson.loads(file.read_bytes())
+        if known["capacity"] < capacity:
+            known["capacity"] = capacity
+            fresh = file.with_name("volume.json.new")
+            fresh.write_bytes(orjson.dumps(known))
+            fresh.replace(file)
+        return int(known["capacity"])
 
     def _remove(self, handle: str) -> None:
         place = self._place(handle)

@@ -1,4 +1,4 @@
-"""Persistent volumes: the binder with dynamic provisioning, and the two protection controllers, as a plugin."""
+"""Persistent volumes: the binder with dynamic provisioning, the expander, and the two protection controllers."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def kube_core_controllers() -> Iterable[ControllerSpec]:
     # Only here: an API server without controllers loads this module, too.
     from kube_core.control.controller import ControllerSpec
     from kube_plugins.controllers.persistentvolume.controller import PersistentVolumeBinder
+    from kube_plugins.controllers.persistentvolume.expanding import PersistentVolumeExpander
     from kube_plugins.controllers.persistentvolume.protection import ClaimProtection, VolumeProtection
 
     return [
@@ -26,6 +27,12 @@ def kube_core_controllers() -> Iterable[ControllerSpec]:
             PersistentVolumeBinder,
             needs=("volume",),
             account="persistent-volume-binder",
+        ),
+        ControllerSpec(
+            "persistentvolume-expander-controller",
+            PersistentVolumeExpander,
+            needs=("volume",),
+            account="expand-controller",
         ),
         ControllerSpec(
             "persistentvolumeclaim-protection-controller", ClaimProtection, account="pvc-protection-controller"

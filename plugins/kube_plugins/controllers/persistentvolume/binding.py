@@ -6,6 +6,7 @@ from kube_core.meta.documents import Document, MutableDocument, annotations_of, 
 from kube_plugins.controllers.persistentvolume.objects import (
     BIND_COMPLETED,
     BOUND_BY_CONTROLLER,
+    attributes_class_of,
     is_bound_to,
 )
 from kube_plugins.controllers.persistentvolume.provisioning import claim_reference
@@ -39,13 +40,16 @@ def bound_claim(claim: Document, volume: Document) -> MutableDocument | None:
 
 
 def bound_claim_status(claim: Document, volume: Document) -> MutableDocument | None:
-    """The claim with the status of a bound one: what it got, which may be more than it asked for."""
-    status = claim.get("status") or {}
-    wanted = {
-        "phase": "Bound",
-        "accessModes": list(volume["spec"].get("accessModes") or ()),
-        "capacity": dict(volume["spec"].get("capacity") or {}),
-    }
+    """The claim with the status of a bound one: what it got, which may be more than it asked for.
+
+    What it holds, and its attributes' class, are told when it is bound; from then on they are told by who changes them.
+    """
+    status, spec = claim.get("status") or {}, volume["spec"]
+    wanted: MutableDocument = {"phase": "Bound", "accessModes": list(spec.get("accessModes") or ())}
+    if status.get("phase") != "Bound":
+        wanted["capacity"] = dict(spec.get("capacity") or {})
+        if attributes := attributes_class_of(volume):
+            wanted["currentVolumeAttributesClassName"] = attributes
     if all(status.get(field) == value for field, value in wanted.items()):
         return None
     changed: MutableDocument = thaw(claim)

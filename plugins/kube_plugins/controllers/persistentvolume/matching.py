@@ -12,6 +12,7 @@ from kube_core.meta import selectors
 from kube_core.meta.documents import Document, is_deleting, labels_of, name_of
 from kube_plugins.controllers.persistentvolume.objects import (
     access_modes_of,
+    attributes_class_of,
     capacity_of,
     class_name_of,
     is_bound_to,
@@ -33,6 +34,8 @@ def find_volume(claim: Document, volumes: Iterable[Document], *, reserved_only: 
     for volume in volumes:
         if volume_mode_of(volume) != volume_mode_of(claim) or capacity_of(volume) < requested or is_deleting(volume):
             continue
+        if attributes_class_of(volume) != attributes_class_of(claim):
+            continue
         if is_bound_to(volume, claim):
             return volume
         if reserved_only or (volume.get("spec") or {}).get("claimRef") or phase_of(volume) != "Available":
@@ -48,10 +51,14 @@ def find_volume(claim: Document, volumes: Iterable[Document], *, reserved_only: 
 
 def mismatch(claim: Document, volume: Document) -> str:
     """Why a claim cannot have the volume that it names; "" where it can."""
+    if is_deleting(volume):
+        return f'the volume is marked for deletion "{name_of(volume)}"'
     if capacity_of(volume) < requested_by(claim):
         return "requested PV is too small"
     if class_name_of(volume) != class_name_of(claim):
         return "storageClassName does not match"
+    if attributes_class_of(volume) != attributes_class_of(claim):
+        return "volumeAttributesClassName does not match"
     if volume_mode_of(volume) != volume_mode_of(claim):
         return "incompatible volumeMode"
     if not set(access_modes_of(claim)).issubset(access_modes_of(volume)):

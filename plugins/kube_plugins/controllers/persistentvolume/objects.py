@@ -24,6 +24,7 @@ __all__ = [
     "VOLUME_PROTECTION",
     "access_modes_of",
     "asks_for_default_class",
+    "attributes_class_of",
     "capacity_of",
     "claim_key_of",
     "class_name_of",
@@ -76,6 +77,11 @@ def waits_for_consumer(storage_class: Document | None) -> bool:
 
 def access_modes_of(document: Document) -> Sequence[str]:
     return (document.get("spec") or {}).get("accessModes") or ()
+
+
+def attributes_class_of(document: Document) -> str:
+    """The VolumeAttributesClass that a claim asks for or a volume has; "" for none."""
+    return str((document.get("spec") or {}).get("volumeAttributesClassName") or "")
 
 
 def volume_mode_of(document: Document) -> str:
