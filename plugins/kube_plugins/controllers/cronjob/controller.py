@@ -31,7 +31,7 @@ from kube_core.meta.documents import (
 from kube_core.meta.status import AlreadyExists, NotFound, StatusError
 from kube_core.meta.times import format_time
 from kube_plugins.controllers.cronjob.jobs import make_job, outcome, reference_to, surplus
-from kube_plugins.controllers.cronjob.runs import Decision, decide
+from kube_plugins.controllers.cronjob.runs import Decision, decide, until_next
 from kube_plugins.controllers.cronjob.schedules import Schedule, ScheduleError, parse_schedule, parse_zone
 from kube_plugins.controllers.podwrites import is_namespace_ending
 from kube_plugins.controllers.written import LastWritten
@@ -50,14 +50,19 @@ class CronJobController(Controller):
         self._cron_jobs = context.informers.informer(resources.CRON_JOBS).lister
         self._jobs = context.informers.informer(resources.JOBS).lister
         self._written = LastWritten()
+        self._rescheduled: set[Key] = set()
 
     def watches(self) -> Iterable[Watch]:
-        return (Watch(resources.CRON_JOBS, to_itself), Watch(resources.JOBS, to_controller_owner("CronJob")))
+        return (
+            Watch(resources.CRON_JOBS, to_itself, predicate=self._notice_schedule),
+            Watch(resources.JOBS, to_controller_owner("CronJob")),
+        )
 
     async def reconcile(self, key: Key) -> Action:
         cached = self._cron_jobs.get(key)
         if cached is None:
             self._written.forget(key)
+            self._rescheduled.discard(key)
             return await_change()
         cron_job = self._written.newest(cached)
         jobs = [job for job in self._jobs.by_index("owner", uid_of(cron_job)) if _is_controlled(cron_job, job)]
@@ -78,7 +83,9 @@ class CronJobController(Controller):
         for job in jobs:
             ended = outcome(job)
             if uid_of(job) not in active:
-                if not ended:
+                if ended == "Complete":
+                    _note_success(status, job)
+                elif not ended:
                     message = f"Saw a job that the controller did not create or forgot: {name_of(job)}"
                     self._events.warning(cron_job, "UnexpectedJob", message)
                 continue
@@ -86,9 +93,8 @@ class CronJobController(Controller):
                 del active[uid_of(job)]
                 message = f"Saw completed job: {name_of(job)}, condition: {ended}"
                 self._events.normal(cron_job, "SawCompletedJob", message)
-                done = (job.get("status") or {}).get("completionTime")
-                if ended == "Complete" and done and str(done) > str(status.get("lastSuccessfulTime") or ""):
-                    status["lastSuccessfulTime"] = done
+                if ended == "Complete":
+                    _note_success(status, job)
         present = {uid_of(job) for job in jobs}
         for uid in [uid for uid in active if uid not in present]:
             # The cache may not show yet what was made a moment ago.
@@ -96,6 +102,14 @@ class CronJobController(Controller):
                 self._events.normal(cron_job, "MissingJob", f"Active job went missing: {active[uid].get('name')}")
                 del active[uid]
         _set_active(status, list(active.values()))
+
+    def _notice_schedule(self, before: Document | None, after: Document | None) -> bool:
+        """Every change counts; one of the schedule is remembered."""
+        if before is not None and after is not None:
+            times = [(each["spec"].get("schedule"), each["spec"].get("timeZone")) for each in (before, after)]
+            if times[0] != times[1]:
+                self._rescheduled.add(key_of(after))
+        return True
 
     async def _exists(self, reference: Document) -> bool:
         try:
@@ -109,6 +123,10 @@ class CronJobController(Controller):
         schedule = self._schedule(cron_job)
         if schedule is None:
             return None
+        if key_of(cron_job) in self._rescheduled:
+            # A new schedule counts from now on: what it would have run before it was made was not missed.
+            self._rescheduled.discard(key_of(cron_job))
+            return until_next(schedule, self.clock.now())
         active = list(status.get("active") or ())
         decision = decide({**cron_job, "status": status}, schedule, active, self.clock.now())
         for remark in decision.remarks:
@@ -145,7 +163,7 @@ class CronJobController(Controller):
         except AlreadyExists:
             job = await self.client.get(resources.JOBS, name_of(wanted), namespace_of(wanted))
             if not _is_controlled(cron_job, job):
-                raise
+                return  # somebody else's, which stands in the way this time
         except StatusError as error:
             if is_namespace_ending(error):
                 return
@@ -183,6 +201,12 @@ class CronJobController(Controller):
 def _is_controlled(cron_job: Document, job: Document) -> bool:
     owner = controller_of(job)
     return owner is not None and owner.get("uid") == uid_of(cron_job)
+
+
+def _note_success(status: MutableDocument, job: Document) -> None:
+    done = (job.get("status") or {}).get("completionTime")
+    if done and str(done) > str(status.get("lastSuccessfulTime") or ""):
+        status["lastSuccessfulTime"] = done
 
 
 def _set_active(status: MutableDocument, references: list[Document]) -> None:

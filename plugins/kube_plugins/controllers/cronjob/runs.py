@@ -17,7 +17,7 @@ from kube_core.meta.documents import Document, metadata_of
 from kube_core.meta.times import parse_time
 from kube_plugins.controllers.cronjob.schedules import Schedule
 
-__all__ = ["DELAY", "Decision", "Remark", "decide", "due"]
+__all__ = ["DELAY", "Decision", "Remark", "decide", "due", "until_next"]
 
 #: Runs start so many seconds after their time, so that the time has surely come.
 DELAY = 0.1
@@ -61,13 +61,18 @@ def due(cron_job: Document, schedule: Schedule, now: float) -> tuple[float | Non
     return schedule.latest(first, now), int((now - first) // max(second - first, 1.0)) + 1
 
 
+def until_next(schedule: Schedule, now: float) -> float | None:
+    """Seconds until the next look; None where the schedule has no time in sight."""
+    upcoming = schedule.after(now)
+    return None if upcoming is None else max(upcoming - now, 0.0) + DELAY
+
+
 def decide(cron_job: Document, schedule: Schedule, active: Sequence[Document], now: float) -> Decision:
     """What to do; `active` are the references of the Jobs that run."""
     spec = cron_job["spec"]
     if spec.get("suspend"):
         return Decision()
-    upcoming = schedule.after(now)
-    wait = None if upcoming is None else max(upcoming - now, 0.0) + DELAY
+    wait = until_next(schedule, now)
     moment, missed = due(cron_job, schedule, now)
     remarks: tuple[Remark, ...] = ()
     if missed > _MANY:

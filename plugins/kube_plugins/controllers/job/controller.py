@@ -102,12 +102,19 @@ class JobController(Controller):
             self._rests[key] = self.clock.monotonic() + min(len(seen.pods) / _MANY_PODS, 1.0)
         streak = self._streak(key, seen)
         verdict = decide(seen)
+        settled = self._writes.settled(key)
         plan, error, deleted = Plan(), None, 0
-        if self._writes.settled(key) and not is_deleting(job):
-            plan = Plan(delete=tuple(seen.active)) if verdict is not None else plan_pods(seen, streak)
+        managed = settled and verdict is None and not is_deleting(job)
+        if settled and verdict is not None:
+            plan = Plan(delete=tuple(seen.active))
+        elif managed:
+            plan = plan_pods(seen, streak)
+        if settled:
             error = await self._carry_out(seen, plan, verdict)
             deleted = len(plan.delete) if error is None else 0
-        await self._report(seen, verdict, deleted)
+        # What is decided is told once it is done.
+        told = verdict if settled and error is None else None
+        await self._report(seen, told, deleted, managed=managed)
         if error is not None:
             raise error
         waits = [wait for wait in (plan.wait, until_deadline(seen)) if wait]
@@ -124,11 +131,11 @@ class JobController(Controller):
             return await self._writes.delete(job, plan.delete)
         return None
 
-    async def _report(self, seen: Observation, verdict: Verdict | None, deleted: int) -> None:
+    async def _report(self, seen: Observation, verdict: Verdict | None, deleted: int, *, managed: bool) -> None:
         """Count what ended and write the status: first with the uids that are counted, then, released, with numbers."""
-        changed = suspension(seen) if verdict is None else ""
+        changed = suspension(seen) if managed else ""
         noted = note(seen, verdict)
-        status = follow(seen, noted.status, verdict, deleted=deleted)
+        status = follow(seen, noted.status, verdict, changed, deleted=deleted)
         job = await self._write_status(seen.job, status) if noted.release else seen.job
         released = await self._release(noted.release)
         status = settle(seen, status, released)
@@ -138,13 +145,20 @@ class JobController(Controller):
         if changed:
             self._events.normal(job, changed, f"Job {changed.lower()}")
         if verdict is not None and is_finished(job):
-            if verdict.is_failure:
-                self._events.warning(job, verdict.reason, verdict.message)
-            else:
-                self._events.normal(job, "Completed", "Job completed")
+            self._record_end(job, verdict)
             self._writes.forget(key_of(job))
             self._streaks.pop(key_of(job), None)
             self._rests.pop(key_of(job), None)
+
+    def _record_end(self, job: Document, verdict: Verdict) -> None:
+        if verdict.is_failure:
+            self._events.warning(job, verdict.reason, verdict.message)
+            return
+        completions = job["spec"].get("completions")
+        if completions is not None and int(job["status"].get("succeeded") or 0) > int(completions):
+            message = "Too many succeeded pods running after completion count reached"
+            self._events.warning(job, "TooManySucceededPods", message)
+        self._events.normal(job, "Completed", "Job completed")
 
     async def _write_status(self, job: Document, status: MutableDocument) -> Document:
         if status == (job.get("status") or {}):

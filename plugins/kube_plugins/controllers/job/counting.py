@@ -37,7 +37,7 @@ class Note:
 
 
 def note(seen: Observation, verdict: Verdict | None) -> Note:
-    """Step 1. A verdict lets go of every pod that has ended, those that wait for a replacement too."""
+    """Step 1. A verdict lets go of every pod: those that it ends count as failed, if it is one of failure."""
     status: MutableDocument = thaw(seen.status)
     waiting = status.get("uncountedTerminatedPods") or {}
     succeeded, failed = list(waiting.get("succeeded") or ()), list(waiting.get("failed") or ())
@@ -48,7 +48,8 @@ def note(seen: Observation, verdict: Verdict | None) -> Note:
         uid = uid_of(pod)
         if uid in waits and not is_deleting(seen.job):
             continue
-        if not (pods.is_terminal(pod) or has_failed(seen.job, pod) or is_deleting(seen.job)):
+        failed_now = has_failed(seen.job, pod) or (verdict is not None and verdict.is_failure)
+        if not (pods.is_terminal(pod) or failed_now or is_deleting(seen.job) or verdict is not None):
             continue
         if uid not in listed:
             if len(succeeded) + len(failed) >= LIMIT:
@@ -56,7 +57,7 @@ def note(seen: Observation, verdict: Verdict | None) -> Note:
             if pods.phase_of(pod) == "Succeeded":
                 if not seen.is_indexed:
                     succeeded.append(uid)
-            elif has_failed(seen.job, pod) and _counts(seen, pod):
+            elif failed_now and _counts(seen, pod):
                 failed.append(uid)
         release.append(pod)
     if seen.is_indexed:

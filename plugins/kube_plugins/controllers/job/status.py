@@ -1,6 +1,7 @@
 """A Job's status but for its counters of ended pods: times, active pods, conditions.
 
-Pure. A Job that is suspended says so in a condition; when it is resumed its time starts anew. The condition of its end
+Pure. A Job that is suspended says so in a condition, and has no time of its start; when it is resumed its time starts
+anew. The condition of its end
 comes when every pod is gone and counted, and not before (upstream: "Termination of Job pods").
 """
 
@@ -22,8 +23,10 @@ def suspension(seen: Observation) -> str:
     return "Resumed" if condition(seen.job, "Suspended") is not None else ""
 
 
-def follow(seen: Observation, status: MutableDocument, verdict: Verdict | None, *, deleted: int) -> MutableDocument:
-    """The status as it is now; `deleted` of the active pods were ended a moment ago."""
+def follow(
+    seen: Observation, status: MutableDocument, verdict: Verdict | None, changed: str = "", *, deleted: int
+) -> MutableDocument:
+    """The status as it is now. `changed`: what `suspension` says; `deleted` active pods were ended a moment ago."""
     now = format_time(seen.now)
     followed: MutableDocument = dict(status)
     conditions = list(followed.get("conditions") or ())
@@ -32,9 +35,10 @@ def follow(seen: Observation, status: MutableDocument, verdict: Verdict | None, 
     if verdict is not None:
         if condition(seen.job, verdict.kind) is None:
             conditions = _with(conditions, seen, verdict.kind, "True", verdict.reason, verdict.message)
-    elif suspension(seen) == "Suspended":
+    elif changed == "Suspended":
+        followed.pop("startTime", None)
         conditions = _with(conditions, seen, "Suspended", "True", "JobSuspended", "Job suspended")
-    elif suspension(seen) == "Resumed":
+    elif changed == "Resumed":
         conditions = _with(conditions, seen, "Suspended", "False", "JobResumed", "Job resumed")
         followed["startTime"] = now
     if conditions:

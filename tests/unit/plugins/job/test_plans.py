@@ -18,7 +18,7 @@ from kube_plugins.controllers.job.observation import TRACKING_FINALIZER, Observa
 from kube_plugins.controllers.job.podmaking import make_pod
 from kube_plugins.controllers.job.policies import judge, matched_success_rule
 from kube_plugins.controllers.job.scaling import Plan, plan_pods, replacement_counts, wanted
-from kube_plugins.controllers.job.status import finish, follow
+from kube_plugins.controllers.job.status import finish, follow, suspension
 from kube_plugins.controllers.job.verdict import Verdict, decide, until_deadline
 
 
@@ -235,12 +235,13 @@ def test_the_end_is_told_when_no_pod_is_left() -> None:
 
 def test_suspending_and_resuming_are_told_and_start_the_time_anew() -> None:
     document = job(suspend=True, status={"startTime": format_time(NOW - 50)})
-    status = follow(seen(document), dict(document["status"]), None, deleted=0)
+    status = follow(seen(document), dict(document["status"]), None, suspension(seen(document)), deleted=0)
+    assert "startTime" not in status
     assert [(each["type"], each["status"], each["reason"]) for each in status["conditions"]] == [
         ("Suspended", "True", "JobSuspended")
     ]
     document = {**document, "spec": {**document["spec"], "suspend": False}, "status": status}
-    status = follow(seen(document), status, None, deleted=0)
+    status = follow(seen(document), status, None, suspension(seen(document)), deleted=0)
     assert [(each["status"], each["reason"]) for each in status["conditions"]] == [("False", "JobResumed")]
     assert status["startTime"] == format_time(NOW)
 

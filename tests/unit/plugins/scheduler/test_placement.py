@@ -18,6 +18,7 @@ from kube_core.scheduler.nodes import Nodes
 from kube_core.scheduler.pods import read_pod
 from kube_core.scheduler.profile import Nowhere, Placement, Profile, explain, nodes_to_find
 from kube_plugins.scheduler.builtin import BUILT_IN
+from kube_plugins.scheduler.defaultpreemption.budgets import beyond_budgets
 
 
 class Informers:
@@ -301,3 +302,35 @@ def test_the_next_search_goes_on_where_the_last_ended() -> None:
     assert isinstance(first, Placement)
     assert isinstance(second, Placement)
     assert int(first.node[1:]) < 100 <= int(second.node[1:])
+
+
+def budget(name: str, allowed: int, disrupted: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "namespace": "default", "uid": name, "resourceVersion": "1"},
+        "spec": {"selector": {"matchLabels": {"guarded": name}}},
+        "status": {"disruptionsAllowed": allowed, "disruptedPods": dict.fromkeys(disrupted, "2026-01-01T00:00:00Z")},
+    }
+
+
+def test_preemption_spares_what_no_budget_has_room_for() -> None:
+    world = World(node("a", cpu="2"), node("b", cpu="2"))
+    for name, where, guarded in (
+        ("one", "a", "tight"),
+        ("two", "a", "tight"),
+        ("three", "b", "wide"),
+        ("four", "b", ""),
+    ):
+        found = pod(name, priority=5, requests={"cpu": "1"}, labels={"guarded": guarded})
+        world.nodes.add_pod(read_pod(found), where)
+    world.put("poddisruptionbudgets", budget("tight", 0))
+    world.put("poddisruptionbudgets", budget("wide", 1))
+    answer = world.profile.place(read_pod(pod("vip", priority=100, requests={"cpu": "2"})), world.nodes, world.random)
+    assert isinstance(answer, Nowhere)
+    assert answer.result.nominated == "b"
+
+
+def test_victims_are_counted_against_their_budgets_in_their_order() -> None:
+    victims = [read_pod(pod(name, labels={"guarded": "web"})) for name in ("a", "b", "c")]
+    assert beyond_budgets(victims, [budget("web", 2)]) == {victims[2].uid}
+    assert beyond_budgets(victims, [budget("web", 2, disrupted=("a",))]) == frozenset()
+    assert beyond_budgets(victims, [budget("other", 0)]) == frozenset()
