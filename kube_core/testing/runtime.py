@@ -3,13 +3,15 @@
 class TestMyRuntime(RuntimeContract):
     def make(self, state_directory): return MyRuntime(clock=SystemClock(), node_name="node", ...)
 
-The suite runs small POSIX shell commands where containers are processes; elsewhere a driver's `make` gives behaviours
-for the images `sleeps` (runs until stopped) and `fails` (ends with 3 at once, having written `hello`). Of every driver,
-`missing` is an image that cannot be pulled.
+The suite runs small POSIX shell commands where containers are processes (of the images `sleeps` and `fails`, which need
+a shell and the usual small tools); elsewhere a driver's `make` gives behaviours for `sleeps` (runs until stopped) and
+`fails` (ends with 3 at once, having written `hello`). Of every driver, `missing` is an image that cannot be pulled.
 """
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,8 +25,10 @@ from kube_core.abc.runtime import (
     ContainerNotFound,
     ContainerStatus,
     ExecRequest,
+    ExecSession,
     ImageFailure,
     LogOptions,
+    Mount,
     Runtime,
     RuntimeFailure,
     SandboxConfig,
@@ -33,7 +37,7 @@ from kube_core.abc.runtime import (
 __all__ = ["RuntimeContract"]
 
 _COMMANDS = {
-    "sleeps": ("sh", "-c", "while true; do sleep 1; done"),
+    "sleeps": ("sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait"),
     "fails": ("sh", "-c", "echo hello; exit 3"),
 }
 
@@ -65,7 +69,9 @@ class RuntimeContract:
             await runtime.end()
 
     async def running(self, runtime: Runtime, image: str = "sleeps", **more: object) -> ContainerStatus:
-        """A started container in a sandbox of its own."""
+        """A started container in a sandbox of its own. `shared`: a folder that is there at the same path."""
+        if (shared := more.pop("shared", None)) is not None:
+            more["mounts"] = (Mount("shared", str(shared), str(shared)),)
         made = await runtime.run_sandbox(sandbox())
         config = container(image, **more)
         await runtime.pull_image(config.image)
@@ -197,10 +203,10 @@ class RuntimeContract:
         async with self.started(tmp_path) as runtime:
             needs(runtime, runtime.capabilities.exec and runtime.capabilities.processes, "runs commands")
             identity = (await self.running(runtime)).id
-            marker = tmp_path / "pid"
+            mark = unique()
             with pytest.raises(TimeoutError):
-                await runtime.exec_sync(identity, ["sh", "-c", f"echo $$ > {marker}; sleep 1000"], timeout=0.5)
-            await until(lambda: marker.exists() and not alive(int(marker.read_text())))
+                await runtime.exec_sync(identity, ["sh", "-c", f"sleep {mark}; true"], timeout=0.5)
+            await until(lambda: not marked(mark))
 
     async def test_a_container_that_ignores_its_signal_is_ended_by_force(self, tmp_path: Path) -> None:
         async with self.started(tmp_path) as runtime:
@@ -222,11 +228,13 @@ class RuntimeContract:
     async def test_grandchildren_that_became_daemons_end_with_their_container(self, tmp_path: Path) -> None:
         async with self.started(tmp_path) as runtime:
             needs(runtime, runtime.capabilities.processes, "has processes")
-            pids = tmp_path / "pids"
-            script = f"(setsid sh -c 'echo $$ >> {pids}; sleep 1000' &) ; while [ ! -s {pids} ]; do sleep 0.05; done"
-            status = await self.running(runtime, "sleeps", command=("sh", "-c", f"{script}; exit 0"))
+            mark, shared = unique(), folder(tmp_path)
+            script = f"(setsid sh -c 'sleep {mark}; true' &) ; while [ ! -e {shared}/go ]; do sleep 0.05; done"
+            status = await self.running(runtime, "sleeps", command=("sh", "-c", f"{script}; exit 0"), shared=shared)
+            await until(lambda: marked(mark))
+            (shared / "go").touch()
             await self.exited(runtime, status.id)
-            assert not [pid for pid in pids.read_text().split() if alive(int(pid))]
+            assert not marked(mark)
 
     async def test_a_program_that_cannot_be_started_says_why(self, tmp_path: Path) -> None:
         async with self.started(tmp_path) as runtime:
@@ -261,11 +269,11 @@ class RuntimeContract:
         async with self.started(tmp_path) as runtime:
             needs(runtime, runtime.capabilities.persistent, "outlives its agent")
             status = await self.running(runtime)
-            marker = tmp_path / "go"
-            script = f"while [ ! -e {marker} ]; do sleep 0.05; done; echo while away; exit 7"
-            ends = await self.running(runtime, "sleeps", command=("sh", "-c", script))
+            shared = folder(tmp_path)
+            script = f"while [ ! -e {shared}/go ]; do sleep 0.05; done; echo while away; exit 7"
+            ends = await self.running(runtime, "sleeps", command=("sh", "-c", script), shared=shared)
             await runtime.stop()
-            marker.touch()
+            (shared / "go").touch()
             again = self.make(tmp_path)
             await again.start()
             assert status_of(again, status.id) == status
@@ -278,12 +286,75 @@ class RuntimeContract:
     async def test_end_leaves_nothing_even_when_never_started(self, tmp_path: Path) -> None:
         async with self.started(tmp_path) as runtime:
             needs(runtime, runtime.capabilities.persistent, "outlives its agent")
-            pids = tmp_path / "pids"
-            await self.running(runtime, "sleeps", command=("sh", "-c", f"echo $$ > {pids}; sleep 1000"))
-            await until(lambda: pids.exists() and pids.read_text().strip() != "")
+            mark = unique()
+            await self.running(runtime, "sleeps", command=("sh", "-c", f"sleep {mark}; true"))
+            await until(lambda: marked(mark))
             await runtime.stop()
             await self.make(tmp_path).end()
-            assert not alive(int(pids.read_text()))
+            assert not marked(mark)
+
+    async def test_a_container_is_asked_to_end_by_its_own_signal(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            needs(runtime, runtime.capabilities.processes, "has processes")
+            script = "trap 'exit 9' USR1; trap '' TERM; echo ready; sleep 1000 & wait"
+            status = await self.running(runtime, "sleeps", command=("sh", "-c", script), stop_signal="SIGUSR1")
+            assert status.stop_signal == "SIGUSR1"
+            await self.has_said(runtime, status, b"ready")
+            await runtime.stop_container(status.id, 20)
+            assert status_of(runtime, status.id).exit_code == 9
+
+    async def test_who_is_attached_hears_and_speaks_to_the_main_process(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            needs(runtime, runtime.capabilities.attach, "can be attached to")
+            script = "echo early; read line; echo heard $line; read line; exit 4"
+            status = await self.running(runtime, "sleeps", command=("sh", "-c", script), stdin=True, stdin_once=True)
+            await self.has_said(runtime, status, b"early")
+            listener = await runtime.attach(status.id, ExecRequest(()))
+            session = await runtime.attach(status.id, ExecRequest((), stdin=True))
+            await session.write(b"this\n")
+            assert b"".join([data async for _, data in first(session, 1)]) == b"heard this\n"
+            assert b"".join([data async for _, data in first(listener, 1)]) == b"heard this\n"
+            await session.close()  # and with it, by `stdin_once`, what the process can read
+            assert await listener.exit_code() == 4
+            await listener.close()
+            lines = [line.content async for line in runtime.logs(status.id, LogOptions())]
+            assert lines == [b"early", b"heard this"]
+
+    async def test_a_terminal_is_attached_to_and_has_a_size(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            needs(runtime, runtime.capabilities.attach, "can be attached to")
+            command = ("sh", "-c", "read line; stty size; exit 2")
+            status = await self.running(runtime, "sleeps", command=command, stdin=True, tty=True)
+            session = await runtime.attach(status.id, ExecRequest((), stdin=True, tty=True))
+            await session.resize(100, 40)
+            await session.write(b"go\n")
+            assert b"40 100" in b"".join([data async for _, data in session.output()])
+            assert await session.exit_code() == 2
+            await session.close()
+
+    async def test_a_log_that_was_renamed_goes_on_in_a_new_file(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            needs(runtime, runtime.capabilities.log_rotation, "has logs that rotate")
+            status = await self.running(
+                runtime, "sleeps", command=("sh", "-c", "echo one; read x; echo two"), stdin=True
+            )
+            await self.has_said(runtime, status, b"one")
+            log, old = status.log_path, f"{status.log_path}.1"
+            os.rename(log, old)
+            await runtime.reopen_log(status.id)
+            session = await runtime.attach(status.id, ExecRequest((), stdin=True))
+            await session.write(b"\n")
+            await self.exited(runtime, status.id)
+            await session.close()
+            assert [words_of(path) for path in (old, log)] == [["one"], ["two"]]
+            await runtime.remove_container(status.id)
+            assert [words_of(path) for path in (old, log)] == [None, None]
+
+    async def has_said(self, runtime: Runtime, status: ContainerStatus, line: bytes) -> None:
+        """Wait until a container's log has a line."""
+        async for each in runtime.logs(status.id, LogOptions(follow=True)):
+            if each.content == line:
+                return
 
     async def stubborn(self, runtime: Runtime) -> ContainerStatus:
         """A container that has begun to ignore SIGTERM."""
@@ -307,16 +378,48 @@ def needs(runtime: Runtime, capable: bool, what: str) -> None:
         pytest.skip(f"{type(runtime).__name__} is not one that {what}")
 
 
-def alive(pid: int) -> bool:
-    """Whether a process runs: a zombie does not."""
+def folder(tmp_path: Path) -> Path:
+    """One that a container may be given."""
+    shared = tmp_path / "shared"
+    shared.mkdir(mode=0o777)
+    return shared
+
+
+def unique() -> str:
+    """Seconds to sleep, of which nobody else on this machine thinks."""
+    return f"1{secrets.randbelow(10**9):09}"
+
+
+def marked(mark: str) -> list[int]:
+    """The processes of this machine that have this word, whatever namespace they are in; zombies do not."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                words = Path("/proc", name, "cmdline").read_bytes()
+            except OSError:
+                continue
+            if mark.encode() in words:
+                found.append(int(name))
+    return found
+
+
+def words_of(log: str) -> list[str] | None:
+    """The last word of each line of a log; None where there is no such file."""
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0] not in ("Z", "X")
-    except OSError:
-        return False
+        return [line.split()[-1] for line in Path(log).read_text().splitlines()]
+    except FileNotFoundError:
+        return None
 
 
-async def until(condition: Callable[[], bool], limit: float = 20.0) -> None:
+async def first(session: ExecSession, count: int) -> AsyncIterator[tuple[str, bytes]]:
+    """So many pieces of a session's output."""
+    output = session.output()
+    for _ in range(count):
+        yield await anext(output)
+
+
+async def until(condition: Callable[[], object], limit: float = 20.0) -> None:
     """Wait for a condition, with a limit."""
     with anyio.fail_after(limit):
         while not condition():  # noqa: ASYNC110 (processes of the machine set no event)

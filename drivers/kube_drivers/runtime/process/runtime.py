@@ -32,7 +32,7 @@ from kube_core.abc.transport import ByteStream
 from kube_drivers.runtime.connections import connect
 from kube_drivers.runtime.process.images import Images
 from kube_drivers.runtime.process.paths import link_mounts, mount_variables, path_rule
-from kube_drivers.runtime.supervised.driver import MadeContainer, SupervisedRuntime
+from kube_drivers.runtime.supervised.driver import MadeContainer, SupervisedRuntime, signal_number
 
 __all__ = ["ProcessRuntime"]
 
@@ -44,7 +44,13 @@ class ProcessRuntime(SupervisedRuntime):
     """Host processes. `images` says what image names mean; by default every one means the host."""
 
     capabilities: ClassVar[RuntimeCapabilities] = RuntimeCapabilities(
-        processes=True, reachable=True, exec=True, port_forward=True, persistent=True
+        processes=True,
+        reachable=True,
+        exec=True,
+        port_forward=True,
+        persistent=True,
+        attach=True,
+        log_rotation=True,
     )
     name: ClassVar[str] = "process"
 
@@ -89,7 +95,7 @@ class ProcessRuntime(SupervisedRuntime):
             await anyio.to_thread.run_sync(_prepare, root, config.mounts, spec["cwd"])
         except OSError as error:
             raise RuntimeFailure(f"cannot prepare {root}: {error.strerror}") from None
-        return MadeContainer(spec, image_id)
+        return MadeContainer(spec, image_id, stop_signal=config.stop_signal or "SIGTERM")
 
     def _exec_request(self, container: ContainerStatus, request: ExecRequest) -> dict[str, Any]:
         rewrite = path_rule(container.config.mounts)
@@ -126,6 +132,9 @@ class ProcessRuntime(SupervisedRuntime):
             "cwd": working_dir or image.working_dir or root,
             "log": self._log_path(sandbox, config),
             "tty": config.tty,
+            "stdin": config.stdin,
+            "stdin_once": config.stdin_once,
+            "stop_signal": signal_number(config.stop_signal) if config.stop_signal else 0,
             "user": config.security.user if os.geteuid() == 0 else None,
             "group": config.security.group if os.geteuid() == 0 else None,
         }

@@ -2,6 +2,9 @@
 
 Standard library alone, as `supervisor.py`, which is run by its path and imports this as its neighbour. Output waits
 while its connection has more than `HIGH_WATER` bytes to send; a command whose connection goes away is killed.
+
+Where containers have a runtime of their own (`launches.py`), that is asked to start the command, and the answer comes
+when it has.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls, allow-incomplete-defs, allow-any-generics
@@ -9,67 +12,113 @@ while its connection has more than `HIGH_WATER` bytes to send; a command whose c
 from __future__ import annotations
 
 import base64
-import fcntl
 import os
-import selectors
-import struct
-import termios
 
 if __package__:
+    from kube_drivers.runtime.supervised.launches import Launch
     from kube_drivers.runtime.supervised.processes import Refused, kill_session, spawn
+    from kube_drivers.runtime.supervised.pumps import HIGH_WATER, Input
 else:
+    from launches import Launch  # type: ignore
     from processes import Refused, kill_session, spawn  # type: ignore
-
-HIGH_WATER = 256 * 1024
+    from pumps import HIGH_WATER, Input  # type: ignore
 
 
 class Command:
-    """A command that runs in a container for somebody who is connected."""
+    """A command that runs in a container for somebody who is connected. `answer` is a `Later`, or None."""
 
     def __init__(self, supervisor, connection, container, frame):
         self.loop = supervisor.loop
         self.connection = connection
         self.container = container
         self.code = None
+        self.pid = 0
         self.outputs = {}
         self.paused = set()
-        self.input = -1
-        self.pending = bytearray()
-        self.eof = False
+        self.input = Input(self.loop)
         self.tty = bool(frame.get("tty"))
-        spec = {**container.spec, "argv": frame["argv"]}
-        if self.tty:
-            master, slave = os.openpty()
-            self.pid = spawn(spec, (slave, slave, slave), tty=True)
-            os.close(slave)
-            self.outputs = {master: 1}
-            self.input = master
+        self.abandoned = False
+        self.answer = None
+        self.waiting: tuple = ({}, Input(self.loop))
+        if "launch" in frame:
+            self.launch(frame)
         else:
-            reading, self.input = os.pipe()
-            out_read, out_write = os.pipe()
-            error_read, error_write = os.pipe()
-            try:
-                self.pid = spawn(spec, (reading, out_write, error_write), tty=False)
-            except Refused:
-                for fd in (self.input, out_read, error_read):
-                    os.close(fd)
-                raise
-            finally:
-                for fd in (reading, out_write, error_write):
-                    os.close(fd)
-            self.outputs = {out_read: 1, error_read: 2}
-        os.set_blocking(self.input, False)
-        for fd in self.outputs:
-            os.set_blocking(fd, False)
-            self.loop.read(fd, lambda mask, fd=fd: self.ready(fd, mask))
-        self.loop.children[self.pid] = self.ended
+            self.spawn({**container.spec, "argv": frame["argv"]})
         container.execs.add(self)
         connection.command = self
 
-    def ready(self, fd, mask):
-        if mask & selectors.EVENT_WRITE:
-            self.feed()
-        if fd not in self.outputs or not mask & selectors.EVENT_READ:
+    def spawn(self, spec):
+        """As a child of this process."""
+        if self.tty:
+            master, slave = os.openpty()
+            try:
+                self.pid = spawn(spec, (slave, slave, slave), tty=True)
+            except Refused:
+                os.close(master)
+                raise
+            finally:
+                os.close(slave)
+            self.begin({master: 1}, Input(self.loop, master, tty=True))
+        else:
+            self.piped(lambda stdio: spawn(spec, stdio, tty=False))
+        self.loop.children[self.pid] = self.ended
+
+    def launch(self, frame):
+        """Through the container's runtime, which may take its time."""
+        launch = Launch(self.loop, frame["launch"], console=self.tty, done=self.launched)
+        if self.tty:
+            launch.begin(None)
+        else:
+            self.piped(launch.begin, begin=False)
+        self.answer = launch.answer
+
+    def launched(self, launch):
+        outputs, stdin = self.waiting
+        if launch.failure is not None:
+            for fd in outputs:
+                os.close(fd)
+            stdin.close()
+            self.container.execs.discard(self)
+            self.connection.command = None
+            launch.answer.refuse(launch.failure)
+            return
+        self.pid = launch.pid
+        if launch.terminal >= 0:
+            outputs, stdin = {launch.terminal: 1}, Input(self.loop, launch.terminal, tty=True)
+        launch.answer.settle()
+        self.begin(outputs, stdin)
+        self.loop.adopt(self.pid, self.ended)
+        if self.abandoned:
+            self.abandon()
+
+    def piped(self, start, begin=True):
+        """Start it with pipes; what goes wrong leaves none."""
+        reading, writing = os.pipe()
+        out_read, out_write = os.pipe()
+        error_read, error_write = os.pipe()
+        try:
+            self.pid = start((reading, out_write, error_write))
+        except Refused:
+            for fd in (writing, out_read, error_read):
+                os.close(fd)
+            raise
+        finally:
+            for fd in (reading, out_write, error_write):
+                os.close(fd)
+        outputs, stdin = {out_read: 1, error_read: 2}, Input(self.loop, writing)
+        if begin:
+            self.begin(outputs, stdin)
+        else:
+            self.waiting = (outputs, stdin)
+
+    def begin(self, outputs, stdin):
+        self.outputs, self.input = outputs, stdin
+        for fd in outputs:
+            os.set_blocking(fd, False)
+            self.loop.read(fd, lambda mask, fd=fd: self.ready(fd))
+
+    def ready(self, fd):
+        if fd not in self.outputs:
             return
         try:
             data = os.read(fd, 32768)
@@ -87,48 +136,24 @@ class Command:
 
     def resume(self):
         for fd in self.paused:
-            self.loop.read(fd, lambda mask, fd=fd: self.ready(fd, mask))
+            self.loop.read(fd, lambda mask, fd=fd: self.ready(fd))
         self.paused.clear()
 
     def take(self, frame):
         if "in" in frame:
-            self.pending += base64.b64decode(frame["in"])
+            self.input.write(base64.b64decode(frame["in"]))
         elif frame.get("eof"):
-            self.eof = True
-        elif "resize" in frame and self.tty and self.input >= 0:
-            columns, rows = frame["resize"]
-            fcntl.ioctl(self.input, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self.feed()
-
-    def feed(self):
-        if self.input < 0:
-            self.pending.clear()
-            return
-        try:
-            while self.pending:
-                del self.pending[: os.write(self.input, self.pending[:65536])]
-        except BlockingIOError:
-            self.loop.later(0.01, self.feed)
-            return
-        except OSError:
-            self.pending.clear()
-            self.eof = True
-        if self.eof:
-            if self.tty:
-                self.pending += b"\x04"  # end of file, as a terminal says it
-                self.eof = False
-                self.feed()
-            else:
-                os.close(self.input)
-                self.input = -1
+            self.input.end()
+        elif "resize" in frame:
+            self.input.resize(*frame["resize"])
 
     def finish_output(self, fd):
         self.loop.forget(fd)
         self.paused.discard(fd)
         if self.outputs.pop(fd, None) is None:
             return
-        if fd == self.input:
-            self.input = -1
+        if fd == self.input.fd:
+            self.input.fd = -1
         os.close(fd)
         self.report()
 
@@ -146,14 +171,15 @@ class Command:
     def report(self):
         if self.code is None or self.outputs:
             return
-        if self.input >= 0:
-            os.close(self.input)
-            self.input = -1
+        self.input.close()
         self.container.execs.discard(self)
         self.connection.send({"exit": self.code})
 
     def abandon(self):
         """Nobody listens any more."""
+        self.abandoned = True
+        if not self.pid:
+            return  # it is being launched, and ended then
         self.paused.clear()
         if self.code is None:
             kill_session(self.pid)

@@ -20,6 +20,7 @@ import glob
 import os
 import secrets
 import shutil
+import signal
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ from kube_drivers.runtime.records import container_config, record_of, sandbox_co
 from kube_drivers.runtime.supervised import link as links
 from kube_drivers.runtime.supervised.logs import read_log
 
-__all__ = ["MadeContainer", "SupervisedRuntime"]
+__all__ = ["MadeContainer", "SupervisedRuntime", "signal_number"]
 
 
 @attrs.frozen
@@ -59,6 +60,17 @@ class MadeContainer:
     image_id: str
     user: ContainerUser | None = None
     stop_signal: str = ""
+
+
+def signal_number(name: str) -> int:
+    """The number of `SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`. Raises `RuntimeFailure` for what is none."""
+    bare, plus, further = name.upper().removeprefix("SIG").partition("+")
+    try:
+        if bare.isdigit():
+            return int(signal.Signals(int(bare)))
+        return int(signal.Signals[f"SIG{bare}"]) + (int(further) if plus else 0)
+    except (KeyError, ValueError):
+        raise RuntimeFailure(f"{name} is not a signal") from None
 
 
 class SupervisedRuntime(Runtime):
@@ -243,20 +255,19 @@ class SupervisedRuntime(Runtime):
         container = self._known(container_id)
         if not request.command:
             raise RuntimeFailure("no command was given")
-        try:
-            reader, writer = await links.open_connection(self._directory)
-        except OSError as error:
-            raise RuntimeFailure(f"the container supervisor cannot be reached: {error.strerror}") from None
-        session = _Exec(reader, writer)
-        try:
-            told = self._exec_request(container, request)
-            await session.begin({"id": 1, "op": "exec", "container": container_id, "tty": request.tty, **told})
-            if not request.stdin and not request.tty:
-                await session.close_stdin()
-        except BaseException:
-            await session.close()
-            raise
+        told = self._exec_request(container, request)
+        session = await self._session({"op": "exec", "container": container_id, "tty": request.tty, **told})
+        if not request.stdin and not request.tty:
+            await session.close_stdin()
         return session
+
+    async def attach(self, container_id: str, request: ExecRequest) -> ExecSession:
+        container = self._known(container_id)
+        return await self._session({"op": "attach", "container": container.id, "stdin": request.stdin})
+
+    async def reopen_log(self, container_id: str) -> None:
+        self._known(container_id)
+        await self._call("reopen_log", container=container_id)
 
     async def logs(self, container_id: str, options: LogOptions) -> AsyncIterator[LogLine]:
         path = self._known(container_id).log_path
@@ -292,6 +303,20 @@ class SupervisedRuntime(Runtime):
             else:
                 return links.Link(*streams, notified=self._notified, lost=self._lost)
         raise RuntimeFailure(f"no container supervisor answers in {self._directory}")
+
+    async def _session(self, request: links.Frame) -> _Session:
+        """A connection of its own for streams. Raises `RuntimeFailure`."""
+        try:
+            reader, writer = await links.open_connection(self._directory)
+        except OSError as error:
+            raise RuntimeFailure(f"the container supervisor cannot be reached: {error.strerror}") from None
+        session = _Session(reader, writer)
+        try:
+            await session.begin({"id": 1, **request})
+        except BaseException:
+            await session.close()
+            raise
+        return session
 
     async def _call(self, operation: str, **arguments: Any) -> Any:
         if self._link is None:
@@ -374,8 +399,8 @@ class SupervisedRuntime(Runtime):
             shutil.rmtree(self._root / name, ignore_errors=True)
 
 
-class _Exec(ExecSession):
-    """A command, over a connection of its own."""
+class _Session(ExecSession):
+    """A command, or a container's main process, over a connection of its own."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader

@@ -9,6 +9,7 @@ not reaped yet.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -18,6 +19,10 @@ import termios
 import time
 
 MARK = "KUBE_CORE_CONTAINER"
+
+CLONE_NEWNS = 0x20000
+MS_PRIVATE = 1 << 18
+MNT_DETACH = 2
 
 
 class Refused(Exception):
@@ -68,6 +73,8 @@ def become(spec, stdio, tty):
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     for name, value in (spec.get("rlimits") or {}).items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+    if spec.get("hide"):
+        hide(spec["hide"])
     os.umask(0o022)
     os.chdir(spec["cwd"])
     if spec.get("group") is not None:
@@ -76,6 +83,18 @@ def become(spec, stdio, tty):
     if spec.get("user") is not None:
         os.setuid(spec["user"])
     os.execvpe(spec["argv"][0], spec["argv"], spec["env"])
+
+
+def hide(paths):
+    """See all that is mounted but for these, the parent of each of which is a mount too. Nobody else is concerned."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    for path in paths:
+        # The parent first: where it is shared, what happens below it happens to everyone.
+        if libc.mount(None, os.path.dirname(path).encode(), None, MS_PRIVATE, None) != 0:
+            raise OSError(ctypes.get_errno(), f"mount {path}")
+        libc.umount2(path.encode(), MNT_DETACH)
 
 
 def read_processes():
@@ -181,11 +200,25 @@ def kill_pid(pid, seen):
             os.close(handle)
 
 
-def kill_session(leader):
-    processes = read_processes()
-    for pid, seen in processes.items():
-        if seen[1] == leader:
+def kill_all(pids):
+    """Kill these; whether there was any."""
+    found = False
+    for pid in pids:
+        seen = read_process(pid)
+        if seen is not None:
+            found = True
             kill_pid(pid, seen)
+    return found
+
+
+def kill_session(member):
+    """Kill every process of the session that this one is in."""
+    processes = read_processes()
+    if member in processes:
+        session = processes[member][1]
+        for pid, seen in processes.items():
+            if seen[1] == session:
+                kill_pid(pid, seen)
 
 
 def exit_code(status):

@@ -1,8 +1,9 @@
 """The supervisor: one small process a node that owns its containers' processes and outlives the node agent.
 
 Run by file path (`python -I -S supervisor.py DIRECTORY`); it imports the standard library alone, little of it, and its
-neighbours `processes.py` (starting and killing) and `commands.py` (exec). It is
-to stay resident for as long as containers run, beside every node.
+neighbours: `loop.py`, `connections.py`, `pumps.py` (streams of containers), `commands.py` (exec), `processes.py`
+(starting and killing), `launches.py` (starting through an OCI runtime). It is to stay resident for as long as
+containers run, beside every node.
 
 What it owns: each container's processes, their exit codes, their terminals, and the pumps that write what they say
 into CRI log files. An agent speaks to it over a unix socket, and may come and go; while it is away nothing is lost.
@@ -17,13 +18,16 @@ into CRI log files. An agent speaks to it over a unix socket, and may come and g
 * **Journal.** `journal` gets a line for each thing that happens, before anyone is told. On a full disk nothing new is
   created, what runs goes on, and the journal is written anew once there is room. A supervisor that starts on
   the journal of one that was killed ends what that one left running, and says so in the containers' messages.
+* **Runtimes of their own.** A container whose `spec` has an `oci` is started and cleared away by an OCI runtime, and
+  its processes are those of its cgroup. The rest is the same.
 * **Ending.** It ends when told to (`end`), and by itself once it has had neither a running container nor an agent
   for a minute.
 
 The protocol: frames of four bytes of length (big endian) and JSON. A request `{"id": 1, "op": …}` is answered by
 `{"id": 1, "ok": …}` or `{"id": 1, "error": …, "reason": …}`. After `watch`, a connection also gets
 `{"container": …}` and `{"removed": …}`. After `exec`, it carries that command's streams: `{"out": 1 or 2, "data": …}`,
-`{"exit": code}` to the agent; `{"in": …}`, `{"eof": true}`, `{"resize": [columns, rows]}` from it (data in base64).
+`{"exit": code}` to the agent; `{"in": …}`, `{"eof": true}`, `{"resize": [columns, rows]}` from it (data in base64). So
+it does after `attach`, with the streams of a container's main process.
 
 It keeps no opinions: what a container's `meta` and the records of `set` mean is the driver's business (`driver.py`).
 """
@@ -35,89 +39,43 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
-import heapq
 import json
 import os
-import selectors
 import signal
 import socket
-import struct
 import sys
-import time
 
 if __package__:
-    from kube_drivers.runtime.supervised.commands import HIGH_WATER, Command
+    from kube_drivers.runtime.supervised.commands import Command
+    from kube_drivers.runtime.supervised.connections import Connection
+    from kube_drivers.runtime.supervised.launches import Launch, members, out_of_memory, run
+    from kube_drivers.runtime.supervised.loop import Loop, now, wall
     from kube_drivers.runtime.supervised.processes import (
         Refused,
         descendants,
-        exit_code,
+        kill_all,
         kill_marked,
         kill_members,
         kill_pid,
         read_processes,
         spawn,
     )
+    from kube_drivers.runtime.supervised.pumps import Attached, Input, Pump
 else:  # run by path: the package, and all that it imports, is not for this process
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-    from commands import HIGH_WATER, Command  # type: ignore
-    from processes import Refused, descendants, exit_code, kill_marked, kill_members, kill_pid, read_processes, spawn  # type: ignore
+    from commands import Command  # type: ignore
+    from connections import Connection  # type: ignore
+    from launches import Launch, members, out_of_memory, run  # type: ignore
+    from loop import Loop, now, wall  # type: ignore
+    from processes import Refused, descendants, kill_all, kill_marked, kill_members, kill_pid, read_processes, spawn  # type: ignore
+    from pumps import Attached, Input, Pump  # type: ignore
 
 IDLE_SECONDS = 60.0
 KILL_AGAIN_SECONDS = 0.02
 DRAIN_SECONDS = 5.0
+END_SECONDS = 10.0
 JOURNAL_AGAIN_SECONDS = 1.0
-LINE_BYTES = 16 * 1024
-FRAME_LIMIT = 64 * 1024 * 1024
 PR_SET_CHILD_SUBREAPER = 36
-
-
-class Loop:
-    """Readiness, timers and the end of child processes."""
-
-    def __init__(self):
-        self.selector = selectors.DefaultSelector()
-        self.timers = []
-        self.order = 0
-        self.children = {}
-        reading, writing = os.pipe()
-        os.set_blocking(reading, False)
-        os.set_blocking(writing, False)
-        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        self.selector.register(reading, selectors.EVENT_READ, lambda _mask: os.read(reading, 4096))
-
-    def later(self, delay, call):
-        self.order += 1
-        heapq.heappush(self.timers, (now() + delay, self.order, call))
-
-    def turn(self):
-        wait = max(0.0, self.timers[0][0] - now()) if self.timers else None
-        for key, mask in self.selector.select(wait):
-            key.data(mask)
-        self.reap()
-        while self.timers and self.timers[0][0] <= now():
-            heapq.heappop(self.timers)[2]()
-
-    def reap(self):
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            ended = self.children.pop(pid, None)
-            if ended is not None:
-                ended(exit_code(status))
-
-    def read(self, fd, call):
-        self.selector.register(fd, selectors.EVENT_READ, call)
-
-    def forget(self, fd):
-        try:
-            self.selector.unregister(fd)
-        except KeyError:
-            pass
 
 
 class Container:
@@ -137,9 +95,25 @@ class Container:
         self.pid = 0
         self.pumps = set()
         self.execs = set()
+        self.attached = set()
+        self.input = None
         self.deadline = None
+        #: It is on its way; the grace of a stop that came meanwhile.
+        self.launching = False
+        self.stop_wanted = None
         self.main_ended = False
-        self.waiting = []
+
+    @property
+    def oci(self):
+        """What its own runtime is to do, where it has one."""
+        return self.spec.get("oci")
+
+    @property
+    def active(self):
+        return self.launching or self.state == "running"
+
+    def pump_closed(self, pump):
+        self.pumps.discard(pump)
 
     def public(self):
         return {
@@ -154,150 +128,6 @@ class Container:
             "pid": self.pid,
             "meta": self.meta,
         }
-
-
-class Pump:
-    """Moves what a container writes on one stream into its CRI log file."""
-
-    def __init__(self, loop, fd, log, stream, closed):
-        self.loop = loop
-        self.fd = fd
-        self.log = log
-        self.stream = stream
-        self.closed = closed
-        self.rest = b""
-        os.set_blocking(fd, False)
-        loop.read(fd, self.ready)
-
-    def ready(self, _mask):
-        try:
-            data = os.read(self.fd, 65536)
-        except BlockingIOError:
-            return
-        except OSError:  # a terminal whose last user went away reads as EIO
-            data = b""
-        if not data:
-            self.close()
-            return
-        *lines, self.rest = (self.rest + data).split(b"\n")
-        out = []
-        head = f"{timestamp()} {self.stream} ".encode()
-        for line in lines:
-            while len(line) > LINE_BYTES:
-                out.append(head + b"P " + line[:LINE_BYTES] + b"\n")
-                line = line[LINE_BYTES:]  # noqa: PLW2901 (what is left of it)
-            out.append(head + b"F " + line + b"\n")
-        while len(self.rest) >= LINE_BYTES:
-            out.append(head + b"P " + self.rest[:LINE_BYTES] + b"\n")
-            self.rest = self.rest[LINE_BYTES:]
-        self.write(b"".join(out))
-
-    def write(self, data):
-        try:
-            while data:
-                data = data[os.write(self.log, data) :]
-        except OSError:
-            pass  # a full disk loses log lines, not containers
-
-    def close(self):
-        if self.fd < 0:
-            return
-        if self.rest:
-            self.write(f"{timestamp()} {self.stream} F ".encode() + self.rest + b"\n")
-        self.loop.forget(self.fd)
-        os.close(self.fd)
-        self.fd = -1
-        os.close(self.log)
-        self.closed(self)
-
-
-class Connection:
-    """An agent's connection, or that of one command in a container."""
-
-    def __init__(self, supervisor, sock):
-        self.supervisor = supervisor
-        self.loop = supervisor.loop
-        self.sock = sock
-        self.incoming = bytearray()
-        self.outgoing = bytearray()
-        self.watching = False
-        self.command = None
-        self.open = True
-        sock.setblocking(False)
-        self.loop.read(sock, self.ready)
-
-    def ready(self, mask):
-        if mask & selectors.EVENT_WRITE:
-            self.flush()
-        if not self.open or not mask & selectors.EVENT_READ:
-            return
-        try:
-            data = self.sock.recv(65536)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self.close()
-            return
-        self.incoming += data
-        while self.open and len(self.incoming) >= 4:
-            (length,) = struct.unpack(">I", self.incoming[:4])
-            if length > FRAME_LIMIT:
-                self.close()
-                return
-            if len(self.incoming) < 4 + length:
-                return
-            frame = json.loads(self.incoming[4 : 4 + length])
-            del self.incoming[: 4 + length]
-            self.take(frame)
-
-    def take(self, frame):
-        if self.command is not None:
-            self.command.take(frame)
-            return
-        identity = frame.get("id")
-        try:
-            answer = self.supervisor.perform(frame, self)
-        except Refused as error:
-            self.send({"id": identity, "error": str(error), "reason": error.reason})
-        except Exception as error:
-            self.send({"id": identity, "error": f"{type(error).__name__}: {error}", "reason": ""})
-        else:
-            self.send({"id": identity, "ok": answer})
-
-    def send(self, frame):
-        if not self.open:
-            return
-        body = json.dumps(frame, separators=(",", ":")).encode()
-        self.outgoing += struct.pack(">I", len(body)) + body
-        self.flush()
-
-    def flush(self):
-        try:
-            while self.outgoing:
-                sent = self.sock.send(self.outgoing)
-                del self.outgoing[:sent]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.close()
-            return
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self.outgoing else 0)
-        self.loop.selector.modify(self.sock, events, self.ready)
-        if self.command is not None and len(self.outgoing) < HIGH_WATER:
-            self.command.resume()
-
-    def close(self):
-        if not self.open:
-            return
-        self.open = False
-        self.loop.forget(self.sock)
-        self.sock.close()
-        self.supervisor.connections.discard(self)
-        if self.command is not None:
-            self.command.abandon()
-        self.supervisor.look_idle()
 
 
 class Supervisor:
@@ -338,9 +168,12 @@ class Supervisor:
                         continue  # the last line of a crash
         except FileNotFoundError:
             pass
-        lost = [each for each in self.containers.values() if each.state == "running"]
+        lost = [each for each in self.containers.values() if each.active]
         kill_marked({each.id for each in lost})
         for container in lost:
+            if container.oci:
+                self.clear_away(container)
+            container.launching = False
             container.state = "exited"
             container.exit_code = 137
             container.finished_at = wall()
@@ -361,7 +194,9 @@ class Supervisor:
         return open(path, "ab", buffering=0)
 
     def replay(self, entry):
-        if "set" in entry:
+        if "launching" in entry:
+            self.containers[entry["launching"]].launching = True
+        elif "set" in entry:
             self.keep_record(entry["set"], entry["value"])
         elif "remove" in entry:
             self.containers.pop(entry["remove"], None)
@@ -374,6 +209,7 @@ class Supervisor:
                 self.containers[container.id] = container
             for field in ("state", "started_at", "finished_at", "exit_code", "reason", "message", "pid"):
                 setattr(container, field, known[field])
+            container.launching = False
 
     def keep_record(self, key, value):
         if value is None:
@@ -435,13 +271,13 @@ class Supervisor:
         self.connections.add(Connection(self, sock))
 
     def look_idle(self):
-        if self.connections or any(each.state == "running" for each in self.containers.values()):
+        if self.connections or any(each.active for each in self.containers.values()):
             return
         self.idle_since = now()
         self.loop.later(IDLE_SECONDS, self.end_if_idle)
 
     def end_if_idle(self):
-        busy = self.connections or any(each.state == "running" for each in self.containers.values())
+        busy = self.connections or any(each.active for each in self.containers.values())
         if not busy and now() - self.idle_since >= IDLE_SECONDS - 0.1:
             self.done = True
 
@@ -478,35 +314,37 @@ class Supervisor:
 
     def do_start(self, frame, _connection):
         container = self.find(frame)
-        if container.state != "created":
+        if container.state != "created" or container.launching:
             raise Refused(f"container {container.id} was started already")
         container.started_at = wall()
         try:
+            if container.oci:
+                return self.launch(container)
             self.start(container)
         except Refused as error:
-            container.state = "exited"
-            container.exit_code = 128
-            container.finished_at = wall()
-            container.reason = "StartError"
-            container.message = str(error)
-            self.changed(container)
+            self.not_started(container, error)
             raise
         container.state = "running"
         self.changed(container)
+        return None
 
     def do_stop(self, frame, _connection):
         container = self.find(frame)
-        if container.state == "created":
+        grace = float(frame["grace"])
+        if container.launching:
+            wanted = container.stop_wanted
+            container.stop_wanted = grace if wanted is None else min(grace, wanted)
+        elif container.state == "created":
             container.finished_at = wall()
             self.exited(container, 137)
         elif container.state == "running":
-            self.stop(container, float(frame["grace"]))
+            self.stop(container, grace)
 
     def do_remove(self, frame, _connection):
         container = self.containers.get(frame["container"])
         if container is None:
             return
-        if container.state == "running":
+        if container.active:
             raise Refused(f"container {container.id} is running")
         del self.containers[container.id]
         self.note({"remove": container.id})
@@ -516,14 +354,32 @@ class Supervisor:
         container = self.find(frame)
         if container.state != "running" or container.main_ended:
             raise Refused(f"container {container.id} is not running")
-        Command(self, connection, container, frame)
+        return Command(self, connection, container, frame).answer
+
+    def do_attach(self, frame, connection):
+        container = self.find(frame)
+        if not container.active or container.main_ended:
+            raise Refused(f"container {container.id} is not running")
+        Attached(connection, container, bool(frame.get("stdin")))
+
+    def do_reopen_log(self, frame, _connection):
+        container = self.find(frame)
+        if container.pumps:
+            log = self.open_log(container.spec)
+            for pump in container.pumps:
+                pump.reopen(log)
+            os.close(log)
 
     def do_end(self, _frame, connection):
         """Everything ends; the connection closes when it has."""
         self.ending = connection
         for container in self.containers.values():
             container.deadline = None
-        self.end_all()
+            if container.active:
+                container.stop_wanted = 0.0
+                if container.state == "running" and not container.main_ended:
+                    os.kill(container.pid, signal.SIGKILL)
+        self.end_all(now() + END_SECONDS)
 
     def find(self, frame):
         container = self.containers.get(frame["container"])
@@ -534,43 +390,113 @@ class Supervisor:
     # -- processes -----------------------------------------------------------------------------------------------
 
     def start(self, container):
+        """As a child of this process. Raises `Refused`."""
         spec = container.spec
+        if spec.get("tty"):
+            master, slave = os.openpty()
+            ours, stdio, stdin = [(master, "stdout")], (slave, slave, slave), Input(self.loop, os.dup(master), tty=True)
+        else:
+            ours, stdio, stdin = self.pipes(spec)
         try:
-            os.makedirs(os.path.dirname(spec["log"]), exist_ok=True)
-            log = os.open(spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        except OSError as error:
-            raise Refused(f"cannot write the log {spec['log']}: {error.strerror}") from None
-        null = os.open(os.devnull, os.O_RDONLY)
-        ours, theirs = [], [null, log]
+            self.with_log(container, ours, stdin, lambda: spawn(spec, stdio, tty=bool(spec.get("tty"))))
+        finally:
+            for fd in set(stdio):
+                os.close(fd)
+        self.loop.children[container.pid] = lambda code: self.main_ended(container, code)
+
+    def launch(self, container):
+        """By its own runtime; the answer comes when that has. Raises `Refused`."""
+        spec = container.spec
+        launch = Launch(self.loop, container.oci["run"], bool(spec.get("tty")), lambda it: self.launched(container, it))
+        self.note({"launching": container.id})
+        container.launching = True
         try:
             if spec.get("tty"):
-                master, slave = os.openpty()
-                ours, theirs = [(master, "stdout")], [*theirs, slave]
-                stdio = (slave, slave, slave)
+                self.with_log(container, [], Input(self.loop), lambda: launch.begin(None))
             else:
-                out_read, out_write = os.pipe()
-                error_read, error_write = os.pipe()
-                ours, theirs = [(out_read, "stdout"), (error_read, "stderr")], [*theirs, out_write, error_write]
-                stdio = (null, out_write, error_write)
-            container.pid = spawn(spec, stdio, tty=bool(spec.get("tty")))
+                ours, stdio, stdin = self.pipes(spec)
+                try:
+                    self.with_log(container, ours, stdin, lambda: launch.begin(stdio))
+                finally:
+                    for fd in set(stdio):
+                        os.close(fd)
+        except Refused:
+            launch.close()
+            container.launching = False
+            raise
+        return launch.answer
+
+    def launched(self, container, launch):
+        container.launching = False
+        if launch.failure is not None:
+            for pump in list(container.pumps):
+                pump.close()
+            container.input.close()
+            self.clear_away(container)
+            self.not_started(container, launch.failure)
+            launch.answer.refuse(launch.failure)
+            self.look_idle()
+            return
+        if launch.terminal >= 0:
+            stdin = Input(self.loop, os.dup(launch.terminal), tty=True)
+            self.with_log(container, [(launch.terminal, "stdout")], stdin, lambda: 0)
+        container.pid = launch.pid
+        container.state = "running"
+        self.changed(container)
+        launch.answer.settle()
+        self.loop.adopt(container.pid, lambda code: self.main_ended(container, code))
+        if container.stop_wanted is not None:
+            self.stop(container, container.stop_wanted)
+
+    def pipes(self, spec):
+        """Our ends of a container's output, all of its ends, and our end of its input."""
+        reading, stdin = os.open(os.devnull, os.O_RDONLY), Input(self.loop)
+        if spec.get("stdin"):
+            os.close(reading)
+            reading, writing = os.pipe()
+            stdin = Input(self.loop, writing)
+        out_read, out_write = os.pipe()
+        error_read, error_write = os.pipe()
+        return [(out_read, "stdout"), (error_read, "stderr")], (reading, out_write, error_write), stdin
+
+    def with_log(self, container, ours, stdin, start):
+        """Start a process whose output goes to the container's log. Raises `Refused`, having closed what is ours."""
+        try:
+            log = self.open_log(container.spec)
+            try:
+                container.pid = start()
+                for fd, stream in ours:
+                    container.pumps.add(Pump(self.loop, fd, os.dup(log), stream, container))
+            finally:
+                os.close(log)
         except BaseException:
             for fd, _ in ours:
                 os.close(fd)
+            stdin.close()
             raise
-        else:
-            for fd, stream in ours:
-                pump = Pump(self.loop, fd, os.dup(log), stream, lambda pump: self.pump_closed(container, pump))
-                container.pumps.add(pump)
-        finally:
-            for fd in theirs:
-                os.close(fd)
-        self.loop.children[container.pid] = lambda code: self.main_ended(container, code)
+        container.input = stdin
+
+    def open_log(self, spec):
+        try:
+            os.makedirs(os.path.dirname(spec["log"]), exist_ok=True)
+            return os.open(spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            raise Refused(f"cannot write the log {spec['log']}: {error.strerror}") from None
+
+    def not_started(self, container, error):
+        container.state = "exited"
+        container.exit_code = 128
+        container.finished_at = wall()
+        container.reason = "StartError"
+        container.message = str(error)
+        self.changed(container)
 
     def stop(self, container, grace):
         deadline = now() + grace
         if container.deadline is None:
             if grace > 0 and not container.main_ended:
-                os.kill(container.pid, signal.SIGTERM)  # our child, not reaped: the pid is its own
+                # Our child, not reaped: the pid is its own.
+                os.kill(container.pid, container.spec.get("stop_signal") or signal.SIGTERM)
         elif deadline >= container.deadline:
             return
         container.deadline = deadline
@@ -588,7 +514,8 @@ class Supervisor:
 
     def kill_rest(self, container, limit):
         """Kill what is left of a container until nothing is."""
-        if kill_members(container) and now() < limit:
+        left = kill_all(members(container.oci["procs"])) if container.oci else kill_members(container)
+        if left and now() < limit:
             self.loop.later(KILL_AGAIN_SECONDS, lambda: self.kill_rest(container, limit))
             return
         for pump in list(container.pumps):
@@ -598,26 +525,49 @@ class Supervisor:
             return
         for pump in list(container.pumps):
             pump.close()
-        self.exited(container, container.exit_code)
+        container.input.close()
+        if not container.oci:
+            self.exited(container, container.exit_code)
+            return
+        out = out_of_memory(container.oci["oom"])
+        self.clear_away(container, lambda: self.exited(container, container.exit_code, out_of_memory=out))
 
-    def pump_closed(self, container, pump):
-        container.pumps.discard(pump)
+    def clear_away(self, container, done=None):
+        """Let its own runtime forget it, with its cgroups. Without `done`, wait for that."""
+        null = os.open(os.devnull, os.O_RDWR)
+        try:
+            pid = run(container.oci["delete"], (null, null, null), container.oci.get("hide"))
+        except Refused:
+            if done is not None:
+                done()
+            return
+        finally:
+            os.close(null)
+        if done is None:
+            os.waitpid(pid, 0)
+        else:
+            self.loop.children[pid] = lambda _code: done()
 
-    def exited(self, container, code):
+    def exited(self, container, code, out_of_memory=False):
         container.state = "exited"
         container.exit_code = code
-        container.reason = "Completed" if code == 0 else "Error"
+        container.reason = "Completed" if code == 0 else "OOMKilled" if out_of_memory else "Error"
         self.changed(container)
+        for attached in list(container.attached):
+            attached.exited(code)
         self.look_idle()
 
-    def end_all(self):
-        """Kill every process there is, again and again, and go when there is none."""
+    def end_all(self, limit):
+        """Let the containers end, then kill every process there is, again and again, and go when there is none."""
+        if any(each.active for each in self.containers.values()) and now() < limit:
+            self.loop.later(KILL_AGAIN_SECONDS, lambda: self.end_all(limit))
+            return
         processes = read_processes()
         mine = descendants(processes, {os.getpid()}) - {os.getpid()}
         for pid in mine:
             kill_pid(pid, processes[pid])
         if mine:
-            self.loop.later(KILL_AGAIN_SECONDS, self.end_all)
+            self.loop.later(KILL_AGAIN_SECONDS, lambda: self.end_all(limit))
             return
         for name in ("journal", "socket"):
             remove(os.path.join(self.directory, name))
@@ -638,20 +588,6 @@ def bind_short(listener, path):
 
 def line_of(entry):
     return json.dumps(entry, separators=(",", ":")).encode() + b"\n"
-
-
-def timestamp():
-    nanoseconds = time.time_ns()
-    seconds, fraction = divmod(nanoseconds, 1_000_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction:09d}Z"
-
-
-def now():
-    return time.monotonic()  # noqa: TID251 (this process has no clock but the machine's)
-
-
-def wall():
-    return time.time()  # noqa: TID251 (this process has no clock but the machine's)
 
 
 def remove(path):
