@@ -36,6 +36,8 @@ def _resources(spec: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _amounts(resources: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """Requests and limits that are more than nothing."""
+    if not resources:
+        return {}, {}
 
     def some(name: str) -> Mapping[str, Any]:
         listed = {key: quantities.parse(value) for key, value in (resources.get(name) or {}).items()}

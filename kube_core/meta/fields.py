@@ -49,7 +49,10 @@ class Path:
         return made
 
     def index(self, position: int) -> Path:
-        return Path(f"[{position}]", self)
+        made = _new(Path)
+        made._text = f"[{position}]"
+        made._above = self
+        return made
 
     def key(self, name: str) -> Path:
         return Path(f"[{name}]", self)

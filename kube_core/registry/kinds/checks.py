@@ -19,6 +19,7 @@ __all__ = [
     "Errors",
     "duplicates",
     "fixed",
+    "given",
     "immutable",
     "int_or_percent",
     "ip",
@@ -56,6 +57,12 @@ def mapping(document: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
 def sequence(document: Mapping[str, Any], name: str) -> Sequence[Any]:
     """The list in a field; empty where there is none."""
     return document.get(name) or ()
+
+
+def given(check: Callable[[Path, Any], Errors], path: Path, part: Mapping[str, Any], name: str) -> Iterable[FieldError]:
+    """What `check` has to say of a field, if there is anything in it: most fields are empty."""
+    value = part.get(name)
+    return check(path.child(name), value) if value else ()
 
 
 def named(path: Path, value: str, rule: Callable[[str], names.Messages]) -> Errors:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from kube_core.admission.chain import AdmissionPlugin
+from kube_core.admission.chain import AdmissionContext, AdmissionPlugin
 from kube_core.api.types import ResourceType
 from kube_core.meta.documents import Document, Key, name_of
 from kube_core.meta.status import forbidden
@@ -23,6 +23,12 @@ class Priority(AdmissionPlugin):
     name: ClassVar[str] = "Priority"
     operations: ClassVar[frozenset[Operation]] = frozenset({"CREATE"})
     resources: ClassVar[frozenset[str]] = frozenset({"pods"})
+
+    def __init__(self, context: AdmissionContext) -> None:
+        super().__init__(context)
+        #: The global default, while it is known.
+        self._known: tuple[Document | None] | None = None
+        context.reader.follow(_CLASSES, self._forget)
 
     async def mutate(self, attributes: Attributes) -> None:
         pod = attributes.object
@@ -51,5 +57,10 @@ class Priority(AdmissionPlugin):
 
     def _default(self) -> Document | None:
         """The global default class; the lowest, should there be several."""
-        defaults = [each for each in self.context.reader.list(_CLASSES) if each.get("globalDefault")]
-        return min(defaults, key=lambda each: int(each.get("value", 0)), default=None)
+        if self._known is None:
+            defaults = [each for each in self.context.reader.list(_CLASSES) if each.get("globalDefault")]
+            self._known = (min(defaults, key=lambda each: int(each.get("value", 0)), default=None),)
+        return self._known[0]
+
+    def _forget(self) -> None:
+        self._known = None

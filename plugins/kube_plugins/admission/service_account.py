@@ -5,20 +5,20 @@ Mirrors upstream's plugin of this name. A static pod (one that mirrors a file of
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from kube_core.admission.chain import AdmissionPlugin
 from kube_core.api.types import ResourceType
-from kube_core.meta.documents import Document, Key, MutableDocument
+from kube_core.meta.documents import Document, Key, MutableDocument, thaw
 from kube_core.meta.status import forbidden
 from kube_core.registry.context import Attributes, Operation
+from kube_core.registry.kinds.pods.token_volume import TOKEN_PROJECTION
 
 __all__ = ["ServiceAccount"]
 
 _ACCOUNTS = ResourceType("", "v1", "ServiceAccount", "serviceaccounts", True)
 _MIRROR = "kubernetes.io/config.mirror"
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
-_EXPIRATION = 3607
 
 
 class ServiceAccount(AdmissionPlugin):
@@ -66,7 +66,7 @@ class ServiceAccount(AdmissionPlugin):
             mount = {"name": name, "readOnly": True, "mountPath": TOKEN_PATH}
             container.setdefault("volumeMounts", []).append(mount)
         if existing is None:
-            spec.setdefault("volumes", []).append({"name": name, "projected": _projection()})
+            spec.setdefault("volumes", []).append({"name": name, "projected": thaw(TOKEN_PROJECTION)})
 
 
 def _mounts_token(spec: Document, account: Document) -> bool:
@@ -83,20 +83,3 @@ def _has_mount(container: Document) -> bool:
 
 def _is_token_volume(volume: Document) -> bool:
     return str(volume.get("name", "")).startswith("kube-api-access-") and "projected" in volume
-
-
-def _projection() -> dict[str, Any]:
-    return {
-        "defaultMode": 420,
-        "sources": [
-            {"serviceAccountToken": {"expirationSeconds": _EXPIRATION, "path": "token"}},
-            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-            {
-                "downwardAPI": {
-                    "items": [
-                        {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
-                    ]
-                }
-            },
-        ],
-    }

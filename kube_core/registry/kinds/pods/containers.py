@@ -12,7 +12,7 @@ import attrs
 
 from kube_core.meta import fields, names
 from kube_core.meta.fields import Path
-from kube_core.registry.kinds.checks import Errors, named, one_of, port_number
+from kube_core.registry.kinds.checks import Errors, given, named, one_of, port_number
 from kube_core.registry.kinds.pods import environment, mounts, probes, resources, security
 
 __all__ = ["Surroundings", "containers"]
@@ -58,7 +58,8 @@ def _regular(path: Path, listed: Sequence[Part], surroundings: Surroundings) -> 
         here = path.index(position)
         yield from _common(here, container, surroundings)
         yield from _unique(here.child("name"), container, seen)
-        yield from probes.lifecycle(here.child("lifecycle"), container.get("lifecycle"), surroundings.grace)
+        if container.get("lifecycle"):
+            yield from probes.lifecycle(here.child("lifecycle"), container["lifecycle"], surroundings.grace)
         yield from probes.probes(here, container, surroundings.grace)
         yield from _restart(here, container)
     yield from _host_ports(path, listed)
@@ -113,18 +114,22 @@ def _common(path: Path, container: Part, surroundings: Surroundings) -> Errors:
         yield fields.required(path.child("image"))
     policy = container.get("terminationMessagePolicy") or ""
     yield from one_of(path.child("terminationMessagePolicy"), policy, ("File", "FallbackToLogsOnError"))
-    yield from _ports(path.child("ports"), container.get("ports") or ())
-    yield from environment.environment(path.child("env"), container.get("env") or ())
-    yield from environment.environment_from(path.child("envFrom"), container.get("envFrom") or ())
+    yield from given(_ports, path, container, "ports")
+    yield from given(environment.environment, path, container, "env")
+    yield from given(environment.environment_from, path, container, "envFrom")
     yield from mounts.mounts(path.child("volumeMounts"), container, surroundings.volumes)
-    yield from mounts.devices(path.child("volumeDevices"), container, surroundings.volumes)
+    if container.get("volumeDevices"):
+        yield from mounts.devices(path.child("volumeDevices"), container, surroundings.volumes)
     yield from one_of(path.child("imagePullPolicy"), container.get("imagePullPolicy") or "", PULL_POLICIES)
-    yield from resources.requirements(path.child("resources"), container.get("resources") or {}, surroundings.claims)
-    policies = container.get("resizePolicy") or ()
-    yield from resources.resize_policy(path.child("resizePolicy"), policies, surroundings.restarts)
-    yield from security.container_security(
-        path.child("securityContext"), container.get("securityContext"), host_users=surroundings.host_users
-    )
+    if container.get("resources"):
+        yield from resources.requirements(path.child("resources"), container["resources"], surroundings.claims)
+    if container.get("resizePolicy"):
+        policies = container["resizePolicy"]
+        yield from resources.resize_policy(path.child("resizePolicy"), policies, surroundings.restarts)
+    if container.get("securityContext"):
+        yield from security.container_security(
+            path.child("securityContext"), container["securityContext"], host_users=surroundings.host_users
+        )
 
 
 def _unique(path: Path, container: Part, seen: set[str]) -> Errors:

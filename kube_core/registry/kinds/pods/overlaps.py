@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from kube_core.registry.kinds.pods.token_volume import TOKEN_PROJECTION
+
 __all__ = ["overlapping_paths"]
 
 Part = Mapping[str, Any]
@@ -30,7 +32,7 @@ def overlapping_paths(volumes: Sequence[Part]) -> Iterator[str]:
                 yield from _overlaps(name, f'{title} "{part.get(named_by) or ""}"', _items(part, ""))
         if (part := volume.get("downwardAPI")) is not None:
             yield from _overlaps(name, "DownwardAPI", _items(part, ""))
-        if (part := volume.get("projected")) is not None:
+        if (part := volume.get("projected")) is not None and part != TOKEN_PROJECTION:
             placed: list[Placed] = []
             for source in part.get("sources") or ():
                 if not any(value is not None for value in source.values()):

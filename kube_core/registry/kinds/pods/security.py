@@ -42,15 +42,16 @@ def container_security(path: Path, context: Mapping[str, Any] | None, *, host_us
     yield from _app_armor(path.child("appArmorProfile"), context.get("appArmorProfile"))
 
 
-def pod_security(path: Path, context: Mapping[str, Any] | None, spec: Mapping[str, Any]) -> Errors:
-    context = context or {}
-    for name in ("fsGroup", "runAsUser", "runAsGroup"):
+def pod_security(path: Path, context: Mapping[str, Any], spec: Mapping[str, Any]) -> Errors:
+    for name in ("fsGroup", "runAsUser", "runAsGroup") if context else ():
         yield from _identifier(path.child(name), context.get(name))
     for position, group in enumerate(context.get("supplementalGroups") or ()):
         yield from _identifier(path.child("supplementalGroups").index(position), group)
     if spec.get("shareProcessNamespace") and spec.get("hostPID"):
         detail = "ShareProcessNamespace and HostPID cannot both be enabled"
         yield fields.invalid(path.child("shareProcessNamespace"), True, detail)
+    if not context:
+        return
     if context.get("sysctls"):
         yield from _sysctls(path.child("sysctls"), context["sysctls"], spec)
     policies = (

@@ -41,6 +41,9 @@ class PodStrategy(BuiltinStrategy):
         default_pod(document)
         status.default_status(document.get("status") or {})
 
+    def initial_status(self) -> None:
+        """None: `prepare_for_create` makes it of the spec."""
+
     def prepare_for_create(self, document: MutableDocument) -> None:
         super().prepare_for_create(document)
         scheduling.apply_label_keys(document["spec"], document["metadata"].get("labels") or {})

@@ -13,7 +13,7 @@ from kube_core.meta import fields, names
 from kube_core.meta.documents import Document, annotations_of, name_of
 from kube_core.meta.fields import Path
 from kube_core.registry.kinds import checks
-from kube_core.registry.kinds.checks import Errors, named, one_of
+from kube_core.registry.kinds.checks import Errors, given, named, one_of
 from kube_core.registry.kinds.pods import annotated, network, resources, scheduling, security, systems
 from kube_core.registry.kinds.pods.containers import Surroundings, containers
 from kube_core.registry.kinds.pods.volumes import volumes
@@ -28,6 +28,13 @@ SPEC = Path("spec")
 RESTART_POLICIES = ("Always", "OnFailure", "Never")
 _INT32 = 2**31 - 1
 _CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
+_NAME_RULES = (
+    ("serviceAccountName", names.dns1123_subdomain),
+    ("nodeName", names.dns1123_subdomain),
+    ("hostname", names.dns1123_label),
+    ("subdomain", names.dns1123_label),
+    ("priorityClassName", names.dns1123_subdomain),
+)
 
 
 def validate_pod(document: Document, context: ValidationContext) -> Errors:
@@ -81,16 +88,14 @@ def validate_spec(
     yield from one_of(path.child("restartPolicy"), spec.get("restartPolicy") or "", RESTART_POLICIES, ordered=True)
     policy = spec.get("dnsPolicy") or ""
     yield from network.dns_policy(path.child("dnsPolicy"), policy)
-    yield from checks.labels(path.child("nodeSelector"), spec.get("nodeSelector"))
-    yield from security.pod_security(path.child("securityContext"), spec.get("securityContext"), spec)
+    yield from given(checks.labels, path, spec, "nodeSelector")
+    yield from security.pod_security(path.child("securityContext"), spec.get("securityContext") or {}, spec)
     yield from _host_network(path, spec, is_pod=is_pod)
-    yield from scheduling.affinity(path.child("affinity"), spec.get("affinity"))
+    yield from given(scheduling.affinity, path, spec, "affinity")
     yield from network.dns_config(path.child("dnsConfig"), spec.get("dnsConfig"), policy)
-    yield from scheduling.readiness_gates(path.child("readinessGates"), spec.get("readinessGates") or ())
-    yield from scheduling.gates(path.child("schedulingGates"), spec.get("schedulingGates") or ())
-    yield from scheduling.topology_spread(
-        path.child("topologySpreadConstraints"), spec.get("topologySpreadConstraints") or ()
-    )
+    yield from given(scheduling.readiness_gates, path, spec, "readinessGates")
+    yield from given(scheduling.gates, path, spec, "schedulingGates")
+    yield from given(scheduling.topology_spread, path, spec, "topologySpreadConstraints")
     yield from systems.host_processes(path, spec)
     yield from _host_users(path, spec)
     yield from _names(path, spec)
@@ -98,8 +103,8 @@ def validate_spec(
     if seconds is not None:
         for message in names.in_range(seconds, 1, _INT32):
             yield fields.invalid(path.child("activeDeadlineSeconds"), seconds, message)
-    yield from scheduling.tolerations(path.child("tolerations"), spec.get("tolerations") or ())
-    yield from network.host_aliases(path.child("hostAliases"), spec.get("hostAliases") or ())
+    yield from given(scheduling.tolerations, path, spec, "tolerations")
+    yield from given(network.host_aliases, path, spec, "hostAliases")
     preemption = spec.get("preemptionPolicy")
     if preemption is not None:
         yield from one_of(path.child("preemptionPolicy"), preemption, ("PreemptLowerPriority", "Never"), ordered=True)
@@ -110,14 +115,7 @@ def validate_spec(
 
 
 def _names(path: Path, spec: Part) -> Errors:
-    rules = (
-        ("serviceAccountName", names.dns1123_subdomain),
-        ("nodeName", names.dns1123_subdomain),
-        ("hostname", names.dns1123_label),
-        ("subdomain", names.dns1123_label),
-        ("priorityClassName", names.dns1123_subdomain),
-    )
-    for name, rule in rules:
+    for name, rule in _NAME_RULES:
         if spec.get(name):
             yield from named(path.child(name), spec[name], rule)
     override = spec.get("hostnameOverride")

@@ -14,6 +14,7 @@ from kube_core.meta.fields import Path
 from kube_core.registry.kinds.checks import Errors, named, one_of
 from kube_core.registry.kinds.pods.environment import VOLUME_FIELDS, field_reference, resource_reference
 from kube_core.registry.kinds.pods.paths import local_non_reserved, no_backsteps
+from kube_core.registry.kinds.pods.token_volume import TOKEN_PROJECTION
 
 __all__ = ["HOST_PATH_TYPES", "REQUIRED_FIELDS", "host_path", "volumes"]
 
@@ -83,6 +84,7 @@ _ORDER = (
     "ephemeral",
     "image",
 )
+_RANKS: Mapping[str, int] = {name: rank for rank, name in enumerate(_ORDER)}
 
 
 def volumes(path: Path, listed: Sequence[Part], pod_name: str) -> Errors:
@@ -112,7 +114,7 @@ def host_path(path: Path, part: Part) -> Errors:
 
 
 def _source(path: Path, volume: Part, pod_name: str) -> Errors:
-    given = [name for name in _ORDER if volume.get(name) is not None]
+    given = _given(volume, _RANKS)
     if not given:
         yield fields.required(path, "must specify a volume type")
         return
@@ -130,6 +132,13 @@ def _source(path: Path, volume: Part, pod_name: str) -> Errors:
             yield fields.invalid(path.child("name"), volume["name"], detail)
     for other in given[1:]:
         yield fields.forbidden(path.child(other), "may not specify more than 1 volume type")
+
+
+def _given(part: Part, ranks: Mapping[str, int]) -> list[str]:
+    """The sources that there are, in order: a volume names one or two, and there are thirty."""
+    return sorted(
+        (name for name, source in part.items() if source is not None and name in ranks), key=ranks.__getitem__
+    )
 
 
 def _empty_dir(path: Path, part: Part) -> Errors:
@@ -191,11 +200,13 @@ def _downward_file(path: Path, item: Part) -> Errors:
 
 
 def _projected(path: Path, part: Part) -> Errors:
+    if part == TOKEN_PROJECTION:
+        return
     yield from _mode(path.child("defaultMode"), part.get("defaultMode"))
     taken: set[str] = set()
     for position, source in enumerate(part.get("sources") or ()):
         here = path.child("sources").index(position)
-        given = [name for name in _PROJECTIONS if source.get(name) is not None]
+        given = _given(source, _PROJECTION_RANKS)
         if not given:
             yield fields.required(here, "must specify a projection type")
             continue
@@ -291,6 +302,7 @@ _PROJECTIONS: Mapping[str, Callable[[Path, Part], Errors]] = {
     "clusterTrustBundle": _trust_projection,
     "podCertificate": _certificate_projection,
 }
+_PROJECTION_RANKS: Mapping[str, int] = {name: rank for rank, name in enumerate(_PROJECTIONS)}
 
 
 def _csi(path: Path, part: Part) -> Errors:

@@ -24,6 +24,8 @@ from kube_core.registry.kinds.warnings import (
 __all__ = ["pod_warnings", "template_warnings"]
 
 Part = Mapping[str, Any]
+#: A container, with the list that it is in and its place.
+_Placed = tuple[str, Path, Part]
 
 _ANNOTATIONS = {
     "scheduler.alpha.kubernetes.io/critical-pod": 'non-functional in v1.16+; use the "priorityClassName" field instead',
@@ -72,7 +74,7 @@ def template_warnings(path: str, template: Part, old: Part | None) -> Sequence[s
 def _all(path: Path, spec: Part, annotations: Mapping[str, str]) -> Iterator[str]:
     here, notes = path.child("spec"), path.child("metadata", "annotations")
     yield from _node_choice(here, spec)
-    for key, message in _ANNOTATIONS.items():
+    for key, message in _ANNOTATIONS.items() if annotations else ():
         if key in annotations:
             yield f"{notes.key(key)}: {message}"
     yield from _volumes(here.child("volumes"), spec.get("volumes") or ())
@@ -82,19 +84,23 @@ def _all(path: Path, spec: Part, annotations: Mapping[str, str]) -> Iterator[str
     for position, secret in enumerate(spec.get("imagePullSecrets") or ()):
         if not secret.get("name"):
             yield f'{here.child("imagePullSecrets").index(position).child("name")}: invalid empty name ""'
-    yield from fractional_bytes(here.child("overhead"), spec.get("overhead"), _BYTES)
+    if spec.get("overhead"):
+        yield from fractional_bytes(here.child("overhead"), spec["overhead"], _BYTES)
     context = spec.get("securityContext") or {}
     if not context.get("seccompProfile") and SECCOMP_POD in annotations:
         yield f"{notes.key(SECCOMP_POD)}: {_SECCOMP}"
-    for _, where, container in _containers(here, spec):
-        yield from _profiles(notes, container, annotations, context, is_template=bool(path.text))
+    listed = list(_containers(here, spec))
+    for _, where, container in listed:
+        if annotations:
+            yield from _profiles(notes, container, annotations, context, is_template=bool(path.text))
         yield from _container(where, container)
-    yield from _ports(here, spec)
-    yield from _port_names(here, spec)
+    yield from _ports(listed)
+    yield from _port_names(listed)
     if (spec.get("terminationGracePeriodSeconds") or 0) < 0:
         where = here.child("terminationGracePeriodSeconds")
         yield f"{where}: must be >= 0; negative values are invalid and will be treated as 1"
-    yield from _pod_affinity(here.child("affinity"), spec.get("affinity") or {})
+    if spec.get("affinity"):
+        yield from _pod_affinity(here.child("affinity"), spec["affinity"])
     for position, server in enumerate((spec.get("dnsConfig") or {}).get("nameservers") or ()):
         yield from unusual_address(here.child("dnsConfig", "nameservers").index(position), server)
     for position, alias in enumerate(spec.get("hostAliases") or ()):
@@ -122,9 +128,10 @@ def _node_choice(path: Path, spec: Part) -> Iterator[str]:
 
 def _volumes(path: Path, volumes: Sequence[Part]) -> Iterator[str]:
     for position, volume in enumerate(volumes):
-        for name, message in _VOLUMES.items():
-            if volume.get(name) is not None:
-                yield f"{path.index(position).child(_SOURCE_NAMES.get(name, name))}: {message}"
+        if not volume.keys().isdisjoint(_VOLUMES):
+            for name, message in _VOLUMES.items():
+                if volume.get(name) is not None:
+                    yield f"{path.index(position).child(_SOURCE_NAMES.get(name, name))}: {message}"
         claim = (volume.get("ephemeral") or {}).get("volumeClaimTemplate")
         if claim is not None:
             where = path.index(position).child("ephemeral", "volumeClaimTemplate", "spec", "resources")
@@ -142,8 +149,7 @@ def _repeated(path: Path, items: Sequence[Part], name: str) -> Iterator[str]:
         seen.add(value)
 
 
-def _containers(path: Path, spec: Part) -> Iterator[tuple[str, Path, Part]]:
-    """Every container, with the list that it is in and its place."""
+def _containers(path: Path, spec: Part) -> Iterator[_Placed]:
     for name in _CONTAINERS:
         for position, container in enumerate(spec.get(name) or ()):
             yield name, path.child(name).index(position), container
@@ -163,7 +169,7 @@ def _profiles(
 
 def _container(path: Path, container: Part) -> Iterator[str]:
     resources = container.get("resources") or {}
-    for name in _BYTES:
+    for name in _BYTES if resources else ():
         for kind in ("limits", "requests"):
             yield from fractional_bytes(path.child("resources", kind), resources.get(kind), (name,))
     seen: set[str] = set()
@@ -177,10 +183,10 @@ def _container(path: Path, container: Part) -> Iterator[str]:
         seen.add(name)
 
 
-def _ports(path: Path, spec: Part) -> Iterator[str]:
+def _ports(containers: Sequence[_Placed]) -> Iterator[str]:
     """One port of a pod by two names: harmless, odd, or, where only one names the host's address, dangerous."""
     known: dict[tuple[Any, Any], list[tuple[Path, str, int]]] = {}
-    for _, container_path, container in _containers(path, spec):
+    for _, container_path, container in containers:
         for position, port in enumerate(container.get("ports") or ()):
             here = container_path.child("ports").index(position)
             address, number = port.get("hostIP") or "", port.get("hostPort") or 0
@@ -197,10 +203,10 @@ def _ports(path: Path, spec: Part) -> Iterator[str]:
             alike.append((here, address, number))
 
 
-def _port_names(path: Path, spec: Part) -> Iterator[str]:
+def _port_names(containers: Sequence[_Placed]) -> Iterator[str]:
     """Names of ports that two containers have which run side by side."""
     known: dict[str, Path] = {}
-    for kind, container_path, container in _containers(path, spec):
+    for kind, container_path, container in containers:
         if kind == "initContainers" and container.get("restartPolicy") != "Always":
             continue
         for position, port in enumerate(container.get("ports") or ()):

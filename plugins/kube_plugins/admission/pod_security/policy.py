@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Literal
@@ -35,6 +36,11 @@ def policy_of(labels: Mapping[str, str], mode: Mode) -> Policy:
     """What a namespace asks for. What cannot be read counts as the strictest."""
     level = labels.get(_PREFIX + mode, "privileged")
     version = labels.get(f"{_PREFIX}{mode}-version", "latest")
+    return _policy(level, version)
+
+
+@functools.lru_cache(maxsize=256)
+def _policy(level: str, version: str) -> Policy:
     return Policy(level if level in LEVELS else "restricted", version if _VERSION.fullmatch(version) else "latest")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -38,12 +38,22 @@ class Objects(Reader):
 
     def __init__(self, **objects: list[Document]) -> None:
         self._objects = objects
+        self._followers: list[Callable[[], None]] = []
 
     def get(self, resource: ResourceType, key: Key) -> Document | None:
         return next((each for each in self.list(resource) if key_of(each) == key), None)
 
     def list(self, resource: ResourceType, namespace: str = "") -> Iterable[Document]:
         return self._objects.get(resource.plural, [])
+
+    def follow(self, resource: ResourceType, changed: Callable[[], None]) -> None:
+        self._followers.append(changed)
+
+    def change(self, **objects: list[Document]) -> None:
+        """Be these from now on, and tell whoever follows."""
+        self._objects = objects
+        for changed in self._followers:
+            changed()
 
 
 def named(name: str, namespace: str = "", *, annotations: dict[str, str] | None = None, **more: Any) -> dict[str, Any]:
@@ -186,6 +196,21 @@ async def test_a_priority_class_becomes_a_number(
 ) -> None:
     made = (await admit(Priority, resources.PODS, pod(**spec), priorityclasses=classes))["spec"]
     assert {name: made[name] for name in wanted} == wanted
+
+
+async def test_another_default_class_counts_from_the_next_pod_on() -> None:
+    objects = Objects(priorityclasses=[USUAL])
+    plugin = Priority(AdmissionContext(objects, FakeClock(), Random(0)))
+
+    async def priority() -> int:
+        attributes = Attributes("CREATE", resources.PODS, "", Key("default", "x"), User("u"), pod())
+        await plugin.mutate(attributes)
+        assert attributes.object is not None
+        return int(attributes.object["spec"]["priority"])
+
+    assert await priority() == 10
+    objects.change(priorityclasses=[named("more", value=20, globalDefault=True)])
+    assert await priority() == 20
 
 
 @pytest.mark.parametrize(
