@@ -67,18 +67,22 @@ class CronJobController(Controller):
         cron_job = self._written.newest(cached)
         jobs = [job for job in self._jobs.by_index("owner", uid_of(cron_job)) if _is_controlled(cron_job, job)]
         status: MutableDocument = thaw(cron_job.get("status") or {})
-        await self._follow(cron_job, jobs, status)
+        forgotten = await self._follow(cron_job, jobs, status)
         wait = None
         try:
             if not is_deleting(cron_job):
-                wait = await self._run(cron_job, status)
+                wait = await self._run(cron_job, status, forgotten)
         finally:
             await self._write_status(cron_job, status)
         await self._clean_up(cron_job, jobs)
         return requeue(wait) if wait is not None else await_change()
 
-    async def _follow(self, cron_job: Document, jobs: Sequence[Document], status: MutableDocument) -> None:
-        """The active Jobs in the status: without those that finished, or that are gone."""
+    async def _follow(self, cron_job: Document, jobs: Sequence[Document], status: MutableDocument) -> list[Document]:
+        """The active Jobs in the status: without those that finished, or that are gone.
+
+        Returns references to those that run and are not listed: somebody stopped before that was written down.
+        """
+        forgotten: list[Document] = []
         active = {str(each.get("uid")): each for each in status.get("active") or ()}
         for job in jobs:
             ended = outcome(job)
@@ -88,6 +92,7 @@ class CronJobController(Controller):
                 elif not ended:
                     message = f"Saw a job that the controller did not create or forgot: {name_of(job)}"
                     self._events.warning(cron_job, "UnexpectedJob", message)
+                    forgotten.append(reference_to(job))
                 continue
             if ended:
                 del active[uid_of(job)]
@@ -102,6 +107,7 @@ class CronJobController(Controller):
                 self._events.normal(cron_job, "MissingJob", f"Active job went missing: {active[uid].get('name')}")
                 del active[uid]
         _set_active(status, list(active.values()))
+        return forgotten
 
     def _notice_schedule(self, before: Document | None, after: Document | None) -> bool:
         """Every change counts; one of the schedule is remembered."""
@@ -118,7 +124,7 @@ class CronJobController(Controller):
             return False
         return uid_of(job) == reference.get("uid")
 
-    async def _run(self, cron_job: Document, status: MutableDocument) -> float | None:
+    async def _run(self, cron_job: Document, status: MutableDocument, forgotten: Sequence[Document]) -> float | None:
         """Start a Job, where one is due; returns the seconds until the next look."""
         schedule = self._schedule(cron_job)
         if schedule is None:
@@ -127,7 +133,7 @@ class CronJobController(Controller):
             # A new schedule counts from now on: what it would have run before it was made was not missed.
             self._rescheduled.discard(key_of(cron_job))
             return until_next(schedule, self.clock.now())
-        active = list(status.get("active") or ())
+        active = [*(status.get("active") or ()), *forgotten]
         decision = decide({**cron_job, "status": status}, schedule, active, self.clock.now())
         for remark in decision.remarks:
             record = self._events.normal if remark.kind == "Normal" else self._events.warning
@@ -156,7 +162,9 @@ class CronJobController(Controller):
         assert decision.run is not None
         for reference in decision.replace:
             await self._delete(cron_job, str(reference["name"]), str(reference.get("uid") or ""))
-            _set_active(status, [each for each in status["active"] if each.get("uid") != reference.get("uid")])
+            _set_active(
+                status, [each for each in status.get("active") or () if each.get("uid") != reference.get("uid")]
+            )
         wanted = make_job(cron_job, schedule.in_zone(decision.run))
         try:
             job = await self.client.create(resources.JOBS, wanted)

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from fakes.objects import NOW, metadata
 from kube_core.meta.times import format_time, parse_time
-from kube_plugins.controllers.cronjob.jobs import SCHEDULED_ANNOTATION, make_job, outcome, surplus
+from kube_plugins.controllers.cronjob.jobs import (
+    SCHEDULED_ANNOTATION,
+    job_name,
+    make_job,
+    outcome,
+    reference_to,
+    surplus,
+)
 from kube_plugins.controllers.cronjob.runs import DELAY, decide, due
 from kube_plugins.controllers.cronjob.schedules import ScheduleError, parse_schedule, parse_zone
 
@@ -159,3 +166,36 @@ def test_whenever_it_looks_no_time_is_run_twice_and_the_last_one_is_not_lost(ste
         assert decision.wait == pytest.approx(upcoming - now + DELAY)
     assert ran == sorted(set(ran))
     assert all(moment <= now for moment in ran)
+
+
+events = st.lists(st.tuples(st.sampled_from(["look", "look", "end", "crash"]), st.floats(0.0, 2000.0)), max_size=40)
+
+
+@given(policy=st.sampled_from(["Allow", "Forbid", "Replace"]), events=events)
+def test_runs_keep_to_their_policy_whatever_happens_between_looks(policy: str, events: list[tuple[str, float]]) -> None:
+    """Jobs end when they like, and the controller may be stopped between making a Job and writing that down."""
+    schedule = parse_schedule("*/10 * * * *")
+    document, now = cron_job("*/10 * * * *", concurrencyPolicy=policy), NOW
+    running: dict[str, dict[str, Any]] = {}
+    made: list[str] = []
+    for what, pause in events:
+        now += pause
+        if what == "end":
+            if running:
+                del running[min(running)]
+            continue
+        active = [reference_to(job) for job in running.values()]
+        decision = decide(document, schedule, active, now)
+        if decision.run is None:
+            continue
+        for reference in decision.replace:
+            running.pop(reference["name"], None)
+        name = job_name(document, decision.run)
+        if name not in made:  # the server refuses a second one of that name
+            made.append(name)
+            running[name] = {"metadata": {**metadata(name)}}
+        if policy != "Allow":
+            assert len(running) <= 1
+        if what != "crash":
+            document["status"] = {"lastScheduleTime": format_time(decision.run)}
+    assert len(made) == len(set(made))

@@ -237,3 +237,36 @@ def test_an_update_keeps_its_limits_and_always_ends(
             happen("start", number)
     assert sorted(target_node(each) for each in found) == [f"n{i}" for i in range(count)]
     assert {labels_of(each)[HASH_LABEL] for each in found} == {"new"}
+
+
+@pytest.mark.parametrize(
+    ("ready", "others_ready", "gone"),
+    [
+        (False, True, ["log-n3-old"]),  # of no use, and no new one comes there
+        (True, True, ["log-n3-old"]),  # as many serve without it as are wanted
+        (True, False, []),
+    ],
+)
+def test_a_surge_takes_an_old_daemon_from_a_node_that_gets_none(
+    ready: bool, others_ready: bool, gone: list[str]
+) -> None:
+    owner = daemon_set(update={"maxSurge": 1, "maxUnavailable": 0})
+    nodes = [*(node(f"n{i}") for i in range(3)), node("n3", taints=[{"key": "k", "effect": "NoSchedule"}])]
+    found = [*(daemon(f"n{i}", ready=others_ready) for i in range(3)), daemon("n3", "old", ready=ready)]
+    plan = plan_update(scene(owner, found, nodes))
+    assert (plan.create, names(plan.delete)) == ((), gone)
+
+
+def test_an_update_replaces_what_stays_on_nodes_that_get_no_daemon() -> None:
+    nodes = [node("n0"), node("n1", taints=[{"key": "k", "effect": "NoSchedule"}])]
+    plan = plan_update(scene(daemon_set(), [daemon("n0"), daemon("n1", "old")], nodes))
+    assert names(plan.delete) == ["log-n1-old"]
+
+
+def test_a_generation_is_observed_once_what_was_written_is_seen() -> None:
+    owner = daemon_set()
+    owner["metadata"]["generation"] = 2
+    owner["status"] = {"observedGeneration": 1}
+    seen = scene(owner, [daemon("n0")])
+    assert calculate_status(seen, 0, settled=False)["observedGeneration"] == 1
+    assert calculate_status(seen, 0)["observedGeneration"] == 2

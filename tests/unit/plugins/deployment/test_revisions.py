@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.objects import deployment, owned_by, replica_set, rolling, template
+from kube_core.meta.documents import labels_of
 from kube_plugins.controllers.deployment import history, revisions
 from kube_plugins.controllers.deployment.templates import HASH_LABEL, same_template, template_hash
 
@@ -112,3 +113,10 @@ def test_history_waits_for_replica_sets_that_are_not_done(kept: dict[str, object
 
 def test_without_a_limit_everything_is_kept() -> None:
     assert history.plan_cleanup(deployment(revisionHistoryLimit=None), [idle("r1", 1)]) == ()
+
+
+def test_the_name_of_a_replica_set_has_room_for_its_hash() -> None:
+    made = revisions.build_new(deployment("d" * 253), [], {})
+    name = made["metadata"]["name"]
+    assert len(name) == 253
+    assert name.endswith("-" + labels_of(made)[HASH_LABEL])

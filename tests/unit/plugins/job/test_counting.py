@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakes.jobs import job, job_pod
 from fakes.objects import NOW
-from kube_core.meta.documents import finalizers_of, thaw, uid_of
+from kube_core.meta.documents import finalizers_of, name_of, thaw, uid_of
 from kube_plugins.controllers.job.counting import LIMIT, note, settle
 from kube_plugins.controllers.job.observation import TRACKING_FINALIZER, Observation
 from kube_plugins.controllers.job.verdict import Verdict
@@ -124,3 +125,15 @@ def _pod(document: dict[str, Any], number: int, phase: str) -> dict[str, Any]:
     made = job_pod(document, f"p{number}", phase=phase)
     made["metadata"]["uid"] = f"u{number}"
     return made
+
+
+@pytest.mark.parametrize(("kind", "failed"), [("FailureTarget", ["bad", "busy"]), ("SuccessCriteriaMet", ["bad"])])
+def test_a_verdict_lets_every_pod_go_and_blames_those_it_ends_only_where_it_is_one_of_failure(
+    kind: Literal["FailureTarget", "SuccessCriteriaMet"], failed: list[str]
+) -> None:
+    document = job(completions=2, parallelism=2)
+    pods = [job_pod(document, "bad", phase="Failed"), job_pod(document, "busy")]
+    noted = note(Observation(document, pods, NOW), Verdict(kind, "Why", "because"))
+    assert [name_of(pod) for pod in noted.release] == ["bad", "busy"]
+    by_uid = {uid_of(pod): name_of(pod) for pod in pods}
+    assert [by_uid[uid] for uid in noted.status["uncountedTerminatedPods"]["failed"]] == failed

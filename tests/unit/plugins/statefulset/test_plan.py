@@ -15,6 +15,7 @@ from kube_plugins.controllers.statefulset.identity import (
     REVISION_LABEL,
     claim_references,
     claims_of,
+    goes_with_pod,
     make_pod,
     ordinal_of,
     with_identity,
@@ -339,3 +340,59 @@ def test_in_order_no_pod_is_made_before_all_below_it_are_there(
         for made in set(world.pods) - before:
             assert all(below in before for below in range(made))
             assert len(set(world.pods) - before) == 1
+
+
+def test_in_parallel_what_is_of_no_use_goes_though_the_budget_is_spent() -> None:
+    """A pod that is available higher up does not shield one lower down that never will be."""
+    owner = stateful_set(podManagementPolicy="Parallel")
+    pods = [member(owner, 0, "old", ready=False), member(owner, 1, "old"), member(owner, 2, "old")]
+    assert plan(owner, pods) == ["delete web-0 outdated"]
+
+
+@pytest.mark.parametrize("update", [None, {"type": "OnDelete"}])
+def test_the_revision_is_current_once_everybody_has_it(update: dict[str, Any] | None) -> None:
+    owner = stateful_set(update=update)
+    pods = [member(owner, i) for i in range(3)]
+    status = calculate_status(owner, pods, current="old", update="new", collisions=0, now=NOW)
+    assert status["currentRevision"] == "new"
+    surplus = [*pods, member(owner, 3)]
+    status = calculate_status(owner, surplus, current="old", update="new", collisions=0, now=NOW)
+    assert status["currentRevision"] == "old"
+
+
+def test_a_claim_that_goes_with_an_earlier_pod_is_known() -> None:
+    owner = stateful_set(volumeClaimTemplates=[claim_template()])
+    claim = claims_of(owner, 0)[0]
+    assert not goes_with_pod(claim, "web-0")
+    claim["metadata"]["ownerReferences"] = owned_by(member(owner, 0))
+    assert goes_with_pod(claim, "web-0")
+    assert not goes_with_pod(claim, "web-1")
+
+
+@given(
+    replicas=st.integers(1, 5),
+    partition=st.integers(0, 5),
+    states=st.lists(st.sampled_from(["gone", "old", "new", "sick old", "sick new"]), min_size=5, max_size=5),
+    parallel=st.booleans(),
+    limit=st.integers(1, 3),
+)
+def test_no_step_of_an_update_leaves_too_few_or_goes_below_the_partition(
+    replicas: int, partition: int, states: list[str], parallel: bool, limit: int
+) -> None:
+    rolling = {"partition": partition, "maxUnavailable": limit}
+    policy = "Parallel" if parallel else "OrderedReady"
+    owner = stateful_set(
+        replicas, podManagementPolicy=policy, update={"type": "RollingUpdate", "rollingUpdate": rolling}
+    )
+    pods = [
+        member(owner, place, state.removeprefix("sick "), ready=not state.startswith("sick"))
+        for place, state in enumerate(states[:replicas])
+        if state != "gone"
+    ]
+    well = [each for each in pods if each["status"].get("conditions")]
+    taken = [
+        each.pod for each in plan_steps(owner, pods, "new", NOW) if isinstance(each, Delete) and each.why == "outdated"
+    ]
+    assert all((ordinal_of(owner, each) or 0) >= partition for each in taken)
+    healthy = [each for each in taken if each in well]
+    assert not healthy or len(well) - len(healthy) >= replicas - limit
