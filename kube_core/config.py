@@ -104,6 +104,8 @@ class ClusterConfig:
     event_ttl: float = attrs.field(default=3600.0, validator=attrs.validators.ge(0))
     #: Of chance; None takes one from the operating system.
     seed: int | None = None
+    #: Write every renewal of the nodes' leases, also while virtual time is moved and nobody could tell.
+    every_heartbeat: bool = False
     #: Keep a record of requests, writes and reconciles, with their causes.
     record: bool = False
     #: Seconds from when `/readyz` fails to when the cluster begins to stop, for balancers to notice.

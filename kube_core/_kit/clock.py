@@ -11,6 +11,7 @@ What always holds:
 * Work that time must not overtake (a thread, a socket, a process) runs inside `with clock.hold("what"):`. A fake
   clock does not move past a held moment; a system clock only counts holds, so that `settled()` can ask.
 * A call that is due at once is made in the next turn of the loop, by a fake clock too: no time passes for it.
+* A call is made in the context (`contextvars`) in which it was asked for.
 
 What does not belong here: periods of a particular component, and anything about Kubernetes.
 """
@@ -20,12 +21,17 @@ from __future__ import annotations
 import abc
 import asyncio
 import contextlib
+import contextvars
 import heapq
 import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Final
 
-__all__ = ["Clock", "FakeClock", "StillClock", "SystemClock", "Timer", "turn"]
+__all__ = ["Clock", "FakeClock", "StillClock", "SystemClock", "Timer", "inside", "turn"]
+
+#: Whether what runs is part of the world whose time a clock is, and does not move that time or look on from outside.
+inside: Final[contextvars.ContextVar[bool]] = contextvars.ContextVar("inside", default=False)
 
 
 class Timer(abc.ABC):
@@ -141,10 +147,11 @@ class SystemClock(Clock):
 
 
 class _FakeTimer(Timer):
-    __slots__ = ("callback",)
+    __slots__ = ("callback", "context")
 
     def __init__(self, callback: Callable[[], None]) -> None:
         self.callback: Callable[[], None] | None = callback
+        self.context = contextvars.copy_context()
 
     def cancel(self) -> None:
         self.callback = None
@@ -161,6 +168,9 @@ class FakeClock(Clock):
         self._start = start
         self._elapsed = 0.0
         self._timers: list[tuple[float, int, _FakeTimer]] = []
+        #: Those of them that were set from outside.
+        self._onlookers: list[tuple[float, int, _FakeTimer]] = []
+        self._moves_to = 0.0
         self._order = itertools.count()
 
     def now(self) -> float:
@@ -175,16 +185,27 @@ class FakeClock(Clock):
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         timer = _FakeTimer(callback)
-        heapq.heappush(self._timers, (self._elapsed + max(delay, 0.0), next(self._order), timer))
+        entry = self._elapsed + max(delay, 0.0), next(self._order), timer
+        heapq.heappush(self._timers, entry)
+        if not inside.get():
+            heapq.heappush(self._onlookers, entry)
         if delay <= 0:
             asyncio.get_running_loop().call_soon(self.fire_due)
         return timer
 
     def next_timer(self) -> float | None:
         """The monotonic moment of the earliest pending timer, or None."""
-        while self._timers and self._timers[0][2].callback is None:
-            heapq.heappop(self._timers)
-        return self._timers[0][0] if self._timers else None
+        return _first_moment(self._timers)
+
+    @property
+    def undisturbed_until(self) -> float:
+        """The monotonic moment to which time surely moves on before anybody outside does anything at a time of theirs.
+
+        That is the end of the move that is under way, or the first timer that was not set `inside`; it has passed
+        already while time stands still.
+        """
+        first = _first_moment(self._onlookers)
+        return self._moves_to if first is None else min(first, self._moves_to)
 
     def fire_due(self) -> int:
         """Run every timer that is due at the present moment; returns how many ran.
@@ -198,7 +219,7 @@ class FakeClock(Clock):
         for timer in due:
             callback, timer.callback = timer.callback, None
             if callback is not None:
-                callback()
+                timer.context.run(callback)
                 fired += 1
         return fired
 
@@ -213,10 +234,14 @@ class FakeClock(Clock):
     async def advance_to(self, end: float, *, settle: Callable[[], Awaitable[None]] | None = None) -> None:
         """The same, until `monotonic()` is `end`."""
         await self._settle(settle or _some_turns)
-        while (moment := self.next_timer()) is not None and moment <= end:
-            self._elapsed = max(self._elapsed, moment)
-            self.fire_due()
-            await self._settle(settle or _some_turns)
+        self._moves_to = end
+        try:
+            while (moment := self.next_timer()) is not None and moment <= end:
+                self._elapsed = max(self._elapsed, moment)
+                self.fire_due()
+                await self._settle(settle or _some_turns)
+        finally:
+            self._moves_to = self._elapsed
         if end > self._elapsed:
             self._elapsed = end
             await self._settle(settle or _some_turns)
@@ -248,6 +273,13 @@ class StillClock(Clock):
 async def turn() -> None:
     """Let the loop run what is ready, while no time passes: for long work that must give way."""
     await asyncio.sleep(0)
+
+
+def _first_moment(timers: list[tuple[float, int, _FakeTimer]]) -> float | None:
+    """The moment of the earliest one that is pending."""
+    while timers and timers[0][2].callback is None:
+        heapq.heappop(timers)
+    return timers[0][0] if timers else None
 
 
 async def _some_turns() -> None:

@@ -222,6 +222,10 @@ class Informers:
     def lister(self, resource: ResourceType) -> Lister:
         return self.informer(resource).lister
 
+    def following(self, resource: ResourceType) -> int:
+        """How many of the informers are of this resource: one, unless some select."""
+        return sum(selection.resource == resource for selection in self._informers)
+
     async def drop(self, informer: Informer) -> None:
         """Stop an informer and forget it (its resource is served no more)."""
         for selection, known in list(self._informers.items()):

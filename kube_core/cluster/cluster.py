@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
 
-from kube_core._kit.clock import Clock, FakeClock, SystemClock, turn
+from kube_core._kit.clock import Clock, FakeClock, SystemClock, inside, turn
 from kube_core._kit.logs import get_logger
 from kube_core._kit.random import Random
 from kube_core.abc.network import NetworkRanges
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from kube_core.cluster.record import Record
     from kube_core.control.runtime import ControllerRuntime
     from kube_core.node.agent import NodeAgent
+    from kube_core.node.registration import MayWait
     from kube_core.proxy.agent import IngressAgent, ServiceProxyAgent
     from kube_core.scheduler.scheduler import Scheduler
 
@@ -329,12 +330,16 @@ class Cluster:
     # -- start and stop ----------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        async with contextlib.AsyncExitStack() as stack:
-            try:
-                await self._start(stack, self._snapshot)
-            except ConfigFileError as error:
-                raise ConfigError(str(error)) from None
-            self._stack = stack.pop_all()
+        began = inside.set(True)
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                try:
+                    await self._start(stack, self._snapshot)
+                except ConfigFileError as error:
+                    raise ConfigError(str(error)) from None
+                self._stack = stack.pop_all()
+        finally:
+            inside.reset(began)
         # Objects that are gone here must not be kept for good.
         self._snapshot = None
         return self
@@ -400,10 +405,19 @@ class Cluster:
                 self.background,
                 self.server.nodes,
                 goes_on=snapshot is not None,
+                may_wait=self._renewals(),
             )
             await nodes.start(around)
         # Nobody waits for these, and all the rest would.
         self.server.begin_upkeep()
+
+    def _renewals(self) -> MayWait | None:
+        """Who says which renewals of the nodes' leases may be left out, where any may."""
+        if self.config.every_heartbeat or not isinstance(self.clock, FakeClock):
+            return None
+        from kube_core.cluster.renewals import Renewals  # only virtual time leaves any out
+
+        return Renewals(self.clock, self.server, self.informers, lambda: vars(self).get("faults")).may_wait
 
     def _add_driver(self, part: str, driver: Snapshots) -> None:
         """A driver that is not started yet; it goes on from the snapshot, if there is one."""

@@ -216,6 +216,13 @@ class Faults:
             watch.cut_off() if expired else watch.close()
         return len(found)
 
+    def may_meet(self, info: RequestInfo, user: str) -> bool:
+        """Whether a rule that is in force is about such a request, or about what every write goes through."""
+        rules = [rule.fault for rule in self._rules if rule.fault.times is None or rule.used < rule.fault.times]
+        return any(
+            fnmatch.fnmatchcase("store", each.part) if each.part else each.meets(info, user, "") for each in rules
+        )
+
     # -- what stands between while there are rules -------------------------------------------------------------------
 
     def _apply(self) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kube_core.abc.runtime import Runtime, RuntimeCapabilities
     from kube_core.abc.volume import VolumeDriver
     from kube_core.node.agent import NodeAgent
+    from kube_core.node.registration import MayWait
 
 __all__ = ["STOP_GRACE", "Nodes", "Surroundings"]
 
@@ -52,6 +53,8 @@ class Surroundings:
     streams: MutableMapping[str, NodeStreams]
     #: The nodes are those of a snapshot.
     goes_on: bool = False
+    #: Which renewals of leases may be left out, if any.
+    may_wait: MayWait | None = None
 
 
 class Nodes:
@@ -117,6 +120,7 @@ class Nodes:
             network=self._networks[name],
             volumes=[around.volumes],
             clock=self._clock,
+            may_wait=around.may_wait,
         )
         self.agents[name] = agent
         around.streams[name] = PodStreams(agent)

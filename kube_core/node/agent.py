@@ -33,7 +33,7 @@ from kube_core.node.pods.host import Host
 from kube_core.node.pods.reports import StatusReports
 from kube_core.node.pods.worker import PodWorker
 from kube_core.node.probes import Probes
-from kube_core.node.registration import NodeConfig, Registration
+from kube_core.node.registration import MayWait, NodeConfig, Registration
 from kube_core.node.sources import ApiSources
 from kube_core.node.volumes.mounting import PodVolumes
 
@@ -46,7 +46,7 @@ __all__ = ["NodeAgent", "NodeConfig"]
 class NodeAgent:
     """One node."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (an agent is given what it works with)
         self,
         config: NodeConfig,
         *,
@@ -57,12 +57,15 @@ class NodeAgent:
         network: Network,
         volumes: Sequence[VolumeDriver],
         clock: Clock,
+        may_wait: MayWait | None = None,
     ) -> None:
+        """`may_wait`: asked which renewals of the node's lease may be left out, in virtual time."""
         self.config = config
         self.client = client.with_field_manager("kubelet")
         self.runtime = runtime
         self.network = network
         self.clock = clock
+        self._may_wait = may_wait
         self._volume_drivers = volumes
         self._informers = informers
         self._events = events
@@ -127,6 +130,7 @@ class NodeAgent:
             runtime_name=self.runtime.name,
             events=events,
             log=self._log,
+            may_wait=self._may_wait,
         )
         await registration.register()
         host = self._host = self._make_host(registration, addresses, events)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -29,7 +29,7 @@ from kube_core.meta.times import format_micro_time, format_time
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-__all__ = ["KUBELET_VERSION", "NodeConfig", "Registration"]
+__all__ = ["KUBELET_VERSION", "MayWait", "NodeConfig", "Registration"]
 
 KUBELET_VERSION = "v1.37.2"
 
@@ -44,6 +44,10 @@ _HEALTHY = (
     ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
     ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
 )
+
+
+#: Whether the renewal of a lease, as it was last written, may wait for the next one, at a monotonic moment.
+MayWait = Callable[[Document, float], bool]
 
 
 @attrs.frozen
@@ -80,7 +84,9 @@ class Registration:
         runtime_name: str,
         events: EventRecorder,
         log: FilteringBoundLogger,
+        may_wait: MayWait | None = None,
     ) -> None:
+        """`may_wait`: asked before each renewal that the lease could do without; None writes them all."""
         self._client = client
         self._config = config
         self._clock = clock
@@ -88,7 +94,11 @@ class Registration:
         self._runtime_name = runtime_name
         self._events = events
         self._log = log
+        self._may_wait = may_wait
         self._lease: Document | None = None
+        self._renewed_at = 0.0
+        #: The last heartbeat failed, and that has been told.
+        self._failing = False
         self._status_at = 0.0
         self.node: Document | None = None
 
@@ -125,13 +135,28 @@ class Registration:
         while True:
             await self._clock.sleep(_RENEW_SECONDS)
             try:
-                await self._renew()
+                if not self._can_wait():
+                    await self._renew()
                 if self._clock.monotonic() - self._status_at >= _STATUS_SECONDS:
                     await self._write_node()
             except StatusError as error:
-                self._log.warning("the node's heartbeat failed", error=error.message)
+                # A node that is cut off has the same to say for hours.
+                tell = self._log.debug if self._failing else self._log.warning
+                tell("the node's heartbeat failed", error=error.message)
+                self._failing = True
                 # Somebody may have said meanwhile that this node is gone.
                 self._status_at = -math.inf
+            else:
+                if self._failing:
+                    self._failing = False
+                    self._log.info("the node's heartbeat is back")
+
+    def _can_wait(self) -> bool:
+        """Whether the renewal that is due may be left out: the lease holds until the next one, and nobody minds."""
+        if self._may_wait is None or self._lease is None or self._failing:
+            return False
+        following = self._clock.monotonic() + _RENEW_SECONDS
+        return following - self._renewed_at <= _LEASE_SECONDS and self._may_wait(self._lease, following)
 
     async def _write_node(self) -> None:
         try:
@@ -172,6 +197,7 @@ class Registration:
                 self._lease = await self._client.get(resources.LEASES, self._config.name, _LEASE_NAMESPACE)
             except NotFound:
                 self._lease = await self._client.create(resources.LEASES, self._fresh_lease(now))
+                self._renewed_at = self._clock.monotonic()
                 return
         lease: MutableDocument = dict(self._lease)
         lease["spec"] = {**(lease.get("spec") or {}), "holderIdentity": self._config.name, "renewTime": now}
@@ -180,6 +206,7 @@ class Registration:
         except (Conflict, NotFound):
             self._lease = None
             raise
+        self._renewed_at = self._clock.monotonic()
 
     def _fresh(self) -> MutableDocument:
         config = self._config

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kube_core._kit.clock import Clock, FakeClock, SystemClock, turn
+from kube_core._kit.clock import Clock, FakeClock, SystemClock, inside, turn
 
 pytestmark = pytest.mark.anyio
 
@@ -215,3 +215,37 @@ async def test_a_timer_that_sets_itself_again_for_at_once_lets_the_loop_turn() -
     assert clock.fire_due() == 1
     await turn()
     assert 1 < fired < 10
+
+
+async def test_a_call_is_made_in_the_context_in_which_it_was_asked_for(any_clock: Clock) -> None:
+    called = asyncio.Event()
+    seen = []
+
+    def call() -> None:
+        seen.append(inside.get())
+        called.set()
+
+    token = inside.set(True)
+    any_clock.call_later(0.0, call)
+    inside.reset(token)
+    await called.wait()
+    assert seen == [True]
+
+
+async def test_who_waits_outside_bounds_the_time_that_passes_undisturbed() -> None:
+    clock = FakeClock()
+    seen: dict[float, float] = {}
+
+    def look() -> None:
+        seen[clock.monotonic()] = clock.undisturbed_until
+        clock.call_later(10.0, look)
+
+    token = inside.set(True)
+    clock.call_later(10.0, look)
+    inside.reset(token)
+    clock.call_later(25.0, lambda: None)
+    cancelled = clock.call_later(35.0, lambda: None)
+    cancelled.cancel()
+    await clock.advance(40.0)
+    assert seen == {10.0: 25.0, 20.0: 25.0, 30.0: 40.0, 40.0: 40.0}
+    assert clock.undisturbed_until <= clock.monotonic()
