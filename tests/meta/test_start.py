@@ -10,6 +10,7 @@ import pytest
 #: Modules, with all that is in them, that an API server does without until somebody asks for what they do.
 HEAVY = (
     "anyio",
+    "cel_expr_python",
     "grpc",
     "kube_core.abc.runtime",
     "kube_core.abc.volume",
@@ -17,9 +18,11 @@ HEAVY = (
     "kube_core.apiserver.audit",
     "kube_core.apiserver.openapi",
     "kube_core.cel.costs",
+    "kube_core.cel.engine",
     "kube_core.client.http",
     "kube_core.cluster.faults",
     "kube_core.cluster.record",
+    "kube_core.control.controller",
     "kube_core.control.runtime",
     "kube_core.node",
     "kube_core.operators",
@@ -76,6 +79,12 @@ def server() -> list[str]:
 
 def test_a_server_that_just_started_has_imported_nothing_that_nobody_asked_for(server: list[str]) -> None:
     assert [module for module in server if within(module, HEAVY)] == []
+
+
+def test_a_server_without_controllers_imports_none_of_them(server: list[str]) -> None:
+    plugins = [module for module in server if module.startswith("kube_plugins.controllers.")]
+    # A controller's package has the hook; what it does is in the modules of the package.
+    assert [module for module in plugins if module.count(".") > 2] == []
 
 
 def test_a_light_command_imports_neither_a_cluster_nor_pydantic() -> None:

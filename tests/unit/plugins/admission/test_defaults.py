@@ -38,7 +38,7 @@ class Objects(Reader):
 
     def __init__(self, **objects: list[Document]) -> None:
         self._objects = objects
-        self._followers: list[Callable[[], None]] = []
+        self._followers: tuple[Callable[[], None], ...] = ()
 
     def get(self, resource: ResourceType, key: Key) -> Document | None:
         return next((each for each in self.list(resource) if key_of(each) == key), None)
@@ -47,11 +47,11 @@ class Objects(Reader):
         return self._objects.get(resource.plural, [])
 
     def follow(self, resource: ResourceType, changed: Callable[[], None]) -> None:
-        self._followers.append(changed)
+        self._followers += (changed,)
 
-    def change(self, **objects: list[Document]) -> None:
-        """Be these from now on, and tell whoever follows."""
-        self._objects = objects
+    def change(self, plural: str, *objects: Document) -> None:
+        """Have these from now on, and tell whoever follows."""
+        self._objects[plural] = [*objects]
         for changed in self._followers:
             changed()
 
@@ -209,7 +209,7 @@ async def test_another_default_class_counts_from_the_next_pod_on() -> None:
         return int(attributes.object["spec"]["priority"])
 
     assert await priority() == 10
-    objects.change(priorityclasses=[named("more", value=20, globalDefault=True)])
+    objects.change("priorityclasses", named("more", value=20, globalDefault=True))
     assert await priority() == 20
 
 

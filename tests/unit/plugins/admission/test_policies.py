@@ -15,8 +15,8 @@ from kube_core.abc.transport import Response, User
 from kube_core.admission import conditions
 from kube_core.auth.options import SecurityOptions
 from kube_core.cel.budgets import Budget
-from kube_plugins.admission.policies import mutating as mutating_policies
-from kube_plugins.admission.policies import validating as validating_policies
+from kube_plugins.admission.policies import mutations as mutating_policies
+from kube_plugins.admission.policies import validations as validating_policies
 
 pytestmark = pytest.mark.anyio
 
