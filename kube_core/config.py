@@ -102,6 +102,8 @@ class ClusterConfig:
     security: SecurityOptions = attrs.field(factory=SecurityOptions)
     #: Seconds for which Events are kept after they were last written; 0 keeps them.
     event_ttl: float = attrs.field(default=3600.0, validator=attrs.validators.ge(0))
+    #: Serve metrics.k8s.io from what the nodes say that they use.
+    metrics: bool = True
     #: Of chance; None takes one from the operating system.
     seed: int | None = None
     #: Write every renewal of the nodes' leases, also while virtual time is moved and nobody could tell.

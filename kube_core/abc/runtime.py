@@ -41,6 +41,7 @@ from kube_core.abc.security import DEFAULT_SECURITY, IdMapping, SecurityContext
 from kube_core.abc.sessions import ExecRequest, ExecSession, Stream
 from kube_core.abc.snapshots import Snapshots
 from kube_core.abc.transport import ByteStream
+from kube_core.abc.usage import RuntimeUsage
 
 __all__ = [
     "NO_LIMITS",
@@ -498,6 +499,16 @@ class Runtime(Snapshots, abc.ABC):
     @abc.abstractmethod
     async def image_status(self, image: str, *, sandbox_id: str = "") -> ImageStatus | None:
         """The image, where it is present, for containers of this sandbox where it is named. Raises `ImageFailure`."""
+
+    async def usage(self) -> RuntimeUsage | None:
+        """What each running container uses, its whole tree of processes, and the node; None: this driver cannot tell.
+
+        With cgroups a container's figures are those of its cgroup: of version 2 `usage_usec` of `cpu.stat` times 1000,
+        and `memory.current` less `inactive_file` of `memory.stat`; of version 1 `cpuacct.usage`, and
+        `memory.usage_in_bytes` less `total_inactive_file`. The node's are those of the cgroup above all pods. What
+        ended meanwhile, or cannot be read, is left out. Over CRI: `ListContainerStats`.
+        """
+        return None
 
     def reachable(self, container_id: str) -> bool:
         """Whether this container is reached at its pod's address; one driver may have some that are not."""

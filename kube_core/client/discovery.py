@@ -38,8 +38,9 @@ class ServedResource:
     categories: tuple[str, ...] = ()
 
     def is_called(self, name: str) -> bool:
-        """Whether that is its plural, singular or short name, or its kind."""
-        return name in (self.type.plural, self.type.kind, self.singular, *self.short_names)
+        """Whether that is its plural, singular or short name, or its kind, which is its singular where it has none."""
+        singular = self.singular or self.type.kind.lower()
+        return name in (self.type.plural, self.type.kind, singular, *self.short_names)
 
 
 @attrs.frozen

@@ -19,7 +19,7 @@ import importlib
 import ipaddress
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -46,7 +46,15 @@ from kube_core.client.local import LocalTransport
 from kube_core.cluster.access import SERVER_NAMES, kubeconfig, load_authority
 from kube_core.cluster.addresses import choose_ranges, node_ranges
 from kube_core.cluster.background import Background, begin
-from kube_core.cluster.identities import ADMIN, CONTROLLER_MANAGER, INGRESS, SCHEDULER, controller_user, ingress_policy
+from kube_core.cluster.identities import (
+    ADMIN,
+    CONTROLLER_MANAGER,
+    INGRESS,
+    SCHEDULER,
+    controller_user,
+    ingress_policy,
+    metrics_policy,
+)
 from kube_core.cluster.kinds import OfferedKinds, install_kinds
 from kube_core.cluster.metrics import ComponentMetrics
 from kube_core.cluster.nodes import Nodes, Surroundings
@@ -61,6 +69,7 @@ from kube_core.settling import Settling
 if TYPE_CHECKING:
     from kube_core.abc.ingress import IngressDriver
     from kube_core.abc.proxy import ProxyDriver
+    from kube_core.abc.usage import FiguresSource
     from kube_core.abc.volume import VolumeDriver
     from kube_core.apiserver.http import HttpServer
     from kube_core.cluster.faults import Faults
@@ -404,6 +413,7 @@ class Cluster:
                 volumes,
                 self.background,
                 self.server.nodes,
+                self._serve_metrics(),
                 goes_on=snapshot is not None,
                 may_wait=self._renewals(),
             )
@@ -418,6 +428,27 @@ class Cluster:
         from kube_core.cluster.renewals import Renewals  # only virtual time leaves any out
 
         return Renewals(self.clock, self.server, self.informers, lambda: vars(self).get("faults")).may_wait
+
+    def _serve_metrics(self) -> MutableMapping[str, FiguresSource]:
+        """Serve metrics.k8s.io, where that is wanted; where nodes are to say what they use."""
+        figures: dict[str, FiguresSource] = {}
+        if self.config.metrics:
+            from kube_core.apiserver.aggregation.local import LocalService
+            from kube_core.metricsserver.documents import DISCOVERED, GROUP_VERSION
+            from kube_core.metricsserver.server import MetricsServer
+
+            server = MetricsServer(
+                lambda: {name: each for name, each in figures.items() if name not in self.server.unreachable},
+                nodes=self.informers.lister(resources.NODES),
+                pods=self.informers.lister(resources.PODS),
+                clock=self.clock,
+                # What is simulated knows its rates at any moment, and its time may be moved by hand.
+                always=not self.config.simulated,
+            )
+            self.server.aggregation.serve(LocalService(GROUP_VERSION, DISCOVERED, server.handle))
+            self.background.start("metrics server", server.run())
+            self.background.start("metrics policy", self._ensure(*metrics_policy()))
+        return figures
 
     def _add_driver(self, part: str, driver: Snapshots) -> None:
         """A driver that is not started yet; it goes on from the snapshot, if there is one."""

@@ -11,7 +11,7 @@ and a role would only look as if it held something back.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from kube_core.abc.transport import User
 from kube_core.api import resources
@@ -26,6 +26,7 @@ __all__ = [
     "SCHEDULER",
     "controller_user",
     "ingress_policy",
+    "metrics_policy",
     "node_user",
 ]
 
@@ -73,4 +74,14 @@ def ingress_policy() -> Iterator[tuple[ResourceType, MutableDocument]]:
             "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": name},
             "subjects": [{"kind": "User", "apiGroup": _RBAC, "name": name}],
         },
+    )
+
+
+def metrics_policy() -> tuple[ResourceType, MutableDocument]:
+    """The role by which whoever may read a namespace may also read what its pods use, as metrics-server brings it."""
+    labels: dict[str, Any] = {f"{_RBAC}/aggregate-to-{role}": "true" for role in ("admin", "edit", "view")}
+    rule = {"apiGroups": ["metrics.k8s.io"], "resources": ["pods", "nodes"], "verbs": ["get", "list", "watch"]}
+    return (
+        resources.CLUSTER_ROLES,
+        {"metadata": {"name": "system:aggregated-metrics-reader", "labels": labels}, "rules": [rule]},
     )

@@ -18,6 +18,7 @@ from kube_core._kit.logs import get_logger
 from kube_core.abc.network import Network
 from kube_core.abc.node import NodeStreams
 from kube_core.abc.transport import User
+from kube_core.abc.usage import FiguresSource
 from kube_core.client.client import ApiClient
 from kube_core.client.informer import Informers
 from kube_core.cluster.background import Background, first
@@ -51,6 +52,8 @@ class Surroundings:
     background: Background
     #: Where the server looks for a node's streams, by the node's name.
     streams: MutableMapping[str, NodeStreams]
+    #: Where the metrics server looks for what a node uses, by the node's name.
+    figures: MutableMapping[str, FiguresSource]
     #: The nodes are those of a snapshot.
     goes_on: bool = False
     #: Which renewals of leases may be left out, if any.
@@ -107,6 +110,7 @@ class Nodes:
 
     def _start(self, name: str, around: Surroundings) -> tuple[asyncio.Event, asyncio.Task[None]]:
         from kube_core.node.agent import NodeAgent, NodeConfig  # only where there are nodes
+        from kube_core.node.stats import NodeStatistics
         from kube_core.node.streams import PodStreams
 
         state, cidr = self._directory(name), self._cidrs[name]
@@ -124,6 +128,7 @@ class Nodes:
         )
         self.agents[name] = agent
         around.streams[name] = PodStreams(agent)
+        around.figures[name] = NodeStatistics(name, self._runtimes[name], lambda: agent.pods, self._clock)
         ready = asyncio.Event()
         running = around.background.start(f"node {name}", agent.run(ready=ready.set), ready)
         return ready, running

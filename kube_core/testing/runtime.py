@@ -107,6 +107,26 @@ class RuntimeContract:
             lines = [line.content async for line in runtime.logs(identity, LogOptions(follow=True))]
             assert lines == [b"hello"]
 
+    async def test_what_a_running_container_used_only_grows(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path) as runtime:
+            before = await runtime.usage()
+            if before is None:
+                pytest.skip(f"the runtime {runtime.name} does not measure what containers use")
+            assert not before.containers
+            identity = (await self.running(runtime)).id
+            seen = []
+            for _ in range(3):
+                usage = await runtime.usage()
+                assert usage is not None
+                assert set(usage.containers) == {identity}
+                seen.append(usage.containers[identity])
+            assert [each.at for each in seen] == sorted(each.at for each in seen)
+            assert [each.cpu_nanoseconds for each in seen] == sorted(each.cpu_nanoseconds for each in seen)
+            await runtime.stop_container(identity, 5)
+            after = await runtime.usage()
+            assert after is not None
+            assert not after.containers
+
     async def test_starting_twice_is_an_error(self, tmp_path: Path) -> None:
         async with self.started(tmp_path) as runtime:
             identity = (await self.running(runtime)).id

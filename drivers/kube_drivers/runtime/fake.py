@@ -8,6 +8,7 @@ What a container does is its `FakeBehaviour`, looked for in this order:
 * the default: starts at once, is ready at once, runs until it is stopped, ends with 0.
 
 A behaviour may be a function (`functions.py`): then the container is a task that runs it, and is over when that is.
+What containers seem to use is told by `cpu` and `memory` (`load.py`).
 
 With a `FakeClock` all of it is deterministic. Used by tests and by clusters that try controllers rather than programs.
 """
@@ -46,6 +47,7 @@ from kube_core.abc.runtime import (
 )
 from kube_core.abc.snapshots import SnapshotRefused
 from kube_core.abc.transport import ByteStream
+from kube_core.abc.usage import RuntimeUsage, Usage
 from kube_core.drivers import DriverError
 from kube_drivers.runtime.connections import connect
 from kube_drivers.runtime.functions import (
@@ -57,14 +59,22 @@ from kube_drivers.runtime.functions import (
     ask_probe,
     run_function,
 )
+from kube_drivers.runtime.load import Curve, Load, SharedLoad, read_curve
 
-__all__ = ["BEHAVIOUR_ANNOTATION", "Behaviour", "FakeBehaviour", "FakeRuntime", "RunningContainer"]
+__all__ = ["BEHAVIOUR_ANNOTATION", "Behaviour", "FakeBehaviour", "FakeRuntime", "RunningContainer", "SharedLoad"]
 
 BEHAVIOUR_ANNOTATION = "fake.kube-core.dev/behaviour"
 
 _SIGKILL_CODE = 137
 #: Lines of a container's log that are kept; up to as many older ones may be there as well.
 _LOG_LINES = 10_000
+
+_NOTHING = Curve([(0.0, 0.0)])
+
+
+def _load(value: Any) -> Load:
+    return value if isinstance(value, SharedLoad) else read_curve(value)
+
 
 _CALLABLE = attrs.validators.optional(attrs.validators.is_callable())
 
@@ -92,6 +102,10 @@ class FakeBehaviour:
     """What it writes when it starts."""
     exec_output: str = ""
     exec_exit_code: int = 0
+    cpu: Load = attrs.field(default=_NOTHING, converter=_load)
+    """Cores that it uses: a number or a quantity ("250m"), a curve over the time since its start, or a `SharedLoad`."""
+    memory: Curve = attrs.field(default=_NOTHING, converter=read_curve)
+    """Bytes that it uses, or a quantity ("64Mi"), or a curve of them."""
     function: Function | None = attrs.field(default=None, validator=_CALLABLE)
     """What it runs, instead of what `runs_for`, `exit_code`, `out_of_memory` and `stop_latency` say."""
     probe: ProbeFunction | None = attrs.field(default=None, validator=_CALLABLE)
@@ -123,11 +137,27 @@ class _Container:
     #: When it will end by itself, and how: a monotonic moment, exit code and reason.
     end: tuple[float, int, str] | None = None
     exited: asyncio.Event = attrs.field(factory=asyncio.Event)
+    #: Core-seconds that it had used when it was last looked at, and that moment (seconds since it started).
+    used: float = 0.0
+    looked_at: float = 0.0
+
+    def usage(self, now: float) -> Usage:
+        """`now` in seconds since the epoch; it has to be running."""
+        age, load = now - self.status.started_at, self.behaviour.cpu
+        if isinstance(load, SharedLoad):
+            rate = load.part
+            self.used += rate * (age - self.looked_at)
+        else:
+            rate = load.at(age)
+            self.used += load.integral(self.looked_at, age)
+        self.looked_at = age
+        memory = int(self.behaviour.memory.at(age))
+        return Usage(now, int(self.used * 1e9), memory, nanocores=round(rate * 1e9))
 
     def kept(self, now: float) -> _Kept:
         left = max(self.deadline - now, 0.001) if self.deadline else 0.0
         end = (max(self.end[0] - now, 0.0), *self.end[1:]) if self.end is not None else None
-        return _Kept(self.status, self.behaviour, tuple(self.log), left, end)
+        return _Kept(self.status, self.behaviour, tuple(self.log), left, end, (self.used, self.looked_at))
 
 
 @attrs.frozen
@@ -139,6 +169,7 @@ class _Kept:
     log: tuple[LogLine, ...]
     grace: float
     end: tuple[float, int, str] | None
+    used: tuple[float, float]
 
 
 @attrs.frozen
@@ -206,8 +237,11 @@ class FakeRuntime(Runtime):
             status = kept.status
             container = _Container(status, kept.behaviour, list(kept.log))
             container.deadline = now + kept.grace if kept.grace else 0.0
+            container.used, container.looked_at = kept.used
             if status.state == "exited":
                 container.exited.set()
+            elif status.state == "running" and isinstance(kept.behaviour.cpu, SharedLoad):
+                kept.behaviour.cpu.join(status.id)
             self._containers[status.id] = container
             self._pods.setdefault(status.pod_uid, []).append(status.id)
             if kept.end is not None:
@@ -282,6 +316,8 @@ class FakeRuntime(Runtime):
             container.exited.set()
             raise RuntimeFailure(behaviour.start_error, reason="StartError")
         container.status = attrs.evolve(container.status, state="running", started_at=now)
+        if isinstance(behaviour.cpu, SharedLoad):
+            behaviour.cpu.join(container_id)
         if behaviour.log:
             self._write(container, "stdout", behaviour.log)
         if behaviour.function is not None:
@@ -379,6 +415,11 @@ class FakeRuntime(Runtime):
 
     async def image_status(self, image: str, *, sandbox_id: str = "") -> ImageStatus | None:
         return self._images.get(image)
+
+    async def usage(self) -> RuntimeUsage:
+        now = self.clock.now()
+        running = (each for each in self._containers.values() if each.status.state == "running")
+        return RuntimeUsage({each.status.id: each.usage(now) for each in running})
 
     async def probe(self, container_id: str, request: NetworkProbe) -> ProbeAnswer:
         container = self._known(container_id)
@@ -479,6 +520,8 @@ class FakeRuntime(Runtime):
             finished_at=self.clock.now(),
             reason=reason or ("Completed" if code == 0 else "Error"),
         )
+        if isinstance(container.behaviour.cpu, SharedLoad):
+            container.behaviour.cpu.leave(container.status.id)
         container.exited.set()
         self._changed(container)
         self._announce(container)
@@ -500,7 +543,7 @@ def _in_full(image: str, given: Behaviour) -> FakeBehaviour:
         return given
     try:
         return FakeBehaviour(**given) if isinstance(given, Mapping) else FakeBehaviour(function=given)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise DriverError(f"the behaviour of {image} cannot be: {error.args[0]}") from None
 
 

@@ -49,6 +49,7 @@ from kube_core.abc.runtime import (
 )
 from kube_core.abc.snapshots import SnapshotRefused
 from kube_core.abc.transport import ByteStream
+from kube_core.abc.usage import RuntimeUsage, total
 from kube_core.drivers import DriverError, load_driver
 
 __all__ = ["MixedRuntime"]
@@ -220,6 +221,16 @@ class MixedRuntime(Runtime):
             if (usage := await runtime.image_usage()) is not None:
                 return usage
         return None
+
+    async def usage(self) -> RuntimeUsage | None:
+        found = [each for each in [await runtime.usage() for runtime in self.runtimes.values()] if each is not None]
+        if not found:
+            return None
+        containers = {identity: usage for each in found for identity, usage in each.containers.items()}
+        # One that says nothing of the node causes no more than its containers.
+        now = self.clock.now()
+        nodes = [each.node or total(each.containers.values(), now) for each in found]
+        return RuntimeUsage(containers, total(nodes, now))
 
     async def _each(self, act: Callable[[Runtime], Any]) -> None:
         """Do it with every runtime, whatever becomes of the others; then raise the first failure."""

@@ -27,6 +27,7 @@ from kube_core.api.resources import API_SERVICES, ENDPOINT_SLICES, ENDPOINTS, SE
 from kube_core.apiserver.aggregation import availability, discovery
 from kube_core.apiserver.aggregation.availability import Condition
 from kube_core.apiserver.aggregation.discovery import RemoteVersion
+from kube_core.apiserver.aggregation.local import LocalService
 from kube_core.apiserver.aggregation.openapi import RemoteOpenApi, index_entries
 from kube_core.apiserver.bootstrap import OWN_OPTIONS, OWN_USER
 from kube_core.apiserver.following import follow
@@ -100,6 +101,8 @@ class Aggregation:
         self._clock = clock
         self._backends: dict[str, _Backend] = {}
         self._by_version: Mapping[GroupVersion, _Backend] = {}
+        #: What parts of this program serve.
+        self.local: list[LocalService] = []
         #: Counts the changes of what discovery and OpenAPI show.
         self.changed = 0
 
@@ -108,11 +111,22 @@ class Aggregation:
     def passes_on(self, request: Request, user: User) -> Awaitable[Response] | None:
         """The answer of a backend, where the path is one's; None otherwise."""
         backend = self._backend_of(request.path) if self._by_version else None
-        return self._pass_on(backend, request, user) if backend is not None else None
+        if backend is not None:
+            return self._pass_on(backend, request, user)
+        for each in self.local:
+            if request.path.startswith(each.path) and request.path[len(each.path) :][:1] in ("", "/"):
+                return each.handle(request)
+        return None
+
+    def serve(self, service: LocalService) -> None:
+        """Have a part of this program answer for a version of a group from now on."""
+        self.local.append(service)
+        self.changed += 1
 
     def versions(self) -> Sequence[RemoteVersion]:
-        """What discovery shows of backends."""
-        return [
+        """What discovery shows of backends, and of what this program serves beside its resources."""
+        local = [each.discovered for each in self.local if each.group_version not in self._by_version]
+        return local + [
             RemoteVersion(
                 each.group_version,
                 each.document["spec"]["groupPriorityMinimum"],

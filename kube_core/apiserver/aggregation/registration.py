@@ -4,18 +4,21 @@ The label `kube-aggregator.kubernetes.io/automanaged` says what is kept how, as 
 
 * `onstart`: a built-in group's. It is made, and put right, once after each start; later it is the user's.
 * `true`: a custom resource's. It is put right whenever it changes, and deleted with the last definition that serves it.
-* without the label it is somebody else's (a backend's, which may stand in the place of ours) and is left alone.
+* without the label it is somebody else's (a backend's, which may stand in the place of ours) and is left alone. Those
+  of what parts of this program serve (`local.py`) are made without it, where there is none: whoever brings a server of
+  their own for such a group writes over them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kube_core._kit.clock import Clock
 from kube_core._kit.logs import get_logger
 from kube_core.admission.chain import Chain
 from kube_core.api.descriptors import builtin_groups
 from kube_core.api.resources import API_SERVICES, CUSTOM_RESOURCE_DEFINITIONS
+from kube_core.apiserver.aggregation.local import LocalService
 from kube_core.apiserver.bootstrap import OWN_OPTIONS, OWN_USER
 from kube_core.apiserver.following import follow
 from kube_core.bus.bus import Interest
@@ -43,7 +46,11 @@ _CUSTOM_GROUP_PRIORITY, _CUSTOM_PRIORITY = 1000, 100
 class Registration:
     """The loop of one server."""
 
-    def __init__(self, catalogue: Catalogue, clock: Clock) -> None:
+    def __init__(
+        self, catalogue: Catalogue, clock: Clock, local: Callable[[], Sequence[LocalService]] = lambda: ()
+    ) -> None:
+        """`local`: what parts of this program serve."""
+        self._local = local
         self._catalogue = catalogue
         self._clock = clock
         #: Built-in ones that were put right since the start.
@@ -59,7 +66,8 @@ class Registration:
     async def settle_all(self) -> None:
         """Put everything right."""
         present = {stored.key.name for stored in self._registry().cache.list()}
-        for name in sorted({*self._builtin, *self._custom(), *present}):
+        local = [service_name(each.group_version) for each in self._local()]
+        for name in sorted({*self._builtin, *local, *self._custom(), *present}):
             await self._settle(name)
 
     async def _changed(self, resource: GroupResource, changes: Sequence[Change]) -> None:
@@ -106,7 +114,7 @@ class Registration:
         self._note(name)
 
     def _note(self, name: str) -> None:
-        if name in self._builtin:
+        if name in self._builtin or any(service_name(each.group_version) == name for each in self._local()):
             self._synced.add(name)
 
     def _wanted(self, name: str) -> MutableDocument | None:
@@ -115,6 +123,9 @@ class Registration:
         if builtin is not None:
             priorities = {group.name: group.priority for group in builtin_groups()}
             return _service(builtin, priorities[builtin.group], version_priority(builtin), _ON_START)
+        for each in self._local():
+            if service_name(each.group_version) == name:
+                return _service(each.group_version, each.group_priority, each.version_priority)
         custom = self._custom().get(name)
         return None if custom is None else _service(custom, _CUSTOM_GROUP_PRIORITY, _CUSTOM_PRIORITY, _ALWAYS)
 
@@ -153,11 +164,12 @@ def _versions_of(definition: Document) -> Iterator[GroupVersion]:
     return (GroupVersion(spec["group"], each["name"]) for each in spec.get("versions") or () if each.get("served"))
 
 
-def _service(group_version: GroupVersion, group_priority: int, priority: int, managed: str) -> MutableDocument:
+def _service(group_version: GroupVersion, group_priority: int, priority: int, managed: str = "") -> MutableDocument:
+    labels = {"labels": {AUTOMANAGED: managed}} if managed else {}
     return {
         "apiVersion": API_SERVICES.api_version,
         "kind": API_SERVICES.kind,
-        "metadata": {"name": service_name(group_version), "labels": {AUTOMANAGED: managed}},
+        "metadata": {"name": service_name(group_version), **labels},
         "spec": {
             "group": group_version.group,
             "version": group_version.version,

@@ -54,7 +54,7 @@ class Upkeep:
         self._aggregation = aggregation
         self._front_proxy = front_proxy
         self._client_ca = client_ca
-        self._registration = Registration(catalogue, clock)
+        self._registration = Registration(catalogue, clock, lambda: aggregation.local)
         self._flow_control = FlowControl(catalogue)
         self._ranges = ServiceRanges(catalogue, services, clock)
         self._presence = presence

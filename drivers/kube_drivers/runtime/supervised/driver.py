@@ -45,6 +45,7 @@ from kube_core.abc.runtime import (
     SandboxStatus,
     Stream,
 )
+from kube_core.abc.usage import RuntimeUsage, Usage
 from kube_drivers.runtime.records import container_config, record_of, sandbox_config
 from kube_drivers.runtime.supervised import link as links
 from kube_drivers.runtime.supervised.logs import read_log
@@ -303,6 +304,13 @@ class SupervisedRuntime(Runtime):
             else:
                 return links.Link(*streams, notified=self._notified, lost=self._lost)
         raise RuntimeFailure(f"no container supervisor answers in {self._directory}")
+
+    async def usage(self) -> RuntimeUsage | None:
+        """By /proc, as the supervisor sees it."""
+        found = await self._call("usage")
+        at = float(found["at"])
+        containers = {identity: Usage(at, *each) for identity, each in found["containers"].items()}
+        return RuntimeUsage(containers, Usage(at, *found["node"]))
 
     async def _session(self, request: links.Frame) -> _Session:
         """A connection of its own for streams. Raises `RuntimeFailure`."""

@@ -147,9 +147,8 @@ def is_marked(pid, identities):
     )
 
 
-def kill_members(container):
-    """Kill what belongs to a container; whether there was anything."""
-    processes = read_processes()
+def belonging(container, processes):
+    """The ids of the processes that belong to a container, of those there are."""
     sessions = {container.pid, *(each.pid for each in container.execs)}
     me = os.getpid()
     roots = {
@@ -157,7 +156,13 @@ def kill_members(container):
         for pid, (parent, session, _) in processes.items()
         if session in sessions or (parent == me and is_marked(pid, {container.id}))
     }
-    members = descendants(processes, roots) & processes.keys()
+    return descendants(processes, roots) & processes.keys()
+
+
+def kill_members(container):
+    """Kill what belongs to a container; whether there was anything."""
+    processes = read_processes()
+    members = belonging(container, processes)
     for pid in members:
         kill_pid(pid, processes[pid])
     return bool(members)

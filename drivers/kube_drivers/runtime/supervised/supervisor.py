@@ -61,6 +61,7 @@ if __package__:
         spawn,
     )
     from kube_drivers.runtime.supervised.pumps import Attached, Input, Pump
+    from kube_drivers.runtime.supervised.usage import Meter
 else:  # run by path: the package, and all that it imports, is not for this process
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     from commands import Command  # type: ignore
@@ -69,6 +70,7 @@ else:  # run by path: the package, and all that it imports, is not for this proc
     from loop import Loop, now, wall  # type: ignore
     from processes import Refused, descendants, kill_all, kill_marked, kill_members, kill_pid, read_processes, spawn  # type: ignore
     from pumps import Attached, Input, Pump  # type: ignore
+    from usage import Meter  # type: ignore
 
 IDLE_SECONDS = 60.0
 KILL_AGAIN_SECONDS = 0.02
@@ -136,6 +138,7 @@ class Supervisor:
     def __init__(self, directory):
         self.directory = directory
         self.loop = Loop()
+        self.meter = Meter()
         self.containers = {}
         self.records = {}
         self.connections = set()
@@ -369,6 +372,10 @@ class Supervisor:
             for pump in container.pumps:
                 pump.reopen(log)
             os.close(log)
+
+    def do_usage(self, _frame, _connection):
+        running = [each for each in self.containers.values() if each.state == "running" and not each.main_ended]
+        return {"at": wall(), **self.meter.look(running)}
 
     def do_end(self, _frame, connection):
         """Everything ends; the connection closes when it has."""
