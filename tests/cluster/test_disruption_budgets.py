@@ -209,3 +209,20 @@ async def test_an_end_that_was_announced_and_did_not_come_is_taken_back(cluster:
 async def announced(cluster: Cluster, name: str) -> str:
     found = pods.pod_condition(await cluster.client.get(resources.PODS, name, "default"), "DisruptionTarget")
     return str((found or {}).get("status"))
+
+
+async def test_a_pod_that_is_preempted_is_told_why(cluster: Cluster) -> None:
+    [node] = (await cluster.client.list(resources.NODES)).items
+    everything = {"requests": {"cpu": node["status"]["allocatable"]["cpu"]}}
+    container = {"name": "web", "image": "web:1", "resources": everything}
+    for name, value in (("low", 1), ("high", 9)):
+        await cluster.client.create(resources.PRIORITY_CLASSES, {"metadata": {"name": name}, "value": value})
+        spec = {"priorityClassName": name, "containers": [container]}
+        pod = {"metadata": {"name": name, "namespace": "default", "finalizers": ["test.dev/watched"]}, "spec": spec}
+        await cluster.client.create(resources.PODS, pod)
+        await cluster.advance(seconds=3)
+    victim = await cluster.client.get(resources.PODS, "low", "default")
+    assert is_deleting(victim)
+    condition = pods.pod_condition(victim, "DisruptionTarget") or {}
+    assert (condition["status"], condition["reason"]) == ("True", "PreemptionByScheduler")
+    assert condition["message"] == "default-scheduler: preempting to accommodate a higher priority pod"

@@ -232,3 +232,36 @@ async def test_a_job_of_many_pods_counts_each_of_them_once(cluster: Cluster) -> 
     status = await status_of(cluster)
     assert status["succeeded"] == 150
     assert len(await pods_of(cluster)) == 150
+
+
+async def test_a_job_that_is_suspended_has_no_start_and_gets_a_new_one(cluster: Cluster) -> None:
+    await cluster.client.create(resources.JOBS, job(behaviour={"runs_for": 60}))
+    await cluster.advance(seconds=5)
+    first = (await status_of(cluster))["startTime"]
+    await cluster.client.patch(resources.JOBS, "work", {"spec": {"suspend": True}}, "default")
+    await cluster.advance(seconds=40)
+    status = await status_of(cluster)
+    assert "startTime" not in status
+    assert conditions(status) == [("Suspended", "JobSuspended")]
+    assert status.get("active", 0) == status.get("failed", 0) == 0
+    await cluster.client.patch(resources.JOBS, "work", {"spec": {"suspend": False}}, "default")
+    await cluster.advance(seconds=5)
+    assert (await status_of(cluster))["startTime"] > first
+    assert {"Suspended", "Resumed"} <= set(await reasons(cluster))
+
+
+async def test_pods_that_success_leaves_over_are_ended_and_blamed_on_nobody(cluster: Cluster) -> None:
+    rules = {"rules": [{"succeededCount": 1}]}
+    made = job(behaviour={"runs_for": 1000}, completions=3, parallelism=3, completionMode="Indexed")
+    made["spec"]["successPolicy"] = rules
+    await cluster.client.create(resources.JOBS, made)
+    await cluster.advance(seconds=5)
+    first, *others = await pods_of(cluster)
+    ended = {"status": {"phase": "Succeeded"}}
+    await cluster.client.patch(resources.PODS, name_of(first), ended, "default", subresource="status")
+    await cluster.advance(minutes=2)
+    status = await status_of(cluster)
+    assert conditions(status) == [("SuccessCriteriaMet", "SuccessPolicy"), ("Complete", "SuccessPolicy")]
+    assert (status["succeeded"], status.get("failed", 0)) == (1, 0)
+    assert len(others) == 2
+    assert [name_of(pod) for pod in await pods_of(cluster)] == [name_of(first)]
