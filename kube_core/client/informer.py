@@ -12,6 +12,7 @@ later starts at once, and leaving it ends them all. Nothing here decides when to
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -184,6 +185,7 @@ class Informers:
         self._random = random or Random()
         self._log: FilteringBoundLogger = log or get_logger("kube_core.client")
         self._informers: dict[_Selection, Informer] = {}
+        self._following: Counter[ResourceType] = Counter()
         self._tasks: dict[_Selection, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
 
@@ -217,6 +219,7 @@ class Informers:
             )
             if self._group is not None:
                 self._start(selection)
+            self._following[resource] += 1
         return found
 
     def lister(self, resource: ResourceType) -> Lister:
@@ -224,13 +227,14 @@ class Informers:
 
     def following(self, resource: ResourceType) -> int:
         """How many of the informers are of this resource: one, unless some select."""
-        return sum(selection.resource == resource for selection in self._informers)
+        return self._following[resource]
 
     async def drop(self, informer: Informer) -> None:
         """Stop an informer and forget it (its resource is served no more)."""
         for selection, known in list(self._informers.items()):
             if known is informer:
                 del self._informers[selection]
+                self._following[selection.resource] -= 1
                 task = self._tasks.pop(selection, None)
                 if task is not None:
                     task.cancel()
@@ -267,6 +271,7 @@ class Informers:
             task.cancel()
         self._tasks.clear()
         self._informers.clear()
+        self._following.clear()
         if group is not None:
             await group.__aexit__(None, None, None)
 

@@ -208,8 +208,22 @@ class IntOrStringReader(Reader):
 
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
-_CANONICAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
-_CANONICAL_MICRO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+#: As long as a time with nanoseconds and an offset gets.
+_LONGEST_TIME = 35
+
+
+# An object says when it was made, and its fields written, in each of its writes.
+@functools.lru_cache(maxsize=4096)
+def _canonical_time(value: str, micro: bool) -> str | None:
+    """A time as it is written; None for what is none, or not precise enough."""
+    found = _TIME.fullmatch(value)
+    if found is None or (micro and len(found[1] or "") != 7):
+        return None
+    try:
+        seconds = parse_time(value)
+    except ValueError:
+        return None
+    return format_micro_time(seconds) if micro else format_time(seconds)
 
 
 class TimeReader(Reader):
@@ -219,22 +233,17 @@ class TimeReader(Reader):
 
     def __init__(self, *, micro: bool) -> None:
         self.micro = micro
-        self.canonical = _CANONICAL_MICRO if micro else _CANONICAL
         self.layout = "2006-01-02T15:04:05.000000Z07:00" if micro else "2006-01-02T15:04:05Z07:00"
 
     def read(self, value: Any) -> Any:
         if type(value) is not str:
             raise _ODD
-        found = _TIME.fullmatch(value)
-        if found is None or (self.micro and len(found[1] or "") != 7):
+        # Nobody's nonsense of a megabyte is to be remembered.
+        read = _canonical_time if len(value) <= _LONGEST_TIME else _canonical_time.__wrapped__
+        canonical = read(value, self.micro)
+        if canonical is None:
             raise _ODD
-        try:
-            seconds = parse_time(value)
-        except ValueError:
-            raise _ODD from None
-        if self.canonical.fullmatch(value):
-            return value
-        return format_micro_time(seconds) if self.micro else format_time(seconds)
+        return canonical
 
     def explain(self, value: Any, place: Place, problems: Problems) -> Any:
         if type(value) is not str:
