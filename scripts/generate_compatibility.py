@@ -161,7 +161,7 @@ BY_HAND: Mapping[str, Sequence[tuple[str, str, str]]] = {
         ("OpenID Connect, static and bootstrap tokens, front proxies, webhooks", DONE, ""),
         ("Node authorizer", DONE, ""),
         ("audit", DONE, ""),
-        ("encryption at rest", DONE, "`aesgcm`, `aescbc` and `secretbox`; no KMS plugins"),
+        ("encryption at rest", DONE, "`aesgcm`, `aescbc`, `secretbox` and `kms` (v2)"),
     ],
     "Nodes": [
         ("registration, leases, capacity, conditions", DONE, ""),

@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["ConfigFileError", "Section", "read"]
+__all__ = ["ConfigFileError", "Followed", "Section", "read"]
 
 
 class ConfigFileError(ValueError):
@@ -109,6 +109,28 @@ class Section:
         if not isinstance(value, list):
             raise self.error(name, "not a list")
         return value
+
+
+class Followed:
+    """A file that may change while it is used: asked now and then whether it has."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._seen = self._content()
+
+    def changed(self) -> bool:
+        """Whether there is something else in it than when this was last asked. What cannot be read has not changed."""
+        now = self._content()
+        if now in (b"", self._seen):
+            return False
+        self._seen = now
+        return True
+
+    def _content(self) -> bytes:
+        try:
+            return self.path.read_bytes()
+        except OSError:
+            return b""
 
 
 def read(path: Path, kind: str, versions: Sequence[str]) -> Section:

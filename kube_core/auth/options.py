@@ -102,6 +102,9 @@ class SecurityOptions:
     encryption_provider_config: Path | None = attrs.field(
         default=None, converter=_path, metadata=_says("EncryptionConfiguration: what is encrypted in the store.")
     )
+    encryption_provider_config_automatic_reload: bool = attrs.field(
+        default=False, metadata=_says("Read it again within a minute of its change.")
+    )
     audit_policy_file: Path | None = attrs.field(
         default=None, converter=_path, metadata=_says("Audit Policy; without one nothing is noted.")
     )

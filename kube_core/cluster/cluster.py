@@ -471,7 +471,8 @@ class Cluster:
         if sealed is not None:
             from kube_core.storage.encryption import EncryptedStore, read_encryption_configuration  # few have one
 
-            store = EncryptedStore(store, read_encryption_configuration(sealed))
+            reload = self.config.security.encryption_provider_config_automatic_reload
+            store = EncryptedStore(store, read_encryption_configuration(sealed), reload=reload)
         opening = begin(stack, store.open(), store.close)
         await turn()
         # Importing every plugin takes about as long as the disk does.

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-GENERATORS = ("generate_compatibility.py", "generate_reference.py")
+GENERATORS = ("generate_compatibility.py", "generate_grpc.py", "generate_reference.py")
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 
 

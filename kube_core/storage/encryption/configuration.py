@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,7 @@ import attrs
 
 from kube_core.api.config_files import Section, read
 from kube_core.meta.gvk import GroupResource
+from kube_core.storage.encryption.kms import Kms, KmsEndpoint
 from kube_core.storage.encryption.providers import AesCbc, AesGcm, Identity, Provider, SealingKey, Secretbox
 
 __all__ = ["EncryptionConfiguration", "read_encryption_configuration"]
@@ -51,6 +53,11 @@ class EncryptionConfiguration:
     file: str
     entries: tuple[_Entry, ...]
 
+    @property
+    def services(self) -> tuple[Kms, ...]:
+        """The key management services that are to be asked."""
+        return tuple(each for entry in self.entries for each in entry.providers if isinstance(each, Kms))
+
     def providers_of(self, resource: GroupResource) -> Sequence[Provider]:
         """The providers of the first entry that names a resource; none where no entry does."""
         return next((entry.providers for entry in self.entries if entry.covers(resource)), ())
@@ -63,7 +70,11 @@ def read_encryption_configuration(path: Path) -> EncryptionConfiguration:
     entries = [_entry(section) for section in file.sections("resources")]
     if not entries:
         raise file.error("resources", "required")
-    return EncryptionConfiguration(str(path), tuple(entries))
+    found = EncryptionConfiguration(str(path), tuple(entries))
+    names = [service.endpoint.name for service in found.services]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise file.error("resources", f'two kms providers have the name "{twice}"')
+    return found
 
 
 def _entry(section: Section) -> _Entry:
@@ -97,7 +108,7 @@ def _provider(section: Section) -> Provider:
     if kind == "identity":
         return Identity()
     if kind == "kms":
-        raise section.error("kms", "key management services are not supported; use aesgcm, secretbox or aescbc")
+        return _service(section.section("kms"))
     made = _KEYED[kind]
     keys = section.section(kind)
     keys.known("keys")
@@ -111,6 +122,30 @@ def _provider(section: Section) -> Provider:
         return made(found)
     except ImportError:
         raise section.error(kind, "needs PyNaCl: pip install 'kube-core[encryption]'") from None
+
+
+def _service(section: Section) -> Kms:
+    section.known("apiVersion", "name", "endpoint", "timeout", "cachesize")
+    version = section.text("apiVersion", "v1")
+    if version != "v2":
+        why = "v1 is deprecated and off in upstream too" if version == "v1" else "unknown"
+        raise section.error("apiVersion", f'"{version}" is not supported ({why}); must be v2')
+    name = section.text("name")
+    if not name or ":" in name:
+        raise section.error("name", "must not be empty, nor hold a colon")
+    if section.has("cachesize"):
+        raise section.error("cachesize", "is not for v2")
+    scheme, _, socket = section.text("endpoint").partition("://")
+    if scheme != "unix" or not socket:
+        raise section.error("endpoint", "must be unix:///path/of/a/socket")
+    timeout = section.seconds("timeout", 3.0)
+    if timeout <= 0:
+        raise section.error("timeout", "must be positive")
+    if importlib.util.find_spec("grpc") is None:
+        raise section.error("", "needs grpcio: pip install 'kube-core[encryption]'")
+    # `unix:///@name` is a socket without a file, as upstream has it.
+    target = f"unix-abstract:{socket[2:]}" if socket.startswith("/@") else f"unix:{socket}"
+    return Kms(KmsEndpoint(name, target, timeout))
 
 
 def _key(section: Section, sizes: Sequence[int]) -> SealingKey:

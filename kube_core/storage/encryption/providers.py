@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
-__all__ = ["ENCRYPTED", "AesCbc", "AesGcm", "Identity", "NotOpened", "Provider", "SealingKey", "Secretbox"]
+__all__ = ["ENCRYPTED", "AesCbc", "AesGcm", "Identity", "NotOpened", "NotSealed", "Provider", "SealingKey", "Secretbox"]
 
 #: What every sealed value begins with.
 ENCRYPTED: Final = b"k8s:enc:"
@@ -28,6 +28,10 @@ ENCRYPTED: Final = b"k8s:enc:"
 
 class NotOpened(Exception):
     """A value that a key does not open; the message says why."""
+
+
+class NotSealed(Exception):
+    """A value that cannot be sealed now; the message says why."""
 
 
 @attrs.frozen
@@ -43,7 +47,7 @@ class Provider(abc.ABC):
 
     @abc.abstractmethod
     def seal(self, place: bytes, value: bytes) -> bytes:
-        """`place`: the value's key in the store."""
+        """`place`: the value's key in the store. Raises `NotSealed`."""
 
     @abc.abstractmethod
     def open(self, place: bytes, value: bytes) -> tuple[bytes, bool] | None:
