@@ -149,8 +149,8 @@ def run_controllers(  # noqa: PLR0913, PLR0917 (each is an option that a person 
 
 @app.command()
 def why(
-    kind: Annotated[str, typer.Argument(help="As kubectl takes it: pods, deploy, websites.example.dev.")],
-    name: Annotated[str, typer.Argument()],
+    kind: Annotated[str, typer.Argument(help="As kubectl takes it: pods, deploy, websites.example.dev, pod/web.")],
+    name: Annotated[str, typer.Argument(help="Not where the kind has it, as in pod/web.")] = "",
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="The context's own without.")] = "",
     kubeconfig: Annotated[str | None, typer.Option(help="Kubeconfig file; kubectl's rules without.")] = None,
     context: Annotated[str, typer.Option(help="Context of the kubeconfig; the current one without.")] = "",

@@ -68,6 +68,7 @@ def detached(options: UpOptions) -> str | None:
             log = str(state.log)
     except StateError as error:
         return str(error)
+    where = "" if options.in_memory else f"; its log is {log}"
     reading, writing = os.pipe()
     sys.stdout.flush()
     # A fork rather than a new interpreter: what is imported so far need not be imported again.
@@ -79,9 +80,10 @@ def detached(options: UpOptions) -> str | None:
         code = 1
         try:
             code = 0 if run(options) is None else 1
-        except BaseException:
+        except BaseException as error:
             traceback.print_exc()
             sys.stderr.flush()
+            _tell_parent("".join(traceback.format_exception_only(error)).strip() + where)
         finally:
             os._exit(code)
     os.close(writing)
@@ -92,7 +94,7 @@ def detached(options: UpOptions) -> str | None:
         return None
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
-    return message.strip() or f"the cluster's process ended with code {code}; see {log}"
+    return message.strip() or f"the cluster's process ended with code {code}{where}"
 
 
 def _go_apart(log: str) -> None:

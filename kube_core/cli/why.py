@@ -1,4 +1,4 @@
-"""`kube-core why KIND NAME`: what an object's last change came of, back to who asked for it.
+"""`kube-core why KIND NAME` or `KIND/NAME`: what an object's last change came of, back to who asked for it.
 
 Asks a running cluster that keeps a record (`kube-core up --record`, or `Cluster(record=True)`), as whoever the
 kubeconfig says; the server tells it to those who may get the path, as administrators may.
@@ -15,7 +15,11 @@ __all__ = ["run"]
 
 
 def run(kind: str, name: str, namespace: str, *, kubeconfig: str | None, context: str) -> str | None:
-    """Print the chain; returns what went wrong, in one line."""
+    """Print the chain; returns what went wrong, in one line. The name may be the kind's second half: `pod/web`."""
+    kind, slash, named = kind.partition("/")
+    if bool(slash) == bool(name) or not (name or named):
+        return "name one object: `kube-core why pod web`, or `kube-core why pod/web`"
+    name = name or named
     return asyncio.run(_run(kind, name, namespace, kubeconfig, context))
 
 

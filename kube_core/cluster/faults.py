@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -293,8 +294,12 @@ class Faults:
                 )
             )
             if rule is not None:
+                # Who says how long it waits (for a webhook) waits no longer for a slow one.
+                limit = named.get("timeout", math.inf)
                 if rule.fault.latency:
-                    await self._clock.sleep(rule.fault.latency)
+                    await self._clock.sleep(min(rule.fault.latency, limit))
+                if rule.fault.latency >= limit:
+                    raise _failure(part, "context deadline exceeded")
                 if rule.fault.message:
                     raise _failure(part, rule.fault.message)
             return await method(*arguments, **named)

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from kube_core._kit.clock import FakeClock
 from kube_core.api import resources
+from kube_core.client.client import ApiClient
+from kube_core.client.http import HttpTransport
+from kube_core.client.kubeconfig import load_connection
 from kube_core.cluster import Cluster
 from kube_core.cluster.faults import Fault
 from kube_core.meta.documents import Document
-from kube_core.meta.status import Conflict, Expired, InternalError, ServiceUnavailable, StatusError, TooManyRequests
+from kube_core.meta.status import (
+    AlreadyExists,
+    Conflict,
+    Expired,
+    InternalError,
+    ServiceUnavailable,
+    StatusError,
+    TooManyRequests,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -26,6 +40,14 @@ async def cluster() -> AsyncIterator[Cluster]:
     async with Cluster(clock=FakeClock(), seed=1, nodes=2, listen=False, record=True) as cluster:
         await cluster.settled()
         yield cluster
+
+
+@contextlib.asynccontextmanager
+async def over_https(cluster: Cluster, directory: Path) -> AsyncIterator[ApiClient]:
+    file = directory / "kubeconfig"
+    file.write_bytes(orjson.dumps(cluster.kubeconfig()))
+    async with ApiClient(HttpTransport(load_connection(file))) as client:
+        yield client
 
 
 async def ready(cluster: Cluster, node: str) -> str:
@@ -167,3 +189,75 @@ async def test_a_seed_repeats_what_chance_brings() -> None:
     first = await run()
     assert first == await run()
     assert 0 < sum(first) < 20
+
+
+WEBHOOK: dict[str, Any] = {
+    "metadata": {"name": "checks"},
+    "webhooks": [
+        {
+            "name": "checks.example.dev",
+            "clientConfig": {"url": "https://127.0.0.1:1/nobody-is-there"},
+            "rules": [
+                {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"], "operations": ["CREATE"]}
+            ],
+            "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+            "timeoutSeconds": 3,
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize(("policy", "passes"), [("Ignore", True), ("Fail", False)])
+async def test_webhooks_fail_by_rule_and_their_policy_decides(cluster: Cluster, policy: str, passes: bool) -> None:
+    [webhook] = WEBHOOK["webhooks"]
+    hooks = {**WEBHOOK, "webhooks": [{**webhook, "failurePolicy": policy}]}
+    await cluster.client.create(resources.VALIDATING_WEBHOOK_CONFIGURATIONS, hooks)
+    fault = cluster.faults.add(Fault.webhook_fails("no route to host"))
+    if passes:
+        await cluster.client.create(resources.CONFIG_MAPS, MAP, "default")
+    else:
+        with pytest.raises(InternalError, match=r'failed calling webhook "checks.example.dev".*no route to host'):
+            await cluster.client.create(resources.CONFIG_MAPS, MAP, "default")
+    assert cluster.faults.used(fault) == 1
+
+
+async def test_a_slow_webhook_is_waited_for_no_longer_than_it_may_take(cluster: Cluster) -> None:
+    await cluster.client.create(resources.VALIDATING_WEBHOOK_CONFIGURATIONS, WEBHOOK)
+    fault = cluster.faults.add(Fault.webhook_slows(60.0))
+    creating = asyncio.create_task(cluster.client.create(resources.CONFIG_MAPS, MAP, "default"))
+    await cluster.advance(seconds=2)
+    assert not creating.done()
+    await cluster.advance(seconds=2)
+    assert creating.done()
+    with pytest.raises(InternalError, match="context deadline exceeded"):
+        await creating
+    assert cluster.faults.used(fault) == 1
+
+
+async def test_a_pod_waits_for_an_address_while_the_network_fails(cluster: Cluster) -> None:
+    fault = cluster.faults.add(Fault.fails("network*", message="no free addresses"))
+    await cluster.client.create(resources.PODS, POD, "default")
+    await cluster.advance(minutes=1)
+    assert (await cluster.client.get(resources.PODS, "web", "default"))["status"]["phase"] == "Pending"
+    assert cluster.faults.used(fault) > 1
+    events = (await cluster.client.list(resources.EVENTS, "default")).items
+    assert any("no free addresses" in each["message"] for each in events)
+    cluster.faults.clear()
+    await cluster.advance(minutes=10)
+    assert (await cluster.client.get(resources.PODS, "web", "default"))["status"]["phase"] == "Running"
+
+
+@pytest.mark.parametrize("carried_out", [False, True])
+async def test_over_a_socket_the_connection_breaks(tmp_path: Path, carried_out: bool) -> None:
+    async with Cluster(nodes=0, controllers=(), store="memory:") as cluster, over_https(cluster, tmp_path) as client:
+        fault = Fault.drops(verb="create", resource="configmaps", times=1, carried_out=carried_out)
+        cluster.faults.add(fault)
+        with pytest.raises(ServiceUnavailable):
+            await client.create(resources.CONFIG_MAPS, MAP, "default")
+        assert cluster.faults.used(fault) == 1
+        if carried_out:
+            with pytest.raises(AlreadyExists):
+                await client.create(resources.CONFIG_MAPS, MAP, "default")
+        else:
+            await client.create(resources.CONFIG_MAPS, MAP, "default")

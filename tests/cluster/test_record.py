@@ -10,9 +10,11 @@ from typing import Any
 import orjson
 import pytest
 
+import kube_core as kube
+from fakes.sites import SITES, Site, cluster_with, create_site, program
 from kube_core._kit.clock import FakeClock
 from kube_core.abc.transport import User
-from kube_core.api import resources
+from kube_core.api import core, resources
 from kube_core.cli import why
 from kube_core.cluster import Cluster
 from kube_core.cluster.record import Reconcile, Record, RequestEntry, Write
@@ -132,6 +134,26 @@ async def test_a_running_cluster_tells_its_administrator_why(
         assert "when deployment-controller reconciled default/web," in told
         assert "kubernetes-admin had asked to create deployments.apps in default" in told
         assert 'nothing is recorded of pods "absent"' in str(await asyncio.to_thread(ask, "pods", "absent"))
+        assert await asyncio.to_thread(ask, f"rs/{found['metadata']['name']}", "") is None
+        assert capsys.readouterr().out == told
+        for kind, name in (("rs", ""), ("rs/", ""), ("rs/web", "web")):
+            assert "name one object" in str(await asyncio.to_thread(ask, kind, name))
         nobody = cluster.client_for(User("somebody", ("system:authenticated",)))
         with pytest.raises(Forbidden):
             await nobody.get_path("/debug/record/why")
+
+
+async def test_why_tells_of_custom_kinds_and_of_what_their_controllers_made() -> None:
+    @kube.controller(Site, owns=[core.ConfigMap])
+    async def pages(ctx: kube.Context[Site]) -> None:
+        await ctx.apply(core.ConfigMap(data={"pages": str(ctx.object.pages)}))
+
+    async with cluster_with(program(pages=pages), record=True) as cluster:
+        await create_site(cluster.client, pages=3)
+        await cluster.settled()
+        site, *_ = cluster.record.why(str(SITES.group_resource), "a", "default")
+        assert site.startswith("Site default/a was created")
+        told = "\n".join(cluster.record.why("configmaps", "a", "default"))
+        assert told.startswith("ConfigMap default/a was created")
+        assert "when pages reconciled default/a" in told
+        assert f"kubernetes-admin had asked to create {SITES.group_resource} in default" in told

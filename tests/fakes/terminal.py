@@ -49,7 +49,8 @@ class Terminal:
         """Wait until no line of the screen holds `text`."""
         with self._changed:
             self._changed.wait_for(lambda: self._over or not self._line_with(text), timeout)
-            assert not (self._over or self._line_with(text)), self._failure(f"{text!r} was gone")
+            if self._over or self._line_with(text):
+                raise AssertionError(self._failure(f"{text!r} was gone"))
 
     def join(self) -> None:
         self._reader.join(timeout=10)

@@ -22,10 +22,9 @@ import attrs
 
 import kube_core as kube
 from kube_core.api import core
-from kube_core.kinds.declare import kind
 
 
-@kind(group="wire.example.dev", version="v1")
+@kube.kind(group="wire.example.dev", version="v1")
 @attrs.frozen
 class Page:
     """A page."""
@@ -150,3 +149,28 @@ def test_what_cannot_run_is_told_in_one_line(
     assert finished.returncode == 1
     (line,) = finished.stderr.strip().splitlines()
     assert message in line
+
+
+CHECKS = """
+
+@kube.validate(Page)
+def polite(page: Page) -> str | None:
+    return None if "please" in page.text else "say please"
+"""
+
+
+def test_an_operator_serves_the_functions_of_its_kinds_as_webhooks(kubectl: Kubectl, program: Path) -> None:
+    program.write_text(program.read_text() + CHECKS)
+    before = set(kubectl("get", "validatingwebhookconfigurations", "-o", "name").split())
+    try:
+        with operator(kubectl, program, "--webhooks-bind", "127.0.0.1:0") as running:
+            running.line_with("controllers run", timeout=30)
+            refused = kubectl.fails("apply", "-f", "-", stdin=PAGE % "rude")
+            assert "denied the request" in refused
+            assert "say please" in refused
+            kubectl("apply", "-f", "-", stdin=(PAGE % "kind").replace("hello", "hello please"))
+            kubectl("wait", "--for=create", "configmap/kind", "--timeout=20s")
+    finally:
+        # They stay when the operator ends, as its kinds do, and other tests have pages too.
+        for name in set(kubectl("get", "validatingwebhookconfigurations", "-o", "name").split()) - before:
+            kubectl("delete", name)

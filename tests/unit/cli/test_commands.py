@@ -157,6 +157,17 @@ def test_a_detached_cluster_in_memory_is_found_and_stopped_by_name(shell: Shell)
     assert not shell.state.exists()
 
 
+@pytest.mark.parametrize("options", [(), ("--in-memory",)])
+def test_a_detached_cluster_that_breaks_says_how(shell: Shell, tmp_path: Path, options: tuple[str, ...]) -> None:
+    (tmp_path / "sitecustomize.py").write_text('import sys; sys.modules["kube_core.cluster"] = None')
+    shell.environment["PYTHONPATH"] = str(tmp_path)
+    told = shell.fails("up", "--name", NAME, "--detach", *options)
+    assert "ModuleNotFoundError: import of kube_core.cluster halted" in told
+    log = shell.state / "kube-core" / NAME / "log"
+    assert (f"; its log is {log}" in told) is not bool(options)
+    assert options or "Traceback" in log.read_text()
+
+
 def test_what_is_installed_is_listed(shell: Shell) -> None:
     assert "replicaset-controller" in shell.run("plugins").stdout
     assert "kube_drivers.store.sqlite" in shell.run("drivers").stdout
