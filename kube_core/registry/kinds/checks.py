@@ -59,27 +59,37 @@ def sequence(document: Mapping[str, Any], name: str) -> Sequence[Any]:
     return document.get(name) or ()
 
 
-def given(check: Callable[[Path, Any], Errors], path: Path, part: Mapping[str, Any], name: str) -> Iterable[FieldError]:
+def given(
+    check: Callable[[Path, Any], Iterable[FieldError]], path: Path, part: Mapping[str, Any], name: str
+) -> Iterable[FieldError]:
     """What `check` has to say of a field, if there is anything in it: most fields are empty."""
     value = part.get(name)
     return check(path.child(name), value) if value else ()
 
 
-def named(path: Path, value: str, rule: Callable[[str], names.Messages]) -> Errors:
+# These are asked of nearly every object, and nearly always have nothing to say: to make an iterator for that would take
+# longer than to look.
+
+
+def named(path: Path, value: str, rule: Callable[[str], names.Messages]) -> Iterable[FieldError]:
     """One error for each message that a rule of `kube_core.meta.names` has."""
-    for message in rule(value):
-        yield fields.invalid(path, value, message)
+    messages = rule(value)
+    return [fields.invalid(path, value, message) for message in messages] if messages else ()
 
 
-def one_of(path: Path, value: Any, supported: Collection[str], *, ordered: bool = False) -> Errors:
+def one_of(path: Path, value: Any, supported: Collection[str], *, ordered: bool = False) -> Iterable[FieldError]:
     """Supported values are listed in alphabetical order, unless `ordered` says that theirs is upstream's."""
-    if value not in supported:
-        yield fields.not_supported(path, value, supported if ordered else sorted(supported))
+    if value in supported:
+        return ()
+    return (fields.not_supported(path, value, supported if ordered else sorted(supported)),)
 
 
-def non_negative(path: Path, value: int | None) -> Errors:
-    if value is not None and value < 0:
-        yield fields.invalid(path, value, NOT_NEGATIVE)
+def non_negative(path: Path, value: int | None) -> Iterable[FieldError]:
+    return () if value is None or value >= 0 else (fields.invalid(path, value, NOT_NEGATIVE),)
+
+
+def labels(path: Path, values: Mapping[str, str] | None) -> Iterable[FieldError]:
+    return _labels(path, values) if values else ()
 
 
 def positive(path: Path, value: int | None) -> Errors:
@@ -164,8 +174,8 @@ def int_or_percent(path: Path, value: int | str) -> Errors:
         yield from named(path, value, names.percent)
 
 
-def labels(path: Path, values: Mapping[str, str] | None) -> Errors:
-    for key, value in (values or {}).items():
+def _labels(path: Path, values: Mapping[str, str]) -> Errors:
+    for key, value in values.items():
         yield from named(path, key, names.qualified_name)
         yield from named(path, value, names.label_value)
 
