@@ -14,6 +14,7 @@ import pytest
 
 from kube_core.abc.ingress import Backend, IngressDriver, Route, RouteTable
 from kube_core.abc.proxy import Endpoint
+from kube_core.abc.snapshots import SnapshotRefused
 
 __all__ = ["IngressContract"]
 
@@ -49,6 +50,21 @@ class IngressContract:
 
     async def _backend(self, service: str) -> Backend:
         return Backend("default", service, "80", await self.endpoints_of(service))
+
+    async def test_a_snapshot_is_taken_by_another_or_refused(self) -> None:
+        driver, other = self.make(), self.make()
+        if not driver.capabilities.snapshot:
+            with pytest.raises(SnapshotRefused):
+                driver.snapshot()
+            with pytest.raises(SnapshotRefused):
+                other.restore(None)
+            return
+        await driver.start()
+        other.restore(driver.snapshot())
+        await other.start()
+        assert other.snapshot() == driver.snapshot()
+        await other.stop()
+        await driver.stop()
 
     async def test_it_says_where_it_can_be_reached(self) -> None:
         async with self.ingress() as ingress:

@@ -15,6 +15,7 @@ from typing import ClassVar
 import pytest
 
 from kube_core.abc.network import Network, NetworkError, SandboxRequest
+from kube_core.abc.snapshots import SnapshotRefused
 
 __all__ = ["NetworkContract"]
 
@@ -49,6 +50,28 @@ class NetworkContract:
     async def test_attach_is_idempotent_for_a_sandbox(self, tmp_path: Path) -> None:
         network = await self.started(tmp_path)
         assert await network.attach(sandbox("a")) == await network.attach(sandbox("a"))
+        await network.stop()
+
+    async def test_a_snapshot_is_gone_on_from_by_others_that_do_not_notice_each_other(self, tmp_path: Path) -> None:
+        network = await self.started(tmp_path / "first")
+        if not network.capabilities.snapshot:
+            with pytest.raises(SnapshotRefused):
+                network.snapshot()
+            with pytest.raises(SnapshotRefused):
+                self.make(tmp_path / "second").restore(None)
+            await network.stop()
+            return
+        attached = await network.attach(sandbox("a"))
+        state = network.snapshot()
+        await network.detach("a")
+        for name in ("second", "third"):
+            other = self.make(tmp_path / name)
+            other.restore(state)
+            await other.start()
+            assert (await other.attach(sandbox("b"))).ips != attached.ips
+            assert await other.attach(sandbox("a")) == attached
+            await other.detach("a")
+            await other.stop()
         await network.stop()
 
     async def test_the_node_has_an_address_that_no_pod_gets(self, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from kube_core.abc.proxy import Endpoint, PortName, ProxyDriver, ServicePort, Table
+from kube_core.abc.snapshots import SnapshotRefused
 
 __all__ = ["ProxyContract", "echo_server", "fresh_ip", "reply_of", "service"]
 
@@ -89,6 +90,21 @@ class ProxyContract:
             yield driver
         finally:
             await driver.stop()
+
+    async def test_a_snapshot_is_taken_by_another_or_refused(self) -> None:
+        driver, other = self.make(), self.make()
+        if not driver.capabilities.snapshot:
+            with pytest.raises(SnapshotRefused):
+                driver.snapshot()
+            with pytest.raises(SnapshotRefused):
+                other.restore(None)
+            return
+        await driver.start()
+        other.restore(driver.snapshot())
+        await other.start()
+        assert other.snapshot() == driver.snapshot()
+        await other.stop()
+        await driver.stop()
 
     async def test_any_table_can_be_applied_twice_and_emptied(self) -> None:
         async with self.proxy(serving=False) as proxy:

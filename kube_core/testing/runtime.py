@@ -33,6 +33,7 @@ from kube_core.abc.runtime import (
     RuntimeFailure,
     SandboxConfig,
 )
+from kube_core.abc.snapshots import SnapshotRefused
 
 __all__ = ["RuntimeContract"]
 
@@ -126,6 +127,40 @@ class RuntimeContract:
             after = await runtime.usage()
             assert after is not None
             assert not after.containers
+
+    async def test_a_snapshot_is_gone_on_from_by_others_that_do_not_notice_each_other(self, tmp_path: Path) -> None:
+        async with self.started(tmp_path / "first") as runtime:
+            if not runtime.capabilities.snapshot:
+                with pytest.raises(SnapshotRefused):
+                    runtime.snapshot()
+                with pytest.raises(SnapshotRefused):
+                    self.make(tmp_path / "second").restore(None)
+                return
+            ended = await self.exited(runtime, (await self.running(runtime, "fails")).id)
+            running = await self.running(runtime)
+            try:
+                state = runtime.snapshot()
+            except SnapshotRefused as refused:
+                pytest.skip(str(refused))
+            await runtime.remove_container(ended.id)
+            others = [self.make(tmp_path / name) for name in ("second", "third")]
+            for other in others:
+                other.restore(state)
+                await other.start()
+            second, third = others
+            try:
+                for other in others:
+                    assert status_of(other, ended.id) == ended
+                    assert [line.content async for line in other.logs(ended.id, LogOptions())] == [b"hello"]
+                    assert status_of(other, running.id).state == "running"
+                    made = await self.running(other)
+                    assert made.id not in (ended.id, running.id)
+                await second.stop_container(running.id, 5)
+                assert status_of(second, running.id).state == "exited"
+                assert status_of(third, running.id).state == status_of(runtime, running.id).state == "running"
+            finally:
+                for other in others:
+                    await other.end()
 
     async def test_starting_twice_is_an_error(self, tmp_path: Path) -> None:
         async with self.started(tmp_path) as runtime:

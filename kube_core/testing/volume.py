@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from kube_core.abc.snapshots import SnapshotRefused
 from kube_core.abc.volume import VolumeDriver, VolumeError, VolumeRequest
 
 __all__ = ["VolumeContract"]
@@ -45,6 +46,29 @@ class VolumeContract:
     async def test_provisioning_again_answers_the_same(self, tmp_path: Path) -> None:
         driver = await self.started(tmp_path)
         assert await driver.provision(request("pvc-1")) == await driver.provision(request("pvc-1"))
+        await driver.stop()
+
+    async def test_a_snapshot_is_gone_on_from_by_others_that_do_not_notice_each_other(self, tmp_path: Path) -> None:
+        driver = await self.started(tmp_path / "first")
+        if not driver.capabilities.snapshot:
+            with pytest.raises(SnapshotRefused):
+                driver.snapshot()
+            with pytest.raises(SnapshotRefused):
+                self.make(tmp_path / "second").restore(None)
+            await driver.stop()
+            return
+        source = await driver.provision(request("pvc-1"))
+        state = driver.snapshot()
+        await driver.delete(source.handle)
+        for name in ("second", "third"):
+            other = self.make(tmp_path / name)
+            other.restore(state)
+            await other.start()
+            assert await other.provision(request("pvc-1")) == source
+            with pytest.raises(VolumeError, match="pvc-1"):
+                await other.provision(request("pvc-1", 2 * _MIB))
+            await other.delete(source.handle)
+            await other.stop()
         await driver.stop()
 
     async def test_provisioning_again_with_more_capacity_is_refused(self, tmp_path: Path) -> None:

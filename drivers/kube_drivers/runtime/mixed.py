@@ -94,11 +94,11 @@ class MixedRuntime(Runtime):
         vars(self)["capabilities"] = _combined([each.capabilities for each in self.runtimes.values()])
 
     def snapshot(self) -> Mapping[str, Any]:
-        if refusing := [name for name, each in self.runtimes.items() if not each.capabilities.snapshot]:
-            raise SnapshotRefused(f"the runtimes {', '.join(refusing)} have state outside of the program")
+        self._require_snapshots()
         return {name: each.snapshot() for name, each in self.runtimes.items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
+        self._require_snapshots()
         for name, each in self.runtimes.items():
             each.restore(state[name])
 
@@ -231,6 +231,10 @@ class MixedRuntime(Runtime):
         now = self.clock.now()
         nodes = [each.node or total(each.containers.values(), now) for each in found]
         return RuntimeUsage(containers, total(nodes, now))
+
+    def _require_snapshots(self) -> None:
+        if refusing := [name for name, each in self.runtimes.items() if not each.capabilities.snapshot]:
+            raise SnapshotRefused(f"the runtimes {', '.join(refusing)} have state outside of the program")
 
     async def _each(self, act: Callable[[Runtime], Any]) -> None:
         """Do it with every runtime, whatever becomes of the others; then raise the first failure."""
