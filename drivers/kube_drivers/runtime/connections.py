@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+
+import anyio.to_thread
 
 from kube_core.abc.runtime import RuntimeFailure
 from kube_core.abc.transport import ByteStream
 
-__all__ = ["connect"]
+__all__ = ["connect", "connect_in"]
 
 
 async def connect(host: str, port: int) -> ByteStream:
@@ -17,6 +20,25 @@ async def connect(host: str, port: int) -> ByteStream:
     except OSError as error:
         why = error.strerror or str(error)
         raise RuntimeFailure(f"failed to connect to {host}:{port} inside the pod: {why}") from None
+
+
+async def connect_in(namespace_path: str, port: int) -> ByteStream:
+    """The same to a port of the loopback of a network namespace, over whichever of IPv4 and IPv6 listens there."""
+    from kube_drivers.runtime.oci.kernel import socket_in  # lazily: only runtimes with namespaces need it
+
+    why = ""
+    for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        try:
+            there = await anyio.to_thread.run_sync(socket_in, namespace_path, family)
+            try:
+                await asyncio.get_running_loop().sock_connect(there, (host, port))
+                return _Connected(*await asyncio.open_connection(sock=there))
+            except BaseException:
+                there.close()
+                raise
+        except OSError as error:
+            why = why or error.strerror or str(error)
+    raise RuntimeFailure(f"failed to connect to localhost:{port} inside the pod: {why}")
 
 
 class _Connected(ByteStream):

@@ -39,6 +39,7 @@ from kube_core.abc.runtime import (
     ExecSession,
     LogLine,
     LogOptions,
+    Resources,
     Runtime,
     RuntimeFailure,
     SandboxConfig,
@@ -85,6 +86,9 @@ class SupervisedRuntime(Runtime):
         self._containers: dict[str, ContainerStatus] = {}
         self._sandboxes: dict[str, SandboxStatus] = {}
         self._exits: dict[str, asyncio.Event] = {}
+        #: Main processes by container, and the processes that hold sandboxes' namespaces.
+        self._pids: dict[str, int] = {}
+        self._holders: dict[str, int] = {}
         self._events: asyncio.Queue[ContainerEvent | None] = asyncio.Queue()
         self._stopping = False
         self._reviving: asyncio.Task[None] | None = None
@@ -149,7 +153,7 @@ class SupervisedRuntime(Runtime):
                 if not self._directory.exists():
                     return
                 # Also where none runs: a fresh one knows from the journal what its predecessor left running.
-                link = await self._connect()
+                link = await self._reach()
             try:
                 await link.call("end")
             except RuntimeFailure:
@@ -282,14 +286,16 @@ class SupervisedRuntime(Runtime):
 
     # -- the supervisor ----------------------------------------------------------------------------------------
 
-    async def _reach(self) -> None:
+    async def _reach(self) -> links.Link:
         """Connect, starting a supervisor where none listens, and take its picture of things."""
         self._link = link = await self._connect()
         picture = await link.call("watch")
         self._sandboxes = {key: _sandbox(key, value) for key, value in picture["records"].items()}
+        self._holders = dict(picture["holders"])
         self._containers.clear()
         for document in picture["containers"]:
             self._see(document)
+        return link
 
     async def _connect(self) -> links.Link:
         for attempt in range(20):
@@ -338,6 +344,8 @@ class SupervisedRuntime(Runtime):
             self._events.put_nowait(ContainerEvent(status.pod_uid, status.id))
         elif "removed" in frame:
             self._forget(frame["removed"])
+        elif "holders" in frame:
+            self._holders = dict(frame["holders"])
 
     def _lost(self) -> None:
         if not self._stopping:
@@ -373,15 +381,18 @@ class SupervisedRuntime(Runtime):
             image_id=meta["image_id"],
             user=_user(meta.get("user")),
             stop_signal=meta.get("stop_signal", ""),
+            resources=Resources(**meta["resources"]) if meta.get("resources") else None,
             log_path=meta["log"],
         )
         self._containers[status.id] = status
+        self._pids[status.id] = document["pid"] if status.state == "running" else 0
         if status.state == "exited" and (ended := self._exits.pop(status.id, None)) is not None:
             ended.set()
         return status
 
     def _forget(self, container_id: str) -> None:
         self._containers.pop(container_id, None)
+        self._pids.pop(container_id, None)
         if (ended := self._exits.pop(container_id, None)) is not None:
             ended.set()
 

@@ -4,9 +4,10 @@ The runtime is run with `--detach`: it makes the process, writes its id, and end
 supervisor's child, as that is the subreaper. So its exit code is the supervisor's to collect, and no program stands
 between. A terminal is handed over through a socket (`--console-socket`).
 
-What to run is a `launch`: `argv` (in which `{console}` stands for the socket's path), `pid_file`, `log` (the runtime's
-own, JSON lines), and `hide`, paths that it is not to see. That is for crun, which refuses machines whose cgroups are
-mixed; in a mount namespace of its own, where those of v2 are not mounted, it finds v1 alone.
+What to run is a `launch`: `argv` (in which `--console-socket {console}` stands for the socket, where there is to be
+one), `pid_file`, `log` (the runtime's own, JSON lines), `remove`, further files that are of no use once it is over, and
+`hide`, paths that it is not to see. That is for crun, which refuses machines whose cgroups are mixed; in a mount
+namespace of its own, where those of v2 are not mounted, it finds v1 alone.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls, allow-incomplete-defs, allow-any-generics
@@ -47,7 +48,10 @@ class Launch:
     def begin(self, stdio):
         """Start the runtime; its id. Raises `Refused`."""
         null = os.open(os.devnull, os.O_RDWR)
-        argv = [word.replace("{console}", self.console()) for word in self.spec["argv"]]
+        argv = list(self.spec["argv"])
+        if "{console}" in argv:
+            at = argv.index("{console}")
+            argv[at - 1 : at + 1] = [argv[at - 1], self.console()] if self.listener is not None else []
         try:
             pid = run(argv, stdio or (null, null, null), self.spec.get("hide"))
         except Refused:
@@ -116,6 +120,11 @@ class Launch:
                 pass
             os.close(self.directory)
             self.listener, self.directory = None, -1
+        for path in (self.spec["pid_file"], self.spec["log"], *self.spec.get("remove", ())):
+            try:
+                os.unlink(path)
+            except OSError:
+                pass
 
 
 def run(argv, stdio, hide):

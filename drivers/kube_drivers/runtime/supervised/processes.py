@@ -21,7 +21,13 @@ import time
 MARK = "KUBE_CORE_CONTAINER"
 
 CLONE_NEWNS = 0x20000
+CLONE_NEWPID = 0x20000000
 MS_PRIVATE = 1 << 18
+MS_REC = 1 << 14
+NOBODY = 65534
+PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
+PR_SET_NO_NEW_PRIVS = 38
 MNT_DETACH = 2
 
 
@@ -95,6 +101,71 @@ def hide(paths):
         if libc.mount(None, os.path.dirname(path).encode(), None, MS_PRIVATE, None) != 0:
             raise OSError(ctypes.get_errno(), f"mount {path}")
         libc.umount2(path.encode(), MNT_DETACH)
+
+
+def hold(place):
+    """Start a process that keeps a new pid namespace, of which it is the first, and collects its orphans; its id.
+
+    It ends with this process. It sees nothing of the host's files (its root is an empty one, mounted at the directory
+    `place` where only it sees that), and may do nothing. Raises `Refused`.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    mine = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if libc.unshare(CLONE_NEWPID) != 0:
+            raise Refused(f"a pid namespace cannot be made: {os.strerror(ctypes.get_errno())}")
+        try:
+            reading, writing = os.pipe()
+            pid = os.fork()
+            if pid == 0:
+                os._exit(stay(libc, place, writing))
+        finally:
+            libc.setns(mine, CLONE_NEWPID)  # of this process's further children
+    finally:
+        os.close(mine)
+    os.close(writing)
+    ready = os.read(reading, 4096)
+    os.close(reading)
+    if ready != b"ready":
+        os.waitpid(pid, 0)
+        raise Refused(f"a pid namespace cannot be held: {ready.decode('utf-8', 'replace') or 'its process ended'}")
+    return pid
+
+
+def stay(libc, place, ready):
+    """Be such a process."""
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are collected by the kernel
+        os.setsid()
+        os.dup2(ready, 3)
+        os.closerange(4, 1 << 16)
+        for result in (
+            libc.unshare(CLONE_NEWNS),
+            libc.mount(None, b"/", None, MS_PRIVATE | MS_REC, None),
+            libc.mount(b"tmpfs", place.encode(), b"tmpfs", 0, b"size=0,mode=0555"),
+        ):
+            if result != 0:
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        os.chdir(place)
+        if libc.pivot_root(b".", b".") != 0 or libc.umount2(b".", MNT_DETACH) != 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        os.chdir("/")
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+        libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        libc.prctl(PR_SET_NAME, b"pause", 0, 0, 0)
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        os.write(3, b"ready")
+        os.closerange(0, 4)
+    except BaseException as error:
+        os.write(3, str(error).encode())
+        return 1
+    while True:
+        signal.pause()
 
 
 def read_processes():

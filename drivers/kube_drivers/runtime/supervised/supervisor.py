@@ -53,6 +53,7 @@ if __package__:
     from kube_drivers.runtime.supervised.processes import (
         Refused,
         descendants,
+        hold,
         kill_all,
         kill_marked,
         kill_members,
@@ -68,7 +69,17 @@ else:  # run by path: the package, and all that it imports, is not for this proc
     from connections import Connection  # type: ignore
     from launches import Launch, members, out_of_memory, run  # type: ignore
     from loop import Loop, now, wall  # type: ignore
-    from processes import Refused, descendants, kill_all, kill_marked, kill_members, kill_pid, read_processes, spawn  # type: ignore
+    from processes import (  # type: ignore
+        Refused,
+        descendants,
+        hold,
+        kill_all,
+        kill_marked,
+        kill_members,
+        kill_pid,
+        read_processes,
+        spawn,
+    )
     from pumps import Attached, Input, Pump  # type: ignore
     from usage import Meter  # type: ignore
 
@@ -142,6 +153,7 @@ class Supervisor:
         self.containers = {}
         self.records = {}
         self.connections = set()
+        self.holders = {}
         self.ending = None
         self.done = False
         self.idle_since = now()
@@ -210,7 +222,7 @@ class Supervisor:
             if container is None:
                 container = Container(known["id"], spec, known["meta"], known["created_at"])
                 self.containers[container.id] = container
-            for field in ("state", "started_at", "finished_at", "exit_code", "reason", "message", "pid"):
+            for field in ("meta", "state", "started_at", "finished_at", "exit_code", "reason", "message", "pid"):
                 setattr(container, field, known[field])
             container.launching = False
 
@@ -273,15 +285,18 @@ class Supervisor:
             return
         self.connections.add(Connection(self, sock))
 
+    @property
+    def busy(self):
+        return self.connections or self.holders or any(each.active for each in self.containers.values())
+
     def look_idle(self):
-        if self.connections or any(each.active for each in self.containers.values()):
+        if self.busy:
             return
         self.idle_since = now()
         self.loop.later(IDLE_SECONDS, self.end_if_idle)
 
     def end_if_idle(self):
-        busy = self.connections or any(each.active for each in self.containers.values())
-        if not busy and now() - self.idle_since >= IDLE_SECONDS - 0.1:
+        if not self.busy and now() - self.idle_since >= IDLE_SECONDS - 0.1:
             self.done = True
 
     # -- requests ------------------------------------------------------------------------------------------------
@@ -299,7 +314,36 @@ class Supervisor:
             "pid": os.getpid(),
             "containers": [each.public() for each in self.containers.values()],
             "records": self.records,
+            "holders": {key: holder["pid"] for key, holder in self.holders.items()},
         }
+
+    def do_hold(self, frame, _connection):
+        """Have a process that keeps a pid namespace, under a key."""
+        key = frame["key"]
+        if key not in self.holders:
+            pid = hold(frame["place"])
+            self.holders[key] = {"pid": pid}
+            self.loop.children[pid] = lambda _code: self.let_go(key)
+            self.tell_holders()
+
+    def do_release(self, frame, _connection):
+        holder = self.holders.get(frame["key"])
+        if holder is not None:
+            os.kill(holder["pid"], signal.SIGKILL)
+
+    def let_go(self, key):
+        self.holders.pop(key, None)
+        self.tell_holders()
+        self.look_idle()
+
+    def tell_holders(self):
+        self.tell({"holders": {key: holder["pid"] for key, holder in self.holders.items()}})
+
+    def do_amend(self, frame, _connection):
+        """Change what is noted of a container."""
+        container = self.find(frame)
+        container.meta = {**container.meta, **frame["meta"]}
+        self.changed(container)
 
     def do_set(self, frame, _connection):
         self.note({"set": frame["key"], "value": frame["value"]})

@@ -1,0 +1,297 @@
+"""What an OCI runtime is told of a container: `config.json`, from the pod's sandbox and the container's configuration.
+
+A pure function of what is known beforehand, by the OCI runtime specification; defaults (mounts, capabilities, what is
+masked) are those of the container runtimes of the field. Who calls it has mounted the root, pinned the namespaces and
+found out who the user is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from kube_core.abc.runtime import ContainerConfig, ExecRequest, Mount, Resources, RuntimeFailure, SandboxConfig
+from kube_core.abc.security import SecurityContext
+from kube_drivers.runtime.oci.images.store import ImageConfig
+from kube_drivers.runtime.oci.seccomp import default_profile
+from kube_drivers.runtime.oci.users import ResolvedUser
+
+__all__ = ["DEFAULT_CAPABILITIES", "Surroundings", "arguments", "capabilities_of", "exec_process", "make_config"]
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+#: What a container has that asks for nothing, as Docker documents it.
+DEFAULT_CAPABILITIES = (
+    "CAP_AUDIT_WRITE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_MKNOD",
+    "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
+)  # fmt: skip
+
+#: In the kernel's order.
+_CAPABILITIES = (
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
+    "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
+    "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
+    "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
+    "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
+    "CHECKPOINT_RESTORE",
+)  # fmt: skip
+
+_MASKED = (
+    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)  # fmt: skip
+_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+_PROPAGATION = {"None": "rprivate", "HostToContainer": "rslave", "Bidirectional": "rshared"}
+
+
+@attrs.frozen
+class Surroundings:
+    """Where a container is put. `namespaces`: paths by kind, as `config.json` names them; "": one of its own."""
+
+    root: Path
+    cgroup: str
+    namespaces: Mapping[str, str]
+    hostname: str
+    shm: str
+    files: Mapping[str, str]
+    """Files of the pod by their path in the container (`/etc/hostname`, …), unless something is mounted there."""
+    own_cgroup_namespace: bool
+
+
+def make_config(
+    sandbox: SandboxConfig,
+    config: ContainerConfig,
+    image: ImageConfig,
+    user: ResolvedUser,
+    around: Surroundings,
+) -> dict[str, Any]:
+    """The document. Raises `RuntimeFailure` for what cannot be had here."""
+    security = config.security
+    capabilities = capabilities_of(security)
+    words = arguments(config, image)
+    if not words:
+        raise RuntimeFailure("no command specified", reason="CreateContainerError")
+    groups = [each for each in user.id.supplemental_groups if each != user.id.group]
+    linux: dict[str, Any] = {
+        "cgroupsPath": around.cgroup,
+        "namespaces": list(_namespaces(around)),
+        "resources": _resources(config.resources, privileged=security.privileged, devices=config.devices),
+        "maskedPaths": [] if security.privileged or security.proc_mount == "Unmasked" else list(_MASKED),
+        "readonlyPaths": [] if security.privileged or security.proc_mount == "Unmasked" else list(_READ_ONLY),
+        "devices": [_device(path) for path in (*config.devices, *(_all_devices() if security.privileged else ()))],
+    }
+    if (propagation := _root_propagation(config.mounts)) is not None:
+        linux["rootfsPropagation"] = propagation
+    if (profile := _seccomp(security, capabilities)) is not None:
+        linux["seccomp"] = profile
+    process: dict[str, Any] = {
+        "terminal": config.tty,
+        "user": {"uid": user.id.user, "gid": user.id.group, **({"additionalGids": groups} if groups else {})},
+        "args": words,
+        "env": [f"{name}={value}" for name, value in _environment(config, image, user, around.hostname).items()],
+        "cwd": config.working_dir or image.working_dir or "/",
+        "capabilities": {kind: list(capabilities) for kind in ("bounding", "effective", "permitted")},
+        "noNewPrivileges": security.no_new_privileges,
+        "oomScoreAdj": config.resources.oom_score_adj,
+    }
+    if (profile_name := _apparmor(security)) is not None:
+        process["apparmorProfile"] = profile_name
+    return {
+        "ociVersion": "1.0.2",
+        "process": process,
+        "root": {"path": str(around.root), "readonly": security.read_only_root},
+        "mounts": list(_mounts(sandbox, config, around)),
+        "linux": linux,
+    }
+
+
+def exec_process(process: Mapping[str, Any], request: ExecRequest) -> dict[str, Any]:
+    """A further command in a container: its process but for the words, and the terminal."""
+    env = [each for each in process["env"] if not (request.tty and each.startswith("TERM="))]
+    terminal = ["TERM=xterm"] if request.tty else []
+    return {**process, "args": list(request.command), "terminal": request.tty, "env": [*env, *terminal]}
+
+
+def arguments(config: ContainerConfig, image: ImageConfig) -> list[str]:
+    """`command` stands for the image's entrypoint and drops its cmd, `args` for its cmd."""
+    if config.command:
+        return [*config.command, *config.args]
+    return [*image.entrypoint, *(config.args or image.command)]
+
+
+def capabilities_of(security: SecurityContext) -> tuple[str, ...]:
+    """As `CAP_…`, of those that this kernel knows. Raises `RuntimeFailure` for one that nobody knows."""
+    known = [f"CAP_{name}" for name in _CAPABILITIES[: _last_capability() + 1]]
+    if security.privileged:
+        return tuple(known)
+    dropped, added = (
+        {_named(each) for each in some} for some in (security.drop_capabilities, security.add_capabilities)
+    )
+    for each in (dropped | added) - {"ALL"}:
+        if each.removeprefix("CAP_") not in _CAPABILITIES:
+            raise RuntimeFailure(f'unknown capability "{each}"')
+    kept = set() if "ALL" in dropped else set(DEFAULT_CAPABILITIES) - dropped
+    if "ALL" in added:
+        kept = set(known) - dropped
+    return tuple(each for each in known if each in kept | added)
+
+
+def _named(capability: str) -> str:
+    upper = capability.upper()
+    return upper if upper == "ALL" or upper.startswith("CAP_") else f"CAP_{upper}"
+
+
+def _last_capability() -> int:
+    try:
+        with open("/proc/sys/kernel/cap_last_cap") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return len(_CAPABILITIES) - 1
+
+
+def _environment(config: ContainerConfig, image: ImageConfig, user: ResolvedUser, hostname: str) -> dict[str, str]:
+    env = {"PATH": _PATH, "HOSTNAME": hostname, **({"TERM": "xterm"} if config.tty else {})}
+    for entry in image.env:
+        name, _, value = entry.partition("=")
+        env[name] = value
+    env.update(config.env)
+    env.setdefault("HOME", user.home)
+    return env
+
+
+def _namespaces(around: Surroundings) -> Iterator[dict[str, str]]:
+    yield {"type": "mount"}
+    if around.own_cgroup_namespace:
+        yield {"type": "cgroup"}
+    for kind, path in around.namespaces.items():
+        yield {"type": kind, **({"path": path} if path else {})}
+
+
+def _mounts(sandbox: SandboxConfig, config: ContainerConfig, around: Surroundings) -> Iterator[dict[str, Any]]:
+    access = "rw" if config.security.privileged else "ro"
+    taken = {mount.container_path.rstrip("/") or "/" for mount in config.mounts}
+    hardened = ["nosuid", "noexec", "nodev"]
+    fixed: list[tuple[str, str, str, list[str]]] = [
+        ("/proc", "proc", "proc", hardened),
+        ("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        ("/dev/pts", "devpts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        ("/dev/mqueue", "mqueue", "mqueue", hardened),
+        ("/dev/shm", "bind", around.shm, ["rbind", "rprivate", "nosuid", "noexec", "nodev", "rw"]),
+        ("/sys", "sysfs", "sysfs", [*hardened, access]),
+        ("/sys/fs/cgroup", "cgroup", "cgroup", [*hardened, "relatime", access]),
+        *((path, "bind", place, ["rbind", "rprivate", "rw"]) for path, place in around.files.items()),
+    ]
+    for path, kind, source, options in fixed:
+        if path not in taken:
+            yield {"destination": path, "type": kind, "source": source, "options": options}
+    # Outer ones first: an inner one would be hidden by them.
+    for mount in sorted(config.mounts, key=lambda mount: len(Path(mount.container_path).parts)):
+        yield {
+            "destination": mount.container_path,
+            "type": "bind",
+            "source": mount.host_path,
+            "options": ["rbind", _PROPAGATION[mount.propagation], _access(mount)],
+        }
+
+
+def _access(mount: Mount) -> str:
+    if mount.recursive_read_only:
+        return "rro"
+    return "ro" if mount.read_only else "rw"
+
+
+def _root_propagation(mounts: Sequence[Mount]) -> str | None:
+    kinds = {mount.propagation for mount in mounts}
+    if "Bidirectional" in kinds:
+        return "rshared"
+    return "rslave" if "HostToContainer" in kinds else None
+
+
+def _resources(resources: Resources, *, privileged: bool, devices: Sequence[str]) -> dict[str, Any]:
+    allowed: list[dict[str, Any]] = [{"allow": privileged, "access": "rwm"}]
+    for path in devices:
+        device = _device(path)
+        allowed.append(
+            {"allow": True, "type": device["type"], "major": device["major"], "minor": device["minor"], "access": "rwm"}
+        )
+    cpu: dict[str, Any] = {}
+    if resources.cpu_shares:
+        cpu["shares"] = resources.cpu_shares
+    if resources.cpu_quota:
+        cpu |= {"quota": resources.cpu_quota, "period": resources.cpu_period}
+    return {
+        "devices": allowed,
+        **({"cpu": cpu} if cpu else {}),
+        **({"memory": {"limit": resources.memory_bytes}} if resources.memory_bytes else {}),
+        **({"pids": {"limit": resources.pids}} if resources.pids else {}),
+        **({"unified": dict(resources.unified)} if resources.unified else {}),
+    }
+
+
+def _device(path: str) -> dict[str, Any]:
+    try:
+        there = os.stat(path)
+    except OSError as error:
+        raise RuntimeFailure(f"the device {path} cannot be had: {error.strerror}") from None
+    if not (stat.S_ISBLK(there.st_mode) or stat.S_ISCHR(there.st_mode)):
+        raise RuntimeFailure(f"{path} is no device")
+    return {
+        "path": path,
+        "type": "b" if stat.S_ISBLK(there.st_mode) else "c",
+        "major": os.major(there.st_rdev),
+        "minor": os.minor(there.st_rdev),
+        "fileMode": stat.S_IMODE(there.st_mode),
+        "uid": there.st_uid,
+        "gid": there.st_gid,
+    }
+
+
+def _all_devices() -> Iterator[str]:
+    """Every device of the host, for privileged containers; those that each container has of its own are left out."""
+    own = ("pts", "shm", "fd", "mqueue", "console", ".lxc")
+    for directory, below, names in os.walk("/dev"):
+        below[:] = [name for name in below if name not in own]
+        for name in names:
+            path = f"{directory}/{name}"
+            if name in own or os.path.islink(path):
+                continue
+            kind = os.stat(path).st_mode
+            if stat.S_ISBLK(kind) or stat.S_ISCHR(kind):
+                yield path
+
+
+def _seccomp(security: SecurityContext, capabilities: Sequence[str]) -> Mapping[str, Any] | None:
+    profile = security.seccomp
+    if security.privileged or profile.type == "Unconfined":
+        return None
+    if profile.type == "RuntimeDefault":
+        return default_profile(capabilities)
+    try:
+        with open(profile.path, "rb") as file:
+            document: Mapping[str, Any] = json.load(file)
+    except OSError as error:
+        raise RuntimeFailure(f"cannot load seccomp profile {profile.path!r}: {error.strerror}") from None
+    except ValueError as error:
+        raise RuntimeFailure(f"cannot load seccomp profile {profile.path!r}: {error}") from None
+    return document
+
+
+def _apparmor(security: SecurityContext) -> str | None:
+    if security.privileged or security.apparmor in ("", "unconfined", "runtime/default"):
+        return None
+    try:
+        with open("/sys/module/apparmor/parameters/enabled") as file:
+            enabled = file.read().strip() == "Y"
+    except OSError:
+        enabled = False
+    if not enabled:
+        raise RuntimeFailure("apparmor is not supported on the host")
+    return security.apparmor

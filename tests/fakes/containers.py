@@ -1,0 +1,42 @@
+"""What tests with real containers need: whether they can run here, an image, and a store with it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fakes.images import BUSYBOX, busybox_layer, make_image
+from kube_drivers.runtime.oci.images.archives import load_archive
+from kube_drivers.runtime.oci.images.registries import Registries, Registry
+from kube_drivers.runtime.oci.images.store import ImageStore
+
+__all__ = ["REGISTRIES", "image_store", "missing", "needs_containers"]
+
+#: None of them is reached.
+REGISTRIES = Registries({"*": Registry(offline=True)})
+
+
+def missing(*programs: str) -> str:
+    """What containers need and this machine does not have; "" for nothing."""
+    if os.geteuid() != 0:
+        return "containers need root here"
+    if not BUSYBOX.exists():
+        return f"{BUSYBOX} is missing (Debian's busybox-static)"
+    gone = [program for program in programs if shutil.which(program) is None]
+    return f"{', '.join(gone)} is not installed" if gone else ""
+
+
+def needs_containers(*programs: str) -> pytest.MarkDecorator:
+    reason = missing(*programs)
+    return pytest.mark.skipif(bool(reason), reason=reason or "-")
+
+
+def image_store(factory: pytest.TempPathFactory, *names: str) -> Path:
+    """A store in which these names mean an image of busybox that runs a shell."""
+    folder = factory.mktemp("images")
+    archive = make_image(busybox_layer(), Cmd=["sh"], Env=["PATH=/bin"]).save_docker(folder / "busybox.tar", *names)
+    load_archive(ImageStore(folder / "store"), archive)
+    return folder / "store"
