@@ -165,7 +165,10 @@ class ApiServer:
             audiences=config.security.api_audiences or (config.issuer,),
             is_current=lambda claims: is_current(self.catalogue, claims),
         )
-        trust = Trust(config.client_ca, self.issuer, config.tokens)
+        self._legacy_tokens = LegacyTokenLoop(
+            self.catalogue, self.cache, self.issuer.key, authority=config.client_ca, clock=clock
+        )
+        trust = Trust(config.client_ca, self.issuer, config.tokens, token_used=self._legacy_tokens.used)
         self.security = Security(config.security, trust, self.cache, clock=clock, random=random)
         authorizer = self.authorizer = self.security.authorizer
         context = AdmissionContext(
@@ -181,9 +184,6 @@ class ApiServer:
             [*(spec.factory(context) for spec in admission), EscalationCheck(context, authorizer)],
             metrics=context.metrics,
             clock=clock,
-        )
-        self._legacy_tokens = LegacyTokenLoop(
-            self.catalogue, self.cache, self.issuer.key, authority=config.client_ca, clock=clock
         )
         self.health = Health()
         self.health.add("etcd", self._store_problem)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -32,8 +32,10 @@ _PREFIX: Final = "kubernetes.io/serviceaccount"
 class LegacyTokens(TokenAuthenticator):
     """Knows them by their issuer, and looks their Secrets up in the watch cache."""
 
-    def __init__(self, key: SigningKey, cache: WatchCache) -> None:
+    def __init__(self, key: SigningKey, cache: WatchCache, *, used: Callable[[Key], None] = lambda _: None) -> None:
+        """`used`: told of the Secret whose token somebody came in with, or tried to after it was marked as invalid."""
         self._key = key
+        self._used = used
         self._secrets = cache.resource(GroupResource("", "secrets"))
         self._accounts = cache.resource(GroupResource("", "serviceaccounts"))
 
@@ -56,6 +58,7 @@ class LegacyTokens(TokenAuthenticator):
         if secret is None or secret.metadata.get("deletionTimestamp"):
             raise Unauthorized("Token has been invalidated")
         if secret.metadata.get("labels", {}).get("kubernetes.io/legacy-token-invalid-since"):
+            self._used(secret.key)
             raise Unauthorized("the token has been invalidated")
         try:
             held = base64.b64decode((secret.document.get("data") or {}).get("token", ""))
@@ -66,6 +69,7 @@ class LegacyTokens(TokenAuthenticator):
         found = self._accounts.get(Key(namespace, account))
         if found is None or found.metadata.get("uid") != uid:
             raise Unauthorized("service account is gone")
+        self._used(secret.key)
 
 
 async def sign_legacy_token(key: SigningKey, *, namespace: str, account: str, uid: str, secret: str) -> str:

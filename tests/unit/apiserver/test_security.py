@@ -99,6 +99,15 @@ async def test_a_secret_gets_a_token_of_its_service_account_which_ends_with_eith
         assert base64.b64decode(items[0]["data"]["ca.crt"]) == b"our authority"
         status, user = await who(api, first)
         assert (status, user["username"]) == (201, "system:serviceaccount:default:robot")
+
+        async def noted() -> bool:
+            [secret, _] = (await api.get(secrets))["items"]
+            return "kubernetes.io/legacy-token-last-used" in (secret["metadata"].get("labels") or {})
+
+        await eventually(noted)
+        tracking = "kube-apiserver-legacy-service-account-token-tracking"
+        since = await api.get(f"/api/v1/namespaces/kube-system/configmaps/{tracking}")
+        assert len(since["data"]["since"]) == len("2026-01-01")
         await api.delete(f"{secrets}/first")
         assert (await who(api, first))[0] == 401
         assert (await who(api, second))[0] == 201
