@@ -40,6 +40,10 @@ def taints(found: Any) -> list[tuple[str, str]]:
         (node(conditions=[{"type": "DiskPressure", "status": "True"}]), [("disk-pressure", "NoSchedule")]),
         (node(conditions=[{"type": "PIDPressure", "status": "Unknown"}]), []),
         (node(spec={"unschedulable": True}), [("unschedulable", "NoSchedule")]),
+        (
+            node(spec={"taints": [{"key": "gpu", "effect": "NoSchedule"}], "unschedulable": True}),
+            [("gpu", "NoSchedule"), ("unschedulable", "NoSchedule")],
+        ),
     ],
 )
 def test_conditions_are_taints_for_pods_to_come(document: dict[str, Any], wanted: list[tuple[str, str]]) -> None:
@@ -68,6 +72,12 @@ def test_a_silent_node_is_unknown_and_says_whether_it_ever_spoke() -> None:
         "MemoryPressure": ("Unknown", "NodeStatusNeverUpdated"),
         "DiskPressure": ("Unknown", "NodeStatusNeverUpdated"),
     }
+
+
+def test_a_silent_node_stays_as_it_became() -> None:
+    silent = node()
+    silent["status"]["conditions"] = health.silent_conditions(node(), NOW)
+    assert health.silent_conditions(silent, NOW + 60) == silent["status"]["conditions"]
 
 
 def test_labels_of_older_clients_repeat_the_present_ones() -> None:
