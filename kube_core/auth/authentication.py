@@ -32,6 +32,7 @@ __all__ = [
     "Authenticator",
     "StaticTokens",
     "TokenAuthenticator",
+    "TokenAuthenticators",
     "authenticated",
 ]
 
@@ -73,6 +74,28 @@ class StaticTokens(TokenAuthenticator):
         return Authentication(user, tuple(audiences)) if user is not None else None
 
 
+class TokenAuthenticators(TokenAuthenticator):
+    """Several, asked in turn, as one; which ones may change."""
+
+    def __init__(self, members: Sequence[TokenAuthenticator] = ()) -> None:
+        self.members = tuple(members)
+
+    async def authenticate(self, token: str, audiences: Sequence[str]) -> Authentication | None:
+        """Raises `Unauthorized` with all that was said against it."""
+        problems = []
+        for authenticator in self.members:
+            try:
+                found = await authenticator.authenticate(token, audiences)
+            except Unauthorized as error:
+                problems.append(error.message)
+                continue
+            if found is not None:
+                return found
+        if problems:
+            raise Unauthorized(", ".join(dict.fromkeys(problems)))
+        return None
+
+
 @attrs.frozen
 class Anonymity:
     """Whether requests without credentials are let through to the authorizers, and on which paths (empty: on all)."""
@@ -99,9 +122,10 @@ class Authenticator:
         """`audiences`: the server's own, one of which a token must be meant for."""
         self.audiences = tuple(audiences)
         self._front_proxy = front_proxy
-        self._tokens = tuple(tokens)
+        self._tokens = TokenAuthenticators(tokens)
         self._certificates = certificates
-        self._anonymity = anonymity or Anonymity()
+        #: May be replaced, as a configuration that is followed does.
+        self.anonymity = anonymity or Anonymity()
 
     async def authenticate(self, request: Request) -> User:
         """Raises `Unauthorized`, which does not say why."""
@@ -125,24 +149,13 @@ class Authenticator:
                 # Who has no right to know is not told why.
                 raise Unauthorized("Unauthorized")
             return authenticated(found.user)
-        if certificate is not None or not self._anonymity.allows(request.path):
+        if certificate is not None or not self.anonymity.allows(request.path):
             raise Unauthorized("Unauthorized")
         return ANONYMOUS
 
     async def find(self, token: str, audiences: Sequence[str]) -> Authentication | None:
         """Whose token it is; None where nobody knows it. Raises `Unauthorized` with all that was said against it."""
-        problems = []
-        for authenticator in self._tokens:
-            try:
-                found = await authenticator.authenticate(token, audiences)
-            except Unauthorized as error:
-                problems.append(error.message)
-                continue
-            if found is not None:
-                return found
-        if problems:
-            raise Unauthorized(", ".join(dict.fromkeys(problems)))
-        return None
+        return await self._tokens.authenticate(token, audiences)
 
 
 def _bearer_token(headers: Mapping[str, str]) -> str:

@@ -42,6 +42,10 @@ class Authorizer(AccessAuthorizer):
         self._at_first: Rbac | None = None
         self._ready = False
 
+    def use(self, authorizers: Sequence[AccessAuthorizer]) -> None:
+        """Ask these from now on."""
+        self._authorizers = tuple(authorizers)
+
     @property
     def rules_ready(self) -> bool:
         """Whether the default roles and bindings are in the store."""

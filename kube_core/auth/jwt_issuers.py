@@ -7,6 +7,8 @@ over `claims`, or over `user` once it is mapped; they are compiled when the file
 
 from __future__ import annotations
 
+import functools
+import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -14,12 +16,14 @@ from typing import Final
 import attrs
 
 from kube_core.api.config_files import ConfigFileError, Section, read
+from kube_core.api.structural import Structural
 from kube_core.auth.authentication import Anonymity
 from kube_core.auth.options import SecurityOptions
 
 __all__ = ["AuthenticationConfig", "ClaimMapping", "ExtraMapping", "Issuer", "Rule", "issuer_of_flags", "read_config"]
 
 _VERSIONS: Final = ("apiserver.config.k8s.io/v1", "apiserver.config.k8s.io/v1beta1")
+_MOST_ISSUERS: Final = 64
 _ALGORITHMS: Final = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512")
 
 
@@ -105,15 +109,23 @@ def issuer_of_flags(options: SecurityOptions) -> Issuer | None:
     )
 
 
-def read_config(path: Path) -> AuthenticationConfig:
-    """Raises `ConfigFileError`."""
+def read_config(path: Path, *, disallowed: Sequence[str] = ()) -> AuthenticationConfig:
+    """`disallowed`: URLs of issuers that are not for others, as the server's own. Raises `ConfigFileError`."""
     file = read(path, "AuthenticationConfiguration", _VERSIONS)
     file.known("kind", "apiVersion", "jwt", "anonymous")
-    issuers = tuple(_issuer(section) for section in file.sections("jwt"))
-    urls = [issuer.url for issuer in issuers]
-    for position, url in enumerate(urls):
-        if url in urls[:position]:
-            raise file.error(f"jwt[{position}].issuer.url", f'"{url}" is there twice')
+    sections = file.sections("jwt")
+    if len(sections) > _MOST_ISSUERS:
+        raise file.error("jwt", f"must have at most {_MOST_ISSUERS} items")
+    issuers = tuple(_issuer(section) for section in sections)
+    for field, urls in (
+        ("url", [issuer.url for issuer in issuers]),
+        ("discoveryURL", [issuer.discovery_url for issuer in issuers]),
+    ):
+        for position, url in enumerate(urls):
+            if url and url in urls[:position]:
+                raise file.error(f"jwt[{position}].issuer.{field}", f'"{url}" is there twice')
+            if field == "url" and url in disallowed:
+                raise file.error(f"jwt[{position}].issuer.url", f'"{url}" is this server\'s own issuer')
     anonymity = None
     if file.has("anonymous"):
         section = file.section("anonymous")
@@ -123,38 +135,128 @@ def read_config(path: Path) -> AuthenticationConfig:
             condition.known("path")
         anonymity = Anonymity(section.flag("enabled"), frozenset(each.text("path") for each in conditions))
         if conditions and not anonymity.enabled:
-            raise section.error("conditions", "not allowed while anonymous requests are disabled")
+            raise section.error("conditions", "enabled should be set to true when conditions are defined")
     return AuthenticationConfig(issuers, anonymity)
 
 
 def _issuer(section: Section) -> Issuer:
     section.known("issuer", "claimValidationRules", "claimMappings", "userValidationRules")
     issuer, mappings = section.section("issuer"), section.section("claimMappings")
-    issuer.known("url", "discoveryURL", "certificateAuthority", "audiences", "audienceMatchPolicy")
+    issuer.known(
+        "url", "discoveryURL", "certificateAuthority", "audiences", "audienceMatchPolicy", "egressSelectorType"
+    )
     mappings.known("username", "groups", "uid", "extra")
-    url, audiences = issuer.text("url"), issuer.texts("audiences")
+    url, discovery = issuer.text("url"), issuer.text("discoveryURL", "")
     for field in ("url", "discoveryURL"):
-        if issuer.has(field) and not issuer.text(field).startswith("https://"):
-            raise issuer.error(field, "URL scheme must be https")
-    if not audiences:
-        raise issuer.error("audiences", "at least one issuer.audiences is required")
-    if len(audiences) > 1 and issuer.text("audienceMatchPolicy", "") != "MatchAny":
-        raise issuer.error("audienceMatchPolicy", "must be MatchAny for multiple audiences")
+        if issuer.text(field, ""):
+            _check_url(issuer, field)
+    if discovery and discovery.rstrip("/") == url.rstrip("/"):
+        raise issuer.error("discoveryURL", "discoveryURL must be different from URL")
+    if issuer.text("egressSelectorType", ""):
+        raise issuer.error("egressSelectorType", "there are no egress selectors here")
+    audiences, authority = _audiences(issuer), issuer.text("certificateAuthority", "").encode()
+    if authority:
+        _check_authority(issuer, authority)
+    _check_rules(section)
     username = _mapping(mappings, "username")
     if username.is_empty:
         raise mappings.error("username", "claim or expression is required")
-    return Issuer(
+    extra = mappings.sections("extra")
+    keys = [each.text("key") for each in extra]
+    for position, key in enumerate(keys):
+        if key in keys[:position]:
+            raise mappings.error(f"extra[{position}].key", f'"{key}" is there twice')
+    found = Issuer(
         url,
         audiences,
         username,
         _mapping(mappings, "groups"),
         _mapping(mappings, "uid", prefixed=False),
-        tuple(_extra(each) for each in mappings.sections("extra")),
+        tuple(_extra(each) for each in extra),
         tuple(_rule(each, ("claims",)) for each in section.sections("claimValidationRules")),
         tuple(_rule(each, ("user",)) for each in section.sections("userValidationRules")),
-        issuer.text("discoveryURL", ""),
-        issuer.text("certificateAuthority", "").encode(),
+        discovery,
+        authority,
     )
+    if _uses_unverified_address(found):
+        raise mappings.error(
+            "username.expression",
+            "claims.email_verified must be used in claimMappings.username.expression or "
+            "claimMappings.extra[*].valueExpression or claimValidationRules[*].expression when claims.email is used in "
+            "claimMappings.username.expression",
+        )
+    return found
+
+
+def _check_url(section: Section, field: str) -> None:
+    url = urllib.parse.urlsplit(section.text(field))
+    if url.scheme != "https":
+        raise section.error(field, "URL scheme must be https")
+    if url.username is not None or url.password is not None:
+        raise section.error(field, "URL must not contain a username or password")
+    if url.query:
+        raise section.error(field, "URL must not contain a query")
+    if url.fragment:
+        raise section.error(field, "URL must not contain a fragment")
+
+
+def _audiences(issuer: Section) -> tuple[str, ...]:
+    audiences, policy = issuer.texts("audiences"), issuer.text("audienceMatchPolicy", "")
+    if not audiences:
+        raise issuer.error("audiences", "at least one issuer.audiences is required")
+    for position, audience in enumerate(audiences):
+        if not audience:
+            raise issuer.error(f"audiences[{position}]", "required")
+        if audience in audiences[:position]:
+            raise issuer.error(f"audiences[{position}]", f'"{audience}" is there twice')
+    if len(audiences) > 1 and policy != "MatchAny":
+        raise issuer.error("audienceMatchPolicy", "must be MatchAny for multiple audiences")
+    if policy not in ("", "MatchAny"):
+        raise issuer.error("audienceMatchPolicy", "must be empty or MatchAny for single audience")
+    return audiences
+
+
+def _check_authority(issuer: Section, authority: bytes) -> None:
+    from cryptography import x509
+
+    try:
+        x509.load_pem_x509_certificates(authority)
+    except ValueError:
+        raise issuer.error("certificateAuthority", "does not contain any valid certificates in PEM") from None
+
+
+def _check_rules(section: Section) -> None:
+    """Whether a claim or an expression is there twice."""
+    for name in ("claimValidationRules", "userValidationRules"):
+        seen = set()
+        for rule in section.sections(name):
+            for field in ("claim", "expression"):
+                if rule.has(field):
+                    said = (field, rule.text(field))
+                    if said in seen:
+                        raise rule.error(field, "is there twice")
+                    seen.add(said)
+
+
+def _uses_unverified_address(issuer: Issuer) -> bool:
+    """Whether users are named by an address, and nothing asks whether it is proved to be theirs."""
+    if not _uses(issuer.username.expression, "email"):
+        return False
+    extra, rules = [each.expression for each in issuer.extra], [each.expression for each in issuer.claim_rules]
+    return not any(_uses(each, "email_verified") for each in (issuer.username.expression, *extra, *rules))
+
+
+def _uses(expression: str, claim: str) -> bool:
+    if not expression:
+        return False
+    from kube_core.cel import syntax
+    from kube_core.cel.engine import compile_expression
+
+    for node in syntax.walk(compile_expression(expression, ("claims",)).tree().root):
+        named = node.name if node.kind == "field" else node.below[1].text if node.name == "_?._" else ""
+        if named == claim and node.below[0].kind == "name" and node.below[0].name == "claims":
+            return True
+    return False
 
 
 def _mapping(mappings: Section, name: str, *, prefixed: bool = True) -> ClaimMapping:
@@ -168,7 +270,7 @@ def _mapping(mappings: Section, name: str, *, prefixed: bool = True) -> ClaimMap
             "prefix", "required when claim is set. It can be set to an empty string to disable prefixing"
         )
     if expression and section.has("prefix"):
-        raise section.error("prefix", "prefix can't be set when expression is set")
+        raise section.error("prefix", "may not be specified when expression is set")
     if expression:
         _compiled(section, "expression", expression, ("claims",))
     return ClaimMapping(claim, section.text("prefix", "") if prefixed else "", expression)
@@ -194,17 +296,35 @@ def _rule(section: Section, variables: tuple[str, ...]) -> Rule:
             "", "claim or expression is required, and not both" if of_claims else "expression: required"
         )
     if expression:
-        _compiled(section, "expression", expression, variables)
+        if section.has("requiredValue"):
+            raise section.error("requiredValue", "may not be specified when expression is set")
+        if _compiled(section, "expression", expression, variables) != "BOOL":
+            raise section.error("expression", "must evaluate to bool")
+    elif section.text("message", ""):
+        raise section.error("message", "may not be specified when claim is set")
     return Rule(expression, section.text("message", ""), claim, section.text("requiredValue", "") if claim else "")
 
 
-def _compiled(section: Section, field: str, expression: str, variables: Sequence[str]) -> None:
+def _compiled(section: Section, field: str, expression: str, variables: Sequence[str]) -> str:
+    """The engine's name of its type."""
     from kube_core.cel.engine import CelError, compile_expression  # native, and rarely needed
+    from kube_core.cel.field_types import typed
 
     try:
-        compile_expression(expression, tuple(variables))
+        program = compile_expression(expression, tuple(variables))
+        return typed(expression, {"user": _user()}, tuple(variables)) or program.returns
     except CelError as error:
-        raise section.error(field, f"{expression!r} does not compile: {str(error).splitlines()[0]}") from None
+        said = str(error).splitlines()[0]
+        raise section.error(field, f"{expression!r} does not compile: compilation failed: {said}") from None
+
+
+@functools.cache
+def _user() -> Structural:
+    """What rules see of a user."""
+    text, texts = {"type": "string"}, {"type": "array", "items": {"type": "string"}}
+    fields = {"username": text, "uid": text, "groups": texts}
+    extra = {"type": "object", "additionalProperties": texts}
+    return Structural({"type": "object", "properties": {**fields, "extra": extra}})
 
 
 def _authority(path: Path | None) -> bytes:

@@ -168,7 +168,7 @@ def _check(rule: Rule, variables: Mapping[str, Any]) -> None:
             raise Unauthorized(f"oidc: required claim {rule.claim} value does not match")
         return
     if _evaluate(rule.expression, variables) is not True:
-        raise Unauthorized(f"oidc: {rule.message or f'validation expression {rule.expression!r} failed'}")
+        raise Unauthorized(f"oidc: validation expression '{rule.expression}' failed: {rule.message}")
 
 
 def _evaluate(expression: str, variables: Mapping[str, Any]) -> Any:

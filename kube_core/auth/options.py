@@ -85,6 +85,11 @@ class SecurityOptions:
     requestheader_allowed_names: tuple[str, ...] = attrs.field(
         default=(), converter=_texts, metadata=_says("Names of front proxies; none for all.")
     )
+    authorization_config: Path | None = attrs.field(
+        default=None,
+        converter=_path,
+        metadata=_says("AuthorizationConfiguration: authorizers in order, with their webhooks."),
+    )
     authorization_mode: tuple[str, ...] = attrs.field(
         default=("Node", "RBAC"),
         converter=_texts,

@@ -8,10 +8,13 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar
 
+import attrs
+
 from kube_core._kit.clock import Clock
 from kube_core._kit.logs import get_logger
 from kube_core.abc.transport import User
 from kube_core.auth.attributes import (
+    NO_OPINION,
     AccessAttributes,
     AccessAuthorizer,
     Decision,
@@ -24,11 +27,13 @@ from kube_core.auth.authentication import Authentication, TokenAuthenticator
 from kube_core.auth.webhook_client import HttpsClient, WebhookError
 from kube_core.meta.status import Unauthorized
 
-__all__ = ["WebhookAuthorizer", "WebhookTokens"]
+__all__ = ["Asking", "WebhookAuthorizer", "WebhookTokens"]
 
 _log = get_logger("kube_core.auth.webhooks")
 #: How many answers are remembered.
 _REMEMBERED: Final = 4096
+#: Characters of a question whose answer is remembered: whoever asks must not fill the memory.
+_LONGEST_REMEMBERED: Final = 10_000
 
 _T = TypeVar("_T")
 
@@ -79,29 +84,47 @@ class WebhookTokens(TokenAuthenticator):
         return Authentication(user, shared)
 
 
+@attrs.frozen
+class Asking:
+    """How an authorization webhook is asked. Seconds for which answers are remembered."""
+
+    allowed_ttl: float
+    refused_ttl: float
+    #: Of the review that it is sent.
+    version: str = "v1"
+    #: Whether it denies where it does not answer, or a condition has no value.
+    fails_closed: bool = False
+    #: Expressions that all have to hold, or it is not asked.
+    conditions: Sequence[str] = ()
+
+
 class WebhookAuthorizer(AccessAuthorizer):
     """Asks a webhook by SubjectAccessReview whether somebody may."""
 
-    def __init__(self, client: HttpsClient, clock: Clock, *, allowed_ttl: float, refused_ttl: float) -> None:
-        """Seconds for which answers are remembered."""
+    def __init__(self, client: HttpsClient, clock: Clock, asking: Asking) -> None:
         self._client = client
-        self._allowed_ttl = allowed_ttl
-        self._refused_ttl = refused_ttl
+        self._asking = asking
         self._answers: _Remembered[Decision] = _Remembered(clock)
 
     async def authorize(self, attributes: AccessAttributes) -> Decision:
         spec = _spec(attributes)
+        if self._asking.conditions:
+            from kube_core.auth.webhook_conditions import ConditionFailed, conditions_hold  # it brings CEL with it
+
+            try:
+                if not conditions_hold(self._asking.conditions, spec):
+                    return NO_OPINION
+            except ConditionFailed as error:
+                return self._failure(str(error))
         key = repr(spec)
         found = self._answers.get(key, None)
         if isinstance(found, Decision):
             return found
         try:
-            answer = await self._client.post(
-                {"kind": "SubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {}, "spec": spec}
-            )
+            answer = await self._client.post(_review(spec, self._asking.version))
         except WebhookError as error:
             _log.warning("the authorization webhook does not answer", error=str(error))
-            return Decision(Verdict.NO_OPINION, error=str(error))
+            return self._failure(str(error))
         status = _status(answer)
         allowed, denied = bool(status.get("allowed")), bool(status.get("denied"))
         verdict = Verdict.DENY if denied else Verdict.ALLOW if allowed else Verdict.NO_OPINION
@@ -109,8 +132,13 @@ class WebhookAuthorizer(AccessAuthorizer):
         if allowed and denied:
             reason, problem = "", "webhook subject access review returned both allow and deny response"
         decision = Decision(verdict, reason, problem)
-        self._answers.put(key, decision, self._allowed_ttl if decision.allowed else self._refused_ttl)
+        if len(key) < _LONGEST_REMEMBERED:
+            ttl = self._asking.allowed_ttl if decision.allowed else self._asking.refused_ttl
+            self._answers.put(key, decision, ttl)
         return decision
+
+    def _failure(self, problem: str) -> Decision:
+        return Decision(Verdict.DENY if self._asking.fails_closed else Verdict.NO_OPINION, error=problem)
 
     def rules_of(self, user: User, namespace: str) -> Rules:
         return Rules((), "webhook authorizer does not support user rule resolution")
@@ -119,6 +147,17 @@ class WebhookAuthorizer(AccessAuthorizer):
 def _status(answer: Any) -> Mapping[str, Any]:
     status = answer.get("status") if isinstance(answer, Mapping) else None
     return status if isinstance(status, Mapping) else {}
+
+
+def _review(spec: Mapping[str, Any], version: str) -> dict[str, Any]:
+    if version == "v1beta1" and "groups" in spec:
+        spec = {("group" if name == "groups" else name): value for name, value in spec.items()}
+    return {
+        "kind": "SubjectAccessReview",
+        "apiVersion": f"authorization.k8s.io/{version}",
+        "metadata": {},
+        "spec": spec,
+    }
 
 
 def _spec(asked: AccessAttributes) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from fakes.server import Caller, running
 from kube_core._kit.clock import FakeClock
 from kube_core.api.config_files import ConfigFileError
 from kube_core.auth.jwt_issuers import ClaimMapping, ExtraMapping, Issuer, Rule, issuer_of_flags, read_config
@@ -259,11 +260,80 @@ def test_a_configuration_is_read(tmp_path: Path) -> None:
         ("example.org/tenant", "tenant", r"extra\[0\]\.key: .*domain-prefixed"),
         ("example.org/tenant", "k8s.io/tenant", r"extra\[0\]\.key: .*reserved"),
         ("requiredValue", "requiredvalue", r"claimValidationRules\[0\]\.requiredvalue: unknown field"),
-        ("enabled: true", "enabled: false", "anonymous.conditions: not allowed"),
+        ("enabled: true", "enabled: false", "anonymous.conditions: enabled should be set to true"),
+        (
+            "audiences: [kube]",
+            "discoveryURL: https://issuer.example/, audiences: [kube]".replace(", ", "\n    "),
+            "discoveryURL: discoveryURL must be different from URL",
+        ),
+        ("https://issuer", "https://ann:x@issuer", "issuer.url: URL must not contain a username or password"),
+        ("issuer.example", "issuer.example?a=b", "issuer.url: URL must not contain a query"),
+        ("issuer.example", "issuer.example#a", "issuer.url: URL must not contain a fragment"),
+        ("[kube]", '["kube", "kube"]', r'audiences\[1\]: "kube" is there twice'),
+        ("[kube]", "[kube]\n    audienceMatchPolicy: MatchAll", "must be empty or MatchAny for single audience"),
+        (
+            "[kube]",
+            "[kube]\n    certificateAuthority: nothing",
+            "certificateAuthority: does not contain any",
+        ),
+        ("[kube]", "[kube]\n    egressSelectorType: cluster", "egressSelectorType: there are no egress selectors"),
+        (
+            "{claim: hd, requiredValue: x.example}",
+            "{expression: claims.admin}",
+            r"Rules\[0\]\.expression: must evaluate to bool",
+        ),
+        ("requiredValue: x.example", "message: nope", r"Rules\[0\]\.message: may not be specified when claim is set"),
+        ("[{claim: hd, requiredValue: x.example}]", "[{claim: hd}, {claim: hd}]", r"Rules\[1\]\.claim: is there twice"),
+        ("user.username != 'x'", "user.name != 'x'", "undefined field 'name'"),
+        (
+            '{claim: sub, prefix: "dex:"}',
+            "{expression: claims.email}",
+            r"username\.expression: claims\.email_verified",
+        ),
     ],
 )
 def test_a_configuration_that_is_wrong_is_told_with_its_field(tmp_path: Path, old: str, new: str, wanted: str) -> None:
     file = tmp_path / "authentication.yaml"
+    assert old in CONFIG
     file.write_text(CONFIG.replace(old, new))
     with pytest.raises(ConfigFileError, match=wanted):
         read_config(file)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "claims.?email_verified.orValue(true) == true",
+        "has(claims.email_verified) && claims.email_verified == true",
+    ],
+)
+def test_an_address_names_users_where_something_asks_whether_it_is_theirs(tmp_path: Path, rule: str) -> None:
+    file = tmp_path / "authentication.yaml"
+    text = CONFIG.replace('{claim: sub, prefix: "dex:"}', "{expression: claims.email}")
+    file.write_text(text.replace("{claim: hd, requiredValue: x.example}", f'{{expression: "{rule}"}}'))
+    assert read_config(file).issuers[0].username == ClaimMapping(expression="claims.email")
+
+
+def test_the_servers_own_issuer_is_not_for_others(tmp_path: Path) -> None:
+    file = tmp_path / "authentication.yaml"
+    file.write_text(CONFIG)
+    with pytest.raises(ConfigFileError, match="this server's own issuer"):
+        read_config(file, disallowed=("https://issuer.example",))
+
+
+async def test_the_file_is_followed(tmp_path: Path) -> None:
+    file = tmp_path / "authentication.yaml"
+    file.write_text(CONFIG)
+    async with running(security=SecurityOptions(authentication_config=file)) as api:
+        assert await _anonymously(api, "/livez") == 200
+        file.write_text(CONFIG.replace("/livez", "/healthz/ping"))
+        await api.clock.advance(61.0)
+        assert await _anonymously(api, "/livez") == 401
+        assert await _anonymously(api, "/healthz/ping") == 403  # let through to the authorizers
+        file.write_text(CONFIG.replace("/livez", "/version").replace("jwt:", "jvt:"))
+        await api.clock.advance(61.0)  # a mistake is told to the log, and what there was goes on
+        assert await _anonymously(api, "/healthz/ping") == 403  # let through to the authorizers
+
+
+async def _anonymously(api: Caller, path: str) -> int:
+    return (await api.ask("GET", path, token="")).status

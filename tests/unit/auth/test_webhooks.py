@@ -13,7 +13,7 @@ from kube_core.abc.transport import User
 from kube_core.api.config_files import ConfigFileError
 from kube_core.auth.attributes import AccessAttributes, Verdict
 from kube_core.auth.webhook_client import HttpsClient, WebhookServer, read_kubeconfig
-from kube_core.auth.webhooks import WebhookAuthorizer, WebhookTokens
+from kube_core.auth.webhooks import Asking, WebhookAuthorizer, WebhookTokens
 from kube_core.meta.status import Unauthorized
 
 pytestmark = pytest.mark.anyio
@@ -70,7 +70,7 @@ async def test_access_is_reviewed_with_all_that_is_known_of_the_request() -> Non
     status = {"status": {"allowed": True, "reason": "a friend"}}
     async with listening(lambda _: status) as hook:
         client = HttpsClient(WebhookServer(hook.url), clock)
-        authorizer = WebhookAuthorizer(client, clock, allowed_ttl=300.0, refused_ttl=30.0)
+        authorizer = WebhookAuthorizer(client, clock, Asking(300.0, 30.0))
         asked = AccessAttributes(
             ANN, "list", "apps", "v1", "deployments", "", "shop", field_selector="a=b", label_selector="x in (1, 2)"
         )
@@ -111,7 +111,7 @@ async def test_what_a_webhook_does_not_allow_is_not_allowed(status: dict[str, An
     clock = FakeClock()
     async with listening(lambda _: {"status": status}) as hook:
         client = HttpsClient(WebhookServer(hook.url), clock)
-        authorizer = WebhookAuthorizer(client, clock, allowed_ttl=300.0, refused_ttl=30.0)
+        authorizer = WebhookAuthorizer(client, clock, Asking(300.0, 30.0))
         assert (await authorizer.authorize(AccessAttributes(ANN, "get", "", "v1", "pods"))).verdict is verdict
         hook.answer = lambda _: 400
         other = await authorizer.authorize(AccessAttributes(ANN, "get", "", "v1", "nodes"))

@@ -136,7 +136,7 @@ async def test_a_service_that_is_away_lets_sealing_go_on_for_three_minutes(
         assert (await api.ask("GET", "/readyz/kms-providers")).status == 200
         service.broken = True
         await pass_a_round(inner)
-        said = (await api.ask("GET", "/readyz/kms-providers")).body.decode()
+        said = ((await api.ask("GET", "/readyz/kms-providers")).body or b"").decode()
         assert "healthz check for KMS Provider mine, error: UNAVAILABLE: out of order" in said
         await api.post(SECRETS, SECRET)
         await pass_a_round(inner, 180)
