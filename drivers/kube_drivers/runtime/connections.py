@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 
 import anyio.to_thread
@@ -37,7 +38,7 @@ async def connect_in(namespace_path: str, port: int) -> ByteStream:
                 there.close()
                 raise
         except OSError as error:
-            why = why or error.strerror or str(error)
+            why = why or os.strerror(error.errno or 0) or str(error)
     raise RuntimeFailure(f"failed to connect to localhost:{port} inside the pod: {why}")
 
 

@@ -128,8 +128,9 @@ def arguments(config: ContainerConfig, image: ImageConfig) -> list[str]:
 
 
 def capabilities_of(security: SecurityContext) -> tuple[str, ...]:
-    """As `CAP_…`, of those that this kernel knows. Raises `RuntimeFailure` for one that nobody knows."""
-    known = [f"CAP_{name}" for name in _CAPABILITIES[: _last_capability() + 1]]
+    """As `CAP_…`, of those that this program has to give. Raises `RuntimeFailure` for one that nobody knows."""
+    held = _held()
+    known = [f"CAP_{name}" for number, name in enumerate(_CAPABILITIES) if held >> number & 1]
     if security.privileged:
         return tuple(known)
     dropped, added = (
@@ -149,12 +150,13 @@ def _named(capability: str) -> str:
     return upper if upper == "ALL" or upper.startswith("CAP_") else f"CAP_{upper}"
 
 
-def _last_capability() -> int:
+def _held() -> int:
+    """This program's own, as bits: nobody can be given more."""
     try:
-        with open("/proc/sys/kernel/cap_last_cap") as file:
-            return int(file.read())
-    except (OSError, ValueError):
-        return len(_CAPABILITIES) - 1
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1], 16) for line in file if line.startswith("CapPrm:"))
+    except (OSError, StopIteration):
+        return (1 << len(_CAPABILITIES)) - 1
 
 
 def _environment(config: ContainerConfig, image: ImageConfig, user: ResolvedUser, hostname: str) -> dict[str, str]:
