@@ -347,7 +347,7 @@ class LogLine:
 
 @attrs.frozen
 class ImageStatus:
-    """`entrypoint`, `command`, `user` (`1000`, `www:www`, …) and `volumes` as the image's configuration has them."""
+    """`entrypoint`, `command` and `user` (`1000`, `www:www`; "": root) as the image's configuration has them."""
 
     id: str
     references: tuple[str, ...] = ()
@@ -355,7 +355,8 @@ class ImageStatus:
     size: int = 0
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
-    user: str = ""
+    user: str | None = None
+    """None: not known."""
     pinned: bool = False
     """Never to be removed to make room."""
 
@@ -392,8 +393,11 @@ class NetworkProbe:
 
 @attrs.frozen
 class ProbeAnswer:
+    """`warning`: it counts as a success, and `output` says what is odd about it."""
+
     success: bool
     output: str = ""
+    warning: bool = False
 
 
 class Runtime(Snapshots, abc.ABC):

@@ -27,8 +27,11 @@ from kube_core.api import resources
 from kube_core.client.client import ApiClient
 from kube_core.client.informer import Informer, Informers, Lister
 from kube_core.control.events import EventRecorder, EventWriter
+from kube_core.meta import quantities
 from kube_core.meta.documents import Document, name_of, namespace_of, uid_of
 from kube_core.node.environment import service_variables
+from kube_core.node.pods.allocations import Allocations
+from kube_core.node.pods.backoff import Backoffs
 from kube_core.node.pods.host import Host
 from kube_core.node.pods.reports import StatusReports
 from kube_core.node.pods.worker import PodWorker
@@ -112,11 +115,11 @@ class NodeAgent:
         return [worker.pod for worker in self._workers.values()]
 
     def pod(self, namespace: str, name: str) -> Document | None:
-        """A pod of this node, the newest of that name."""
+        """A pod of this node, the newest of that name, with its status as this node sees it."""
         found = None
         for worker in self._workers.values():
             if name_of(worker.pod) == name and namespace_of(worker.pod) == namespace and not worker.gone:
-                found = worker.pod
+                found = {**worker.pod, "status": worker.state.status}
         return found
 
     async def _begin(self, group: asyncio.TaskGroup) -> None:
@@ -152,7 +155,7 @@ class NodeAgent:
             clock=self.clock,
             state_directory=config.state_directory,
             drivers=self._volume_drivers,
-            write=self.runtime.capabilities.processes,
+            runtime=self.runtime.capabilities,
             node=lambda: registration.node,
         )
         return Host(
@@ -171,6 +174,11 @@ class NodeAgent:
             node=lambda: registration.node,
             services=self._services.variables,
             spawn=self._spawn,
+            allocations=Allocations(lambda: registration.node, events),
+            settings=config.kubelet,
+            memory_capacity=_memory_capacity(registration.node),
+            seccomp_root=f"{config.state_directory}/seccomp",
+            backoffs=Backoffs(config.kubelet.max_container_restart_period),
         )
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
@@ -221,6 +229,11 @@ class NodeAgent:
             await asyncio.get_running_loop().create_future()
         finally:
             pods.remove_handler(self._pod_changed)
+
+
+def _memory_capacity(node: Document | None) -> int:
+    amount = (((node or {}).get("status") or {}).get("capacity") or {}).get("memory")
+    return quantities.parse(amount).value if amount else 0
 
 
 class _Services:

@@ -25,6 +25,7 @@ from kube_core.meta.documents import Document, MutableDocument, labels_of, uid_o
 from kube_core.meta.quantities import Quantity
 from kube_core.meta.status import AlreadyExists, Conflict, NotFound, StatusError
 from kube_core.meta.times import format_micro_time, format_time
+from kube_core.node.settings import DEFAULT_SETTINGS, KubeletSettings
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -69,6 +70,7 @@ class NodeConfig:
     """Where volumes and logs go; needed by runtimes with processes."""
     goes_on: bool = False
     """Not the start of a machine: what was Ready is still, and there is nothing to tell of."""
+    kubelet: KubeletSettings = DEFAULT_SETTINGS
 
 
 class Registration:

@@ -1,4 +1,4 @@
-"""What pods refer to, read from the API when it is needed: ConfigMaps, Secrets, claims, runtime classes, tokens.
+"""What pods refer to, read from the API when it is needed: ConfigMaps, Secrets, claims, classes, bundles, tokens.
 
 Reads go straight to the server and are not kept: what a container starts with is what was there when it started, and
 a volume is brought up to date by looking again. A read that fails otherwise than by "not found" is raised, so that
@@ -6,6 +6,8 @@ whoever asked tries again later.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from kube_core.api import resources
 from kube_core.api.types import ResourceType
@@ -36,6 +38,12 @@ class ApiSources:
 
     async def runtime_class(self, name: str) -> Document | None:
         return await self._get(resources.RUNTIME_CLASSES, name, "")
+
+    async def trust_bundle(self, name: str) -> Document | None:
+        return await self._get(resources.CLUSTER_TRUST_BUNDLES, name, "")
+
+    async def trust_bundles(self) -> Sequence[Document]:
+        return (await self._client.list(resources.CLUSTER_TRUST_BUNDLES)).items
 
     async def token(self, pod: Document, *, audience: str, seconds: int) -> Document:
         """A token of the pod's service account, bound to the pod: the answered `TokenRequest`."""

@@ -19,8 +19,11 @@ class _Entry:
 
 @attrs.define
 class Backoffs:
-    """By key: a container's, or an image's."""
+    """By key, which begins with the pod's uid: a container's, or an image's. `longest` in seconds."""
 
+    longest: float = _LONGEST
+    notes: dict[str, str] = attrs.field(factory=dict)
+    """What went wrong, for as long as it is waited out."""
     _entries: dict[str, _Entry] = attrs.field(factory=dict)
 
     def delay(self, key: str) -> float:
@@ -44,13 +47,19 @@ class Backoffs:
         """It is tried again now: wait longer the next time."""
         entry = self._entries.get(key)
         if entry is None or now - entry.updated > _FORGET:
-            self._entries[key] = _Entry(_FIRST, now)
+            self._entries[key] = _Entry(min(_FIRST, self.longest), now)
         else:
-            entry.delay = min(entry.delay * 2, _LONGEST)
+            entry.delay = min(entry.delay * 2, self.longest)
             entry.updated = now
 
     def forget(self, key: str) -> None:
         self._entries.pop(key, None)
+        self.notes.pop(key, None)
+
+    def forget_all(self, uid: str) -> None:
+        """A pod is gone."""
+        for key in [key for key in (*self._entries, *self.notes) if key.startswith(f"{uid}/")]:
+            self.forget(key)
 
 
 def duration_text(seconds: float) -> str:

@@ -13,9 +13,11 @@ from kube_core.abc.network import Network
 from kube_core.abc.runtime import Runtime
 from kube_core.control.events import EventRecorder
 from kube_core.meta.documents import Document
+from kube_core.node.pods.allocations import Allocations
 from kube_core.node.pods.backoff import Backoffs
 from kube_core.node.pods.reports import StatusReports
 from kube_core.node.probes import Probes
+from kube_core.node.settings import DEFAULT_SETTINGS, KubeletSettings
 from kube_core.node.sources import ApiSources
 from kube_core.node.volumes.mounting import PodVolumes
 
@@ -46,5 +48,14 @@ class Host:
     services: Callable[[str, bool], Mapping[str, str]]
     """Service variables for a namespace, with or without links."""
     spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+    allocations: Allocations
+    settings: KubeletSettings = DEFAULT_SETTINGS
+    memory_capacity: int = 0
+    """The machine's, in bytes."""
+    seccomp_root: str = ""
+    """Where profiles of type `Localhost` are."""
+    pressures: Callable[[], Sequence[str]] = tuple
+    """The node's conditions of pressure that hold at present."""
+    shutting_down: Callable[[], bool] = bool
     backoffs: Backoffs = attrs.field(factory=Backoffs)
     image_backoffs: Backoffs = attrs.field(factory=Backoffs)

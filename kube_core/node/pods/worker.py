@@ -4,50 +4,49 @@ Level-based: `poke` says that something may have changed, and `_sync` looks at a
 it, the containers as the runtime has them, the probes' results. So nothing is lost by an agent that is started again,
 and nothing runs twice. A worker has a task only while it has work, and at most one timer.
 
-Two things interrupt a sync: deletion, and a shorter grace. The worker of a pod that is gone from the API ends what is
-left of it. Called by the agent.
+Three things interrupt a sync: deletion, a shorter grace, and being told to end (`evict`). The worker of a pod that is
+gone from the API ends what is left of it. Called by the agent; what is done to containers is in the modules beside this
+one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import attrs
 
 from kube_core._kit.clock import Timer
-from kube_core.abc.network import NetworkError, SandboxRequest
-from kube_core.abc.runtime import ContainerStatus, RuntimeFailure, SandboxConfig, SandboxStatus
+from kube_core.abc.network import NetworkError
 from kube_core.api.pods import is_terminal
-from kube_core.meta.documents import (
-    Document,
-    annotations_of,
-    is_deleting,
-    metadata_of,
-    name_of,
-    namespace_of,
-    uid_of,
-)
+from kube_core.meta.documents import Document, annotations_of, is_deleting, metadata_of, name_of, namespace_of, uid_of
 from kube_core.meta.times import format_time, parse_time
-from kube_core.node.pods import containers
-from kube_core.node.pods.backoff import duration_text
+from kube_core.node.pods.admission import admit
+from kube_core.node.pods.carrying_out import carry_out
+from kube_core.node.pods.ending import clean_up, stop_all
 from kube_core.node.pods.host import Host
-from kube_core.node.pods.plan import History, history, make_plan
-from kube_core.node.pods.status import Observed, Waiting, pod_status
-from kube_core.node.probes import Probed
-from kube_core.node.volumes.mounting import needs_refreshing
+from kube_core.node.pods.reporting import report
+from kube_core.node.pods.sandboxes import NoSandbox, ensure_sandbox
+from kube_core.node.pods.state import PodState, grace_of
+from kube_core.node.pods.status import OUR_CONDITIONS
 from kube_core.node.volumes.payload import VolumeFailure
 
-__all__ = ["PodWorker"]
+__all__ = ["Eviction", "PodWorker"]
 
-_REFRESH_SECONDS = 60.0
 _FIRST_RETRY = 0.5
 _LAST_RETRY = 122.0
-_DEFAULT_GRACE = 30.0
+_ECHOES = ("resourceVersion", "managedFields")
 
 
-class _NoSandbox(Exception):
-    """Why the pod's sandbox could not be made, for the event."""
+@attrs.frozen
+class Eviction:
+    """Why a pod has to end that nobody deletes; its phase is `Failed` then. `condition`: of type `DisruptionTarget`."""
+
+    reason: str
+    message: str
+    grace: float | None = None
+    """Seconds; None: the pod's own."""
+    condition: Document | None = None
 
 
 @attrs.define(eq=False)
@@ -58,34 +57,20 @@ class PodWorker:
     pod: Document
     ended: Callable[[PodWorker], None]
     gone: bool = False
+    state: PodState = attrs.field(init=False)
+    done: asyncio.Event = attrs.field(factory=asyncio.Event)
     _dirty: bool = False
     _interrupted: bool = False
-    #: The task has begun. One that has not would be cancelled for good, and has nothing to be left.
-    _begun: bool = False
     _task: asyncio.Task[None] | None = None
     _timer: Timer | None = None
     _next_look: float | None = None
     _failures: int = 0
-    _places: dict[str, str] | None = None
-    _refresh_at: float = 0.0
-    _sandbox: SandboxStatus | None = None
-    _ips: tuple[str, ...] = ()
-    _waiting: dict[str, Waiting] = attrs.field(factory=dict)
-    _hooked: set[str] = attrs.field(factory=set)
-    _status: Document = attrs.field(factory=dict)
-    _start_time: str = ""
     _grace_ends: float | None = None
-    _cleaned: bool = False
     _deleted: bool = False
-    _over: bool = False
-    _reason: str = ""
-    _message: str = ""
-    done: asyncio.Event = attrs.field(factory=asyncio.Event)
+    _eviction: Eviction | None = None
 
     def __attrs_post_init__(self) -> None:
-        self._status = self.pod.get("status") or {}
-        self._start_time = str(self._status.get("startTime") or "")
-        self._ips = tuple(str(each["ip"]) for each in self._status.get("podIPs") or ())
+        self.state = PodState.of(self.pod)
 
     @property
     def uid(self) -> str:
@@ -95,14 +80,20 @@ class PodWorker:
     def busy(self) -> bool:
         return self._task is not None
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it runs, or will."""
+        return self.state.over or is_terminal(self.pod)
+
     def update(self, pod: Document) -> None:
         """The pod changed."""
         before, self.pod = self.pod, pod
+        self.state.pod = self.host.allocations.applied(pod)
         if metadata_of(before).get("labels") != metadata_of(pod).get("labels") or (
             annotations_of(before) != annotations_of(pod)
         ):
-            self._refresh_at = 0.0
-        less = _grace_of(pod) < _grace_of(before)
+            self.state.refresh_at = 0.0
+        less = grace_of(pod) < grace_of(before)
         if is_deleting(pod) and (not is_deleting(before) or less):
             self.interrupt()
         elif _worth_a_look(before) != _worth_a_look(pod):
@@ -113,6 +104,12 @@ class PodWorker:
         self.gone = True
         self.interrupt()
 
+    def evict(self, eviction: Eviction) -> None:
+        """End it, as the node can no longer run it. The first reason counts."""
+        if self._eviction is None and not self.over:
+            self._eviction = eviction
+            self.interrupt()
+
     def poke(self) -> None:
         """Look again, soon."""
         self._dirty = True
@@ -121,15 +118,20 @@ class PodWorker:
 
     def interrupt(self) -> None:
         """Look again, now, leaving what is being done."""
-        if self._task is not None and self._begun:
+        if self._task is not None:
             self._interrupted = True
             self._task.cancel()
         self.poke()
 
+    def close(self) -> None:
+        """The agent stops: forget timers; what runs goes on."""
+        self.done.set()
+        if self._timer is not None:
+            self._timer.cancel()
+
     async def _run(self) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._begun = True
         try:
             while self._dirty and not self.done.is_set():
                 self._dirty = False
@@ -142,7 +144,6 @@ class PodWorker:
                     task.uncancel()
         finally:
             self._task = None
-            self._begun = False
             if not self.done.is_set():
                 self._set_timer()
 
@@ -151,15 +152,16 @@ class PodWorker:
             self._timer.cancel()
             self._timer = None
         self._next_look = None
+        self.state.pod = self.host.allocations.applied(self.pod)
         try:
             if self.gone or is_deleting(self.pod):
                 await self._terminate()
-            elif not self._cleaned:
+            elif not self.state.cleaned and not self.state.rejected:
                 await self._sync()
         except VolumeFailure as error:
             self.host.events.warning(self.pod, "FailedMount", str(error))
             self._try_again()
-        except (NetworkError, _NoSandbox) as error:
+        except (NetworkError, NoSandbox) as error:
             self.host.events.warning(self.pod, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
             self._try_again()
         except Exception as error:
@@ -171,282 +173,106 @@ class PodWorker:
     # -- running ---------------------------------------------------------------------------------------------------
 
     async def _sync(self) -> None:
-        now = self.host.clock.now()
-        if not self._start_time:
-            self._start_time = format_time(now)
-        runs = self._runs()
+        host, state = self.host, self.state
+        now = host.clock.now()
         if is_terminal(self.pod):
             # It ended before: nothing of it runs again, whatever became of its containers.
-            await self._stop_all(runs, grace=0.0, why="")
-            await self._clean_up()
+            await stop_all(host, state, state.runs(host), grace=0.0)
+            state.over = True
+            await clean_up(host, state)
+            return
+        if not state.admitted and not self._admit(now):
+            return
+        if not state.start_time:
+            state.start_time = format_time(now)
+        if self._eviction is not None:
+            await self._fail(self._eviction)
             return
         if self._deadline_passed(now):
-            await self._fail("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+            message = "Pod was active on the node longer than the specified deadline"
+            host.events.normal(self.pod, "DeadlineExceeded", message)
+            await self._fail(Eviction("DeadlineExceeded", message))
             return
         try:
-            if self._places is None or now >= self._refresh_at:
-                self._places = await self.host.volumes.set_up(self.pod)
-                self._refresh_at = now + _REFRESH_SECONDS
-            await self._ensure_sandbox()
-            await self._carry_out()
-        finally:
-            self._watch_probes()
-            self._report()
-        if needs_refreshing(self.pod):
-            self._later(self._refresh_at - now)
+            if state.places is None:
+                await ensure_sandbox(host, state)
+                state.places = await host.volumes.set_up(state.pod)
+                state.refresh_at = now + host.settings.sync_frequency
+            elif now >= state.refresh_at and host.volumes.needs_refreshing(self.pod):
+                state.refresh_at = now + host.settings.sync_frequency
+                await host.volumes.set_up(state.pod)
+            await ensure_sandbox(host, state)
+            host.allocations.consider(self.pod)
+            state.pod = host.allocations.applied(self.pod)
+            await carry_out(host, state, poke=self.poke, later=self._later)
+        except Exception:
+            await report(host, state)
+            raise
+        if not state.over and host.volumes.needs_refreshing(self.pod):
+            self._later(state.refresh_at - now)
 
-    async def _carry_out(self) -> None:
-        """Do what the plan says, until it says nothing new."""
-        probes = self.host.probes
-        while True:
-            runs = self._runs()
-            plan = make_plan(self.pod, runs, started=probes.started, failed=probes.failed)
-            if plan.over:
-                await self._stop_all(runs, grace=_grace_of(self.pod), why="")
-                self._over = True
-                self._report()
-                await self._clean_up()
-                return
-            for run, why in plan.stop:
-                await self._stop(run, grace=_grace_of(self.pod), why=why)
-                probes.forget(run.id)
-            begun = False
-            for container in plan.start:
-                begun = await self._start(container, runs) or begun
-            self._watch_probes()
-            if not plan.stop and not begun:
-                return
-
-    async def _start(self, container: Document, runs: History) -> bool:
-        """Start a container unless it has to wait; whether it was started."""
-        host, name = self.host, str(container["name"])
-        earlier = list(runs.get(name) or ())
-        if earlier and earlier[-1].state == "created":
-            # Made by an agent that ended before it could start it.
-            await host.runtime.remove_container(earlier.pop().id)
-        key = f"{self.uid}/{name}"
-        now = host.clock.now()
-        if self._must_wait(container, earlier, key, now):
-            return False
-        assert self._sandbox is not None
-        if earlier:
-            host.backoffs.next(key, now)
-        attempt = earlier[-1].config.attempt + 1 if earlier else 0
-        starting = containers.Starting(self._with_addresses(), container, self._sandbox.id, attempt, self._places or {})
-        try:
-            await containers.start_container(host, starting)
-        except containers.NotStarted as error:
-            self._waiting[name] = Waiting(error.reason, error.message)
-            self._later(error.retry_after)
-            if error.reason == "RunContainerError":
-                self._later(0.0)
-            return False
-        self._waiting.pop(name, None)
-        for old in earlier[:-1]:
-            host.probes.forget(old.id)
-            await host.runtime.remove_container(old.id)
+    def _admit(self, now: float) -> bool:
+        """Whether this node runs the pod; one that has run already is not asked again."""
+        host, state = self.host, self.state
+        if not host.runtime.list_sandboxes(self.uid):
+            refusal = admit(host, self.pod)
+            if refusal is not None:
+                host.events.warning(self.pod, refusal.reason, refusal.message)
+                state.start_time = state.start_time or format_time(now)
+                state.reason, state.message = refusal.reason, f"Pod was rejected: {refusal.message}"
+                state.rejected = state.over = state.cleaned = True
+                host.allocations.forget(self.uid)
+                host.reports.submit(self.pod, state.rejection())
+                return False
+        state.admitted = True
         return True
-
-    def _must_wait(self, container: Document, earlier: Sequence[ContainerStatus], key: str, now: float) -> bool:
-        host, name = self.host, str(container["name"])
-        path = containers.field_path_of(self.pod, name)
-        text = containers.pod_text(self.pod)
-        if earlier:
-            remaining = host.backoffs.remaining(key, earlier[-1].finished_at, now)
-            if remaining > 0:
-                message = f"Back-off restarting failed container {name} in pod {text}"
-                host.events.warning(self.pod, "BackOff", message, field_path=path)
-                delay = duration_text(host.backoffs.delay(key))
-                self._waiting[name] = Waiting(
-                    "CrashLoopBackOff", f"back-off {delay} restarting failed container={name} pod={text}"
-                )
-                self._later(remaining)
-                return True
-        image_key = f"{self.uid}/{container['image']}"
-        remaining = host.image_backoffs.remaining(image_key, host.image_backoffs.updated(image_key), now)
-        if remaining > 0:
-            before = self._waiting.get(name)
-            message = f'Back-off pulling image "{container["image"]}"'
-            if before is None or before.reason != "ImagePullBackOff":
-                host.events.normal(self.pod, "BackOff", message, field_path=path)
-                host.events.warning(self.pod, "Failed", "Error: ImagePullBackOff", field_path=path)
-                why = f": {before.reason}: {before.message}" if before is not None else ""
-                self._waiting[name] = Waiting("ImagePullBackOff", message + why)
-            self._later(remaining)
-            return True
-        return False
-
-    async def _ensure_sandbox(self) -> None:
-        host, pod = self.host, self.pod
-        known = host.runtime.list_sandboxes(self.uid)
-        ready = [each for each in known if each.ready]
-        if ready and self._sandbox is not None and ready[-1].id == self._sandbox.id:
-            return
-        handler = "" if ready else await self._handler()
-        host_network = bool(pod["spec"].get("hostNetwork"))
-        namespace_path = ""
-        if host_network:
-            ips: tuple[str, ...] = tuple(host.node_ips)
-        elif host.runtime.capabilities.networked:
-            ips = ready[-1].ips if ready else ()
-        else:
-            request = SandboxRequest(self.uid, namespace_of(pod), name_of(pod), self.uid, annotations_of(pod))
-            attachment = await host.network.attach(request)
-            ips, namespace_path = attachment.ips, attachment.namespace_path
-        if ready:
-            self._sandbox = ready[-1]
-        else:
-            config = SandboxConfig(
-                namespace=namespace_of(pod),
-                name=name_of(pod),
-                uid=self.uid,
-                attempt=len(known),
-                hostname=str(pod["spec"].get("hostname") or name_of(pod)),
-                annotations=dict(annotations_of(pod)),
-                ips=ips,
-                namespace_path=namespace_path,
-                host_network=host_network,
-                log_directory=self._log_directory(),
-                handler=handler,
-            )
-            try:
-                self._sandbox = await host.runtime.run_sandbox(config)
-            except RuntimeFailure as error:
-                raise _NoSandbox(str(error)) from error
-        self._ips = self._sandbox.ips or ips
-
-    async def _handler(self) -> str:
-        """The runtime's handler that the pod's RuntimeClass names. A pod without a class leaves it to the runtime."""
-        name = self.pod["spec"].get("runtimeClassName")
-        if not name:
-            return ""
-        found = await self.host.sources.runtime_class(str(name))
-        if found is None:
-            raise _NoSandbox(f'runtimeclass.node.k8s.io "{name}" not found')
-        return str(found["handler"])
 
     # -- ending ----------------------------------------------------------------------------------------------------
 
     async def _terminate(self) -> None:
         """The pod is being deleted, or is gone: stop everything within its grace, and let it go."""
-        clock = self.host.clock
-        wanted = clock.monotonic() + (0.0 if self.gone else _grace_of(self.pod))
+        host, state = self.host, self.state
+        clock = host.clock
+        wanted = clock.monotonic() + (0.0 if self.gone else grace_of(self.pod))
         self._grace_ends = wanted if self._grace_ends is None else min(self._grace_ends, wanted)
         grace = max(self._grace_ends - clock.monotonic(), 0.0)
-        await self._stop_all(self._runs(), grace=grace, why="")
-        self._over = True
-        await self._clean_up()
+        await stop_all(host, state, state.runs(host), grace=grace)
+        state.over = True
+        host.allocations.forget(self.uid)
+        if not self.gone and not self._deleted and not state.rejected:
+            await report(host, state)
+        await clean_up(host, state)
         if self.gone:
-            for sandbox in self.host.runtime.list_sandboxes(self.uid):
-                await self.host.runtime.remove_sandbox(sandbox.id)
-            self.host.reports.forget(self.uid)
-            for run in self.host.runtime.list_containers(self.uid):
-                await self.host.runtime.remove_container(run.id)
-            for container in self.pod["spec"]["containers"]:
-                self.host.backoffs.forget(f"{self.uid}/{container['name']}")
+            for sandbox in host.runtime.list_sandboxes(self.uid):
+                await host.runtime.remove_sandbox(sandbox.id)
+            host.reports.forget(self.uid)
+            for run in host.runtime.list_containers(self.uid):
+                await host.runtime.remove_container(run.id)
+            host.backoffs.forget_all(self.uid)
+            host.image_backoffs.forget_all(self.uid)
             self.done.set()
             self.ended(self)
         elif not self._deleted:
             self._deleted = True
-            self._report(delete=True)
+            host.reports.submit(self.pod, state.status, delete=True)
 
-    async def _fail(self, reason: str, message: str) -> None:
-        self._reason, self._message = reason, message
-        self.host.events.normal(self.pod, reason, message)
-        await self._stop_all(self._runs(), grace=_grace_of(self.pod), why="")
-        self._over = True
-        self._report(failed=True)
-        await self._clean_up()
-
-    async def _stop_all(self, runs: History, *, grace: float, why: str) -> None:
-        running = [run for each in runs.values() for run in each if run.state != "exited"]
-        if running:
-            await asyncio.gather(*(self._stop(run, grace=grace, why=why) for run in running))
-
-    async def _stop(self, run: ContainerStatus, *, grace: float, why: str) -> None:
-        hook = run.id not in self._hooked
-        self._hooked.add(run.id)
-        container = next((each for each in _containers(self.pod) if each["name"] == run.config.name), None)
-        await containers.stop_container(self.host, self.pod, container, run, grace=grace, why=why, hook=hook)
-
-    async def _clean_up(self) -> None:
-        """Give back what a pod holds whose containers all ended; its logs stay."""
-        if self._cleaned:
-            return
-        host = self.host
-        for run in host.runtime.list_containers(self.uid):
-            host.probes.forget(run.id)
-        for sandbox in host.runtime.list_sandboxes(self.uid):
-            await host.runtime.stop_sandbox(sandbox.id)
-        if not self.pod["spec"].get("hostNetwork"):
-            await host.network.detach(self.uid)
-        await host.volumes.tear_down(self.uid)
-        self._cleaned = True
-
-    # -- what is seen of it ------------------------------------------------------------------------------------------
-
-    def _runs(self) -> History:
-        return history(self.host.runtime.list_containers(self.uid))
-
-    def _watch_probes(self) -> None:
-        running = {run.config.name: run for each in self._runs().values() for run in each if run.state == "running"}
-        ended = [run.id for each in self._runs().values() for run in each if run.state == "exited"]
-        for container_id in ended:
-            self.host.probes.forget(container_id)
-        for container in _containers(self.pod):
-            run = running.get(container["name"])
-            if run is not None:
-                path = containers.field_path_of(self.pod, container["name"])
-                address = self._ips[0] if self._ips else "127.0.0.1"
-                self.host.probes.watch(Probed(self.pod, container, run, address, path, self.poke))
-
-    def _report(self, *, delete: bool = False, failed: bool = False) -> None:
-        host = self.host
-        runs = self._runs()
-        for name, each in runs.items():
-            if each[-1].state == "running":
-                self._waiting.pop(name, None)
-        observed = Observed(
-            runs=runs,
-            waiting=self._waiting,
-            ready=host.probes.ready,
-            started=host.probes.started,
-            runtime_name=host.runtime.name,
-            host_ips=host.node_ips,
-            pod_ips=self._ips,
-            sandbox_ready=any(each.ready for each in host.runtime.list_sandboxes(self.uid)),
-            start_time=self._start_time,
-            over=self._over,
-            reason=self._reason,
-            message=self._message,
-        )
-        before = {**self._status, "conditions": _merged_conditions(self._status, self.pod)}
-        status = pod_status(self.pod, observed, before=before, now=host.clock.now())
-        if failed or (self._reason and self._over):
-            status["phase"] = "Failed"
-        if is_terminal({"status": self.pod.get("status") or {}}):
-            status["phase"] = self.pod["status"]["phase"]  # a final phase stays
-        self._status = status
-        host.reports.submit(self.pod, status, delete=delete)
-
-    def _with_addresses(self) -> Document:
-        """The pod with the addresses that its status will have, for `fieldRef`."""
-        status = dict(self.pod.get("status") or {})
-        if self._ips:
-            status |= {"podIP": self._ips[0], "podIPs": [{"ip": ip} for ip in self._ips]}
-        if self.host.node_ips:
-            status |= {"hostIP": self.host.node_ips[0], "hostIPs": [{"ip": ip} for ip in self.host.node_ips]}
-        return {**self.pod, "status": status}
-
-    def _log_directory(self) -> str:
-        base = self.host.log_directory
-        return f"{base}/{namespace_of(self.pod)}_{name_of(self.pod)}_{self.uid}" if base else ""
+    async def _fail(self, eviction: Eviction) -> None:
+        host, state = self.host, self.state
+        state.reason, state.message = eviction.reason, eviction.message
+        if eviction.condition is not None:
+            state.disruption = eviction.condition
+        grace = grace_of(self.pod) if eviction.grace is None else eviction.grace
+        await stop_all(host, state, state.runs(host), grace=grace)
+        state.over = True
+        host.allocations.forget(self.uid)
+        await report(host, state)
+        await clean_up(host, state)
 
     def _deadline_passed(self, now: float) -> bool:
         seconds = self.pod["spec"].get("activeDeadlineSeconds")
         if seconds is None:
             return False
-        remaining = parse_time(self._start_time) + float(seconds) - now
+        remaining = parse_time(self.state.start_time) + float(seconds) - now
         if remaining > 0:
             self._later(remaining)
         return remaining <= 0
@@ -470,42 +296,10 @@ class PodWorker:
         self._timer = None
         self.poke()
 
-    def close(self) -> None:
-        """The agent stops: forget timers; what runs goes on."""
-        self.done.set()
-        if self._timer is not None:
-            self._timer.cancel()
-
-
-def _containers(pod: Document) -> list[Document]:
-    return [*(pod["spec"].get("initContainers") or ()), *pod["spec"]["containers"]]
-
-
-def _grace_of(pod: Document) -> float:
-    """The seconds that a pod's containers have to end: what deletion asked for, or what the pod says."""
-    metadata = metadata_of(pod)
-    seconds = metadata.get("deletionGracePeriodSeconds")
-    if seconds is None:
-        seconds = pod["spec"].get("terminationGracePeriodSeconds")
-    return _DEFAULT_GRACE if seconds is None else float(seconds)
-
-
-_OURS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
-
-
-_ECHOES = ("resourceVersion", "managedFields")
-
 
 def _foreign_conditions(pod: Document) -> list[tuple[str, str]]:
     conditions = (pod.get("status") or {}).get("conditions") or ()
-    return [(each["type"], each.get("status")) for each in conditions if each["type"] not in _OURS]
-
-
-def _merged_conditions(status: Document, pod: Document) -> list[Document]:
-    """Our own as we last reported them, everyone else's as they are now."""
-    mine = {each["type"]: each for each in status.get("conditions") or ()}
-    now = {each["type"]: each for each in (pod.get("status") or {}).get("conditions") or ()}
-    return list({**now, **{kind: each for kind, each in mine.items() if kind in _OURS}}.values())
+    return [(each["type"], each.get("status")) for each in conditions if each["type"] not in OUR_CONDITIONS]
 
 
 def _worth_a_look(pod: Document) -> tuple[object, ...]:

@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 
 import attrs
 
+from kube_core.node.volumes.ownership import give_to_group
+
 __all__ = ["File", "replace_files"]
 
 _DATA = "..data"
@@ -23,12 +25,18 @@ _DATA = "..data"
 
 @attrs.frozen
 class File:
+    """`user`: who owns it, where that is another one than the agent and the agent may say so."""
+
     content: bytes
     mode: int
+    user: int | None = None
 
 
-def replace_files(directory: str, files: Mapping[str, File], now: float) -> bool:
-    """Make `files` (by relative path) what is in `directory`; whether that changed anything."""
+def replace_files(directory: str, files: Mapping[str, File], now: float, *, group: int | None = None) -> bool:
+    """Make `files` (by relative path) what is in `directory`; whether that changed anything.
+
+    `group`: whose all of it is (a pod's `fsGroup`), from the moment that it is there.
+    """
     os.makedirs(directory, exist_ok=True)
     link = os.path.join(directory, _DATA)
     old = os.readlink(link) if os.path.islink(link) else ""
@@ -45,13 +53,19 @@ def replace_files(directory: str, files: Mapping[str, File], now: float) -> bool
         with open(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
             out.write(file.content)
         os.chmod(place, file.mode)
+        if file.user is not None and os.geteuid() == 0:
+            os.chown(place, file.user, -1)
     os.makedirs(os.path.join(directory, fresh), exist_ok=True)
+    if group is not None:
+        give_to_group(os.path.join(directory, fresh), group, read_only=True)
     step = os.path.join(directory, "..data_tmp")
     if os.path.lexists(step):
         os.unlink(step)
     os.symlink(fresh, step)
     os.replace(step, link)
     _link_names(directory, {path.split("/", 1)[0] for path in files})
+    if group is not None:
+        give_to_group(directory, group, read_only=True, only_mismatch=True)
     if old:
         shutil.rmtree(os.path.join(directory, old), ignore_errors=True)
     return True
@@ -65,7 +79,8 @@ def _same(place: str, files: Mapping[str, File]) -> bool:
         return False
     for path, file in files.items():
         with open(os.path.join(place, path), "rb") as known:
-            if known.read() != file.content or os.fstat(known.fileno()).st_mode & 0o7777 != file.mode:
+            # A group's rights may have been added.
+            if known.read() != file.content or os.fstat(known.fileno()).st_mode & file.mode != file.mode:
                 return False
     return True
 

@@ -3,49 +3,43 @@
     <state directory>/pods/<uid>/volumes/<name>
 
 Where containers are no processes nothing is written, but everything that a volume refers to has to be there all the
-same. Setting up is idempotent, and is how volumes are brought up to date, too. Called by the pod's worker.
+same. Setting up is idempotent, and is how volumes are brought up to date, too. Called by the pod's worker; which of
+them a container mounts, and where, is `mounts.py`.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import anyio.to_thread
+import attrs
 
 from kube_core._kit.clock import Clock
-from kube_core.abc.runtime import Mount
+from kube_core.abc.runtime import RuntimeCapabilities
 from kube_core.abc.volume import VolumeDriver, VolumeError
+from kube_core.meta import quantities
 from kube_core.meta.documents import Document, namespace_of, uid_of
-from kube_core.node.environment import ConfigurationError, expand
 from kube_core.node.sources import ApiSources
 from kube_core.node.volumes.directory import replace_files
+from kube_core.node.volumes.emptydirs import make_empty_dir, unmount_below
+from kube_core.node.volumes.hostpaths import check_host_path
+from kube_core.node.volumes.ownership import give_to_group
 from kube_core.node.volumes.payload import KINDS, Payloads, VolumeFailure
 
-__all__ = ["PodVolumes", "container_mounts", "needs_refreshing"]
+__all__ = ["Place", "PodVolumes"]
 
 
-def needs_refreshing(pod: Document) -> bool:
-    """Whether anything in its volumes may change by itself."""
-    return any(kind in volume for volume in pod["spec"].get("volumes") or () for kind in KINDS)
+@attrs.frozen
+class Place:
+    """Where a volume is: a path of this host, or an image that the runtime mounts."""
 
-
-def container_mounts(container: Document, places: Mapping[str, str], variables: Mapping[str, str]) -> tuple[Mount, ...]:
-    """The mounts of a container. Raises `ConfigurationError` for a `subPath` that leaves its volume."""
-    mounts = []
-    for mount in container.get("volumeMounts") or ():
-        name = str(mount["name"])
-        place = places.get(name)
-        if place is None:
-            raise ConfigurationError(f'volume "{name}" is not mounted')
-        inside = str(mount.get("subPath") or "") or expand(str(mount.get("subPathExpr") or ""), variables)
-        if inside:
-            if os.path.isabs(inside) or ".." in inside.split("/"):
-                raise ConfigurationError(f'subPath "{inside}" leaves volume "{name}"')
-            place = os.path.join(place, inside)
-        mounts.append(Mount(name, str(mount["mountPath"]), place, bool(mount.get("readOnly"))))
-    return tuple(mounts)
+    path: str
+    read_only: bool = False
+    image: Document | None = None
+    ours: bool = False
+    """Made here for this pod: what a `subPath` names may be made in it."""
 
 
 class PodVolumes:
@@ -58,19 +52,33 @@ class PodVolumes:
         clock: Clock,
         state_directory: str,
         drivers: Sequence[VolumeDriver],
-        write: bool,
+        runtime: RuntimeCapabilities,
         node: Callable[[], Document | None],
     ) -> None:
-        """`write`: containers are processes that read files."""
+        """`runtime`: what the node's is capable of; files are written only for processes."""
         self._sources = sources
         self._clock = clock
         self._root = os.path.join(state_directory, "pods") if state_directory else ""
         self._drivers = {driver.provisioner: driver for driver in drivers}
-        self._write = write
+        self._write = runtime.processes
+        self._runtime = runtime
         self._payloads = Payloads(sources, clock, node)
         self._published: dict[str, set[tuple[str, str]]] = {}
 
-    async def set_up(self, pod: Document) -> dict[str, str]:
+    @property
+    def writes(self) -> bool:
+        """Whether pods have directories on this node."""
+        return self._write and bool(self._root)
+
+    def needs_refreshing(self, pod: Document) -> bool:
+        """Whether anything in a pod's volumes may change by itself, and anybody would see it."""
+        return self._write and any(kind in volume for volume in pod["spec"].get("volumes") or () for kind in KINDS)
+
+    def directory(self, uid: str) -> str:
+        """What of this node is a pod's; it goes with its volumes."""
+        return os.path.join(self._root, uid)
+
+    async def set_up(self, pod: Document) -> dict[str, Place]:
         """The place of each volume by its name. Raises `VolumeFailure` with upstream's words for the event."""
         places = {}
         for volume in pod["spec"].get("volumes") or ():
@@ -83,11 +91,6 @@ class PodVolumes:
                 raise VolumeFailure(f'MountVolume.SetUp failed for volume "{name}" : {error.strerror}') from None
         return places
 
-    async def make_sub_paths(self, mounts: Sequence[Mount]) -> None:
-        """A `subPath` that is not there is made, as a directory."""
-        if self._write:
-            await anyio.to_thread.run_sync(_make_missing, [mount.host_path for mount in mounts])
-
     async def tear_down(self, uid: str) -> None:
         """Unpublish and remove what this pod had. Content of claims stays."""
         self._payloads.forget(uid)
@@ -97,34 +100,46 @@ class PodVolumes:
         self._published.pop(uid, None)
         if self._write and self._root:
             with self._clock.hold("node: remove a pod's volumes"):
-                await anyio.to_thread.run_sync(_remove, os.path.join(self._root, uid))
+                await anyio.to_thread.run_sync(_remove, self.directory(uid))
 
-    async def _set_up_one(self, pod: Document, volume: Document) -> str:
-        place = os.path.join(self._root, uid_of(pod), "volumes", str(volume["name"]))
+    async def _set_up_one(self, pod: Document, volume: Document) -> Place:
+        path = os.path.join(self._root, uid_of(pod), "volumes", str(volume["name"]))
         if "persistentVolumeClaim" in volume:
             source = volume["persistentVolumeClaim"]
             return await self._claim(pod, str(source["claimName"]), bool(source.get("readOnly")))
         if "ephemeral" in volume:
             return await self._claim(pod, f"{pod['metadata']['name']}-{volume['name']}", read_only=False)
         if "hostPath" in volume:
-            return await self._host_path(volume["hostPath"])
+            return Place(await self._host_path(volume["hostPath"]))
+        if "image" in volume:
+            if self._write and not self._runtime.image_volumes:
+                raise VolumeFailure("this node's runtime cannot mount images")
+            return Place("", read_only=True, image=volume["image"])
         if "emptyDir" in volume or len(volume) == 1:
-            if self._write:
-                await anyio.to_thread.run_sync(_make_directory, place)
-            return place
+            return await self._empty(pod, path, volume.get("emptyDir") or {})
         files = await self._payloads.files(pod, volume, write=self._write)
         if self._write:
             with self._clock.hold("node: write a volume"):
-                await anyio.to_thread.run_sync(replace_files, place, files, self._clock.now())
-        return place
+                await anyio.to_thread.run_sync(lambda: replace_files(path, files, self._clock.now(), group=_group(pod)))
+        return Place(path, read_only=True, ours=True)
+
+    async def _empty(self, pod: Document, path: str, source: Document) -> Place:
+        if self._write:
+            in_memory = source.get("medium") == "Memory" and self._runtime.own_root and os.geteuid() == 0
+            size = quantities.parse(source["sizeLimit"]).value if source.get("sizeLimit") else 0
+            with self._clock.hold("node: make a volume"):
+                await anyio.to_thread.run_sync(
+                    lambda: make_empty_dir(path, in_memory=in_memory, size=size, group=_group(pod))
+                )
+        return Place(path, ours=True)
 
     async def _host_path(self, source: Document) -> str:
         path, kind = str(source["path"]), str(source.get("type") or "")
         if self._write:
-            await anyio.to_thread.run_sync(_check_host_path, path, kind)
+            await anyio.to_thread.run_sync(check_host_path, path, kind)
         return path
 
-    async def _claim(self, pod: Document, name: str, read_only: bool) -> str:
+    async def _claim(self, pod: Document, name: str, read_only: bool) -> Place:
         claim = await self._sources.claim(namespace_of(pod), name)
         if claim is None:
             raise VolumeFailure(f'persistentvolumeclaim "{name}" not found')
@@ -136,9 +151,9 @@ class PodVolumes:
             raise VolumeFailure(f'persistentvolume "{bound}" not found')
         spec = volume["spec"]
         if "hostPath" in spec:
-            return await self._host_path(spec["hostPath"])
+            return Place(await self._host_path(spec["hostPath"]), read_only)
         if "local" in spec:
-            return str(spec["local"]["path"])
+            return Place(str(spec["local"]["path"]), read_only, ours=True)
         source = spec.get("csi")
         if source is None:
             raise VolumeFailure(f'persistentvolume "{bound}" has no source that this node knows')
@@ -148,31 +163,21 @@ class PodVolumes:
         uid, handle = uid_of(pod), str(source["volumeHandle"])
         published = await driver.publish(handle, pod_uid=uid, read_only=read_only)
         self._published.setdefault(uid, set()).add((driver.provisioner, handle))
-        return published.path
+        group = _group(pod)
+        if self._write and group is not None and not read_only:
+            policy = (pod["spec"].get("securityContext") or {}).get("fsGroupChangePolicy")
+            with self._clock.hold("node: give a volume to its group"):
+                await anyio.to_thread.run_sync(
+                    lambda: give_to_group(published.path, group, only_mismatch=policy == "OnRootMismatch")
+                )
+        return Place(published.path, read_only, ours=True)
 
 
-def _check_host_path(path: str, kind: str) -> None:
-    if kind == "DirectoryOrCreate":
-        os.makedirs(path, exist_ok=True)
-    elif kind == "FileOrCreate" and not os.path.lexists(path):
-        with open(path, "ab"):
-            pass
-    elif kind == "Directory" and not os.path.isdir(path):
-        raise VolumeFailure(f"hostPath type check failed: {path} is not a directory")
-    elif kind == "File" and not os.path.isfile(path):
-        raise VolumeFailure(f"hostPath type check failed: {path} is not a file")
-
-
-def _make_missing(paths: Sequence[str]) -> None:
-    for path in paths:
-        if not os.path.lexists(path):
-            os.makedirs(path, exist_ok=True)
-
-
-def _make_directory(path: str) -> None:
-    os.makedirs(path, exist_ok=True)
-    os.chmod(path, 0o777)  # a pod may run as any user
+def _group(pod: Document) -> int | None:
+    found = (pod["spec"].get("securityContext") or {}).get("fsGroup")
+    return None if found is None else int(found)
 
 
 def _remove(path: str) -> None:
+    unmount_below(path)
     shutil.rmtree(path, ignore_errors=True)

@@ -1,19 +1,22 @@
 """What is in a volume that is made of API objects: configMap, secret, downwardAPI, projected.
 
-Values are gathered anew each time; only tokens are kept, until four fifths of their time is over.
+Values are gathered anew each time; only tokens are kept, until four fifths of their time, or a day, is over, as
+upstream's kubelet does. Keys, paths, modes and the words for what is missing are upstream's.
 """
 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
 from kube_core._kit.clock import Clock
-from kube_core.meta.documents import Document, namespace_of, uid_of
-from kube_core.node.fieldrefs import field_value, resource_value
+from kube_core.meta import selectors
+from kube_core.meta.documents import Document, labels_of, namespace_of, uid_of
+from kube_core.node.fieldrefs import FieldRefError, field_value, resource_value
 from kube_core.node.sources import ApiSources
 from kube_core.node.volumes.directory import File
 
@@ -23,7 +26,11 @@ __all__ = ["KINDS", "Payloads", "VolumeFailure"]
 KINDS = ("configMap", "secret", "downwardAPI", "projected")
 
 _DEFAULT_MODE = 0o644
+_PRIVATE_MODE = 0o600
 _TOKEN_SECONDS = 3600
+_TOKEN_LONGEST = 86_400.0
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
 class VolumeFailure(Exception):
@@ -52,7 +59,7 @@ class Payloads:
             source = volume.get(kind)
             if source is None:
                 continue
-            mode = int(source.get("defaultMode") or _DEFAULT_MODE)
+            mode = _mode(source.get("defaultMode"), _DEFAULT_MODE)
             if kind != "projected":
                 return await self._part(pod, kind, source, mode)
             files: dict[str, File] = {}
@@ -61,7 +68,9 @@ class Payloads:
                     if name == "serviceAccountToken":
                         if write:
                             token = await self._token(pod, str(volume["name"]), inner)
-                            files[str(inner["path"])] = File(token.encode(), mode)
+                            files[str(inner["path"])] = _private(pod, token.encode(), mode)
+                    elif name == "clusterTrustBundle":
+                        files[str(inner["path"])] = _private(pod, await self._trust(inner), mode)
                     else:
                         files.update(await self._part(pod, name, inner, mode))
             return files
@@ -90,7 +99,7 @@ class Payloads:
         files = {}
         for item in items:
             if item["key"] in data:
-                files[str(item["path"])] = File(data[item["key"]], int(item.get("mode") or mode))
+                files[str(item["path"])] = File(data[item["key"]], _mode(item.get("mode"), mode))
             elif not source.get("optional"):
                 what = "config" if kind == "configMap" else "secret"
                 raise VolumeFailure(f"references non-existent {what} key: {item['key']}")
@@ -99,12 +108,36 @@ class Payloads:
     def _downward(self, pod: Document, source: Document, mode: int) -> dict[str, File]:
         files = {}
         for item in source.get("items") or ():
-            if item.get("fieldRef"):
-                text = field_value(pod, str(item["fieldRef"]["fieldPath"]))
-            else:
-                text = resource_value(pod, item["resourceFieldRef"], self._node())
-            files[str(item["path"])] = File(text.encode(), int(item.get("mode") or mode))
+            try:
+                if item.get("fieldRef"):
+                    text = field_value(pod, str(item["fieldRef"]["fieldPath"]))
+                else:
+                    text = resource_value(pod, item["resourceFieldRef"], self._node())
+            except FieldRefError as error:
+                raise VolumeFailure(str(error)) from None
+            files[str(item["path"])] = File(text.encode(), _mode(item.get("mode"), mode))
         return files
+
+    async def _trust(self, source: Document) -> bytes:
+        """The certificates of a bundle, or of all bundles of a signer, each once."""
+        optional, name = bool(source.get("optional")), source.get("name")
+        if name:
+            bundle = await self._sources.trust_bundle(str(name))
+            if bundle is None and not optional:
+                raise VolumeFailure(f'clustertrustbundle.certificates.k8s.io "{name}" not found')
+            found = [bundle] if bundle is not None else []
+        else:
+            selector = source.get("labelSelector")
+            found = [
+                each
+                for each in (await self._sources.trust_bundles() if selector is not None else ())
+                if each["spec"].get("signerName") == source.get("signerName")
+                and selectors.from_document(selector).matches(labels_of(each))
+            ]
+            if not found and not optional:
+                raise VolumeFailure("combination of signerName and labelSelector matched zero ClusterTrustBundles")
+        blocks = {block for each in found for block in _CERTIFICATE.findall(each["spec"]["trustBundle"])}
+        return "".join(block + "\n" for block in sorted(blocks)).encode()
 
     async def _token(self, pod: Document, volume: str, source: Document) -> str:
         key = (uid_of(pod), volume, str(source["path"]))
@@ -114,9 +147,24 @@ class Payloads:
             return known.text
         seconds = int(source.get("expirationSeconds") or _TOKEN_SECONDS)
         answer = await self._sources.token(pod, audience=str(source.get("audience") or ""), seconds=seconds)
-        token = _Token(str(answer["status"]["token"]), now + seconds * 0.8)
+        given = int(answer["spec"].get("expirationSeconds") or seconds)
+        token = _Token(str(answer["status"]["token"]), now + min(given * 0.8, _TOKEN_LONGEST))
         self._tokens[key] = token
         return token.text
+
+
+def _mode(asked: int | None, otherwise: int) -> int:
+    return otherwise if asked is None else int(asked)
+
+
+def _private(pod: Document, content: bytes, mode: int) -> File:
+    """What only the pod's own user reads, where all its containers have one and the same, or a group of theirs."""
+    of_pod = pod["spec"].get("securityContext") or {}
+    containers = (*(pod["spec"].get("initContainers") or ()), *pod["spec"]["containers"])
+    users = {(each.get("securityContext") or {}).get("runAsUser", of_pod.get("runAsUser")) for each in containers}
+    user = next(iter(users)) if len(users) == 1 else None
+    private = user is not None or of_pod.get("fsGroup") is not None
+    return File(content, _PRIVATE_MODE if private else mode, user)
 
 
 def _content(document: Document) -> Mapping[str, bytes]:

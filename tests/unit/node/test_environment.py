@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from kube_core.meta.documents import Document
-from kube_core.node.environment import ConfigurationError, container_environment, expand, service_variables
-from kube_core.node.fieldrefs import field_value, resource_value
+from kube_core.node.envfiles import EnvFileError, variable_of
+from kube_core.node.environment import ConfigurationError, Environment, expand, service_variables
+from kube_core.node.fieldrefs import FieldRefError, field_value, resource_value
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +39,7 @@ POD: Document = {
 
 
 async def environment(container: Document, sources: Objects, **services: str) -> dict[str, str]:
-    return await container_environment(POD, container, sources, services=services)
+    return await Environment(POD, sources, services).of(container)
 
 
 @pytest.mark.parametrize(
@@ -83,21 +84,191 @@ async def test_what_is_missing_is_told_unless_it_is_optional() -> None:
         await environment({"envFrom": [{"secretRef": {"name": "gone"}}]}, Objects())
 
 
-def test_fields_of_the_pod() -> None:
-    assert field_value(POD, "metadata.labels['app']") == "web"
-    assert field_value(POD, "metadata.labels") == 'app="web"'
-    assert field_value(POD, "status.podIP") == "10.0.0.5"
-    assert field_value(POD, "spec.nodeName") == "node-1"
+FIELDS: Document = {
+    "metadata": {
+        "name": "web-1",
+        "namespace": "shop",
+        "uid": "u-1",
+        "labels": {"b": "2", "app.example/part": "web"},
+        "annotations": {"note": 'two\n"lines"'},
+    },
+    "spec": {"nodeName": "node-1", "serviceAccountName": "shopper", "containers": []},
+    "status": {
+        "podIP": "10.0.0.5", "podIPs": [{"ip": "10.0.0.5"}, {"ip": "fd00::5"}],
+        "hostIP": "10.1.0.1", "hostIPs": [{"ip": "10.1.0.1"}],
+    },
+}  # fmt: skip
 
 
-def test_resources_are_counted_in_divisors_rounded_up_and_default_to_the_node() -> None:
-    container = {"resources": {"limits": {"cpu": "1500m", "memory": "64Mi"}}}
-    node = {"status": {"allocatable": {"cpu": "4"}}}
-    assert resource_value(POD, {"resource": "limits.cpu"}, node, container=container) == "2"
-    assert resource_value(POD, {"resource": "limits.cpu", "divisor": "1m"}, node, container=container) == "1500"
-    assert resource_value(POD, {"resource": "limits.memory", "divisor": "1Mi"}, node, container=container) == "64"
-    assert resource_value(POD, {"resource": "limits.cpu"}, node, container={}) == "4"
-    assert resource_value(POD, {"resource": "requests.cpu"}, node, container={}) == "0"
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("metadata.name", "web-1"),
+        ("metadata.namespace", "shop"),
+        ("metadata.uid", "u-1"),
+        ("metadata.labels", 'app.example/part="web"\nb="2"'),
+        ("metadata.annotations", 'note="two\\n\\"lines\\""'),
+        ("metadata.labels['app.example/part']", "web"),
+        ("metadata.annotations['note']", 'two\n"lines"'),
+        ("metadata.labels['gone']", ""),
+        ("spec.nodeName", "node-1"),
+        ("spec.serviceAccountName", "shopper"),
+        ("status.hostIP", "10.1.0.1"),
+        ("status.hostIPs", "10.1.0.1"),
+        ("status.podIP", "10.0.0.5"),
+        ("status.podIPs", "10.0.0.5,fd00::5"),
+    ],
+)
+def test_fields_of_the_pod(path: str, value: str) -> None:
+    assert field_value(FIELDS, path) == value
+
+
+def test_a_field_that_there_is_not_is_told() -> None:
+    with pytest.raises(FieldRefError, match=r"unsupported fieldPath: status\.phase"):
+        field_value(FIELDS, "status.phase")
+
+
+CONTAINER: Document = {
+    "resources": {
+        "limits": {"cpu": "1500m", "memory": "64Mi", "hugepages-2Mi": "4Mi"},
+        "requests": {"cpu": "250m", "memory": "32Mi", "ephemeral-storage": "1Gi"},
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("container", "resource", "divisor", "value"),
+    [
+        (CONTAINER, "limits.cpu", "", "2"),
+        (CONTAINER, "limits.cpu", "0", "2"),
+        (CONTAINER, "limits.cpu", "1m", "1500"),
+        (CONTAINER, "limits.memory", "1Mi", "64"),
+        (CONTAINER, "limits.memory", "", "67108864"),
+        (CONTAINER, "limits.hugepages-2Mi", "1Mi", "4"),
+        (CONTAINER, "requests.cpu", "1m", "250"),
+        (CONTAINER, "requests.memory", "1Gi", "1"),
+        (CONTAINER, "requests.ephemeral-storage", "1Gi", "1"),
+        ({}, "limits.cpu", "", "4"),
+        ({}, "limits.memory", "1Gi", "8"),
+        ({}, "limits.hugepages-2Mi", "", "0"),
+        ({}, "requests.cpu", "", "0"),
+    ],
+)
+def test_resources_are_counted_in_divisors_rounded_up_and_default_to_the_node(
+    container: Document, resource: str, divisor: str, value: str
+) -> None:
+    node = {"status": {"allocatable": {"cpu": "4", "memory": "8Gi"}}}
+    reference = {"resource": resource, **({"divisor": divisor} if divisor else {})}
+    assert resource_value(POD, reference, node, container=container) == value
+
+
+def test_a_limit_that_is_not_set_is_the_pods_where_the_pod_has_one() -> None:
+    pod = {"metadata": {}, "spec": {"containers": [{"name": "c"}], "resources": {"limits": {"cpu": "2"}}}}
+    node = {"status": {"allocatable": {"cpu": "4", "memory": "8Gi"}}}
+    assert resource_value(pod, {"containerName": "c", "resource": "limits.cpu"}, node) == "2"
+    assert resource_value(pod, {"containerName": "c", "resource": "limits.memory", "divisor": "1Gi"}, node) == "8"
+
+
+def test_a_resource_or_container_that_there_is_not_is_told() -> None:
+    with pytest.raises(FieldRefError, match=r"unsupported container resource : limits\.gpu"):
+        resource_value(POD, {"resource": "limits.gpu"}, None, container={})
+    with pytest.raises(FieldRefError, match="container gone not found"):
+        resource_value(POD, {"containerName": "gone", "resource": "limits.cpu"}, None)
+    with pytest.raises(FieldRefError, match="unsupported fieldPath: nothing"):
+        field_value(POD, "nothing")
+
+
+async def test_variables_from_fields_and_resources() -> None:
+    container = {
+        **CONTAINER,
+        "env": [
+            {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
+            {"name": "BOTH", "value": "$(NAME)/$(CPU)/$(LATER)"},
+            {"name": "LATER", "value": ""},
+        ],
+    }
+    assert await environment(container, Objects()) == {
+        "NAME": "web-1", "CPU": "2", "BOTH": "web-1/2/$(LATER)", "LATER": "",
+    }  # fmt: skip
+    unknown = {"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "spec.hostname"}}}
+    with pytest.raises(ConfigurationError, match=r"unsupported fieldPath: spec\.hostname"):
+        await environment({"env": [unknown]}, Objects())
+
+
+async def test_an_object_is_read_once_and_its_names_are_taken_as_they_are() -> None:
+    reads = []
+
+    class Counting(Objects):
+        async def config_map(self, namespace: str, name: str) -> Document | None:
+            reads.append((namespace, name))
+            return await super().config_map(namespace, name)
+
+    container = {
+        "envFrom": [{"configMapRef": {"name": "map"}}, {"configMapRef": {"name": "map"}, "prefix": "9-"}],
+        "env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "map", "key": "1st.key"}}}],
+    }
+    assert await environment(container, Counting({"map": {"1st.key": "v"}})) == {
+        "1st.key": "v",
+        "9-1st.key": "v",
+        "A": "v",
+    }
+    assert reads == [("shop", "map")]
+
+
+FILE = """# made by an init container
+FIRST='one'   # a comment
+
+  SECOND='two
+lines'
+EMPTY= 'nothing'
+THIRD='$(FIRST) "as it stands"'
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("FIRST", "one"), ("SECOND", "two\nlines"), ("EMPTY", ""), ("THIRD", '$(FIRST) "as it stands"'), ("GONE", "")],
+)
+def test_a_file_of_variables_is_read_as_a_shell_would(key: str, value: str) -> None:
+    assert variable_of(FILE, key) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("A='1'\nnonsense", "line 2: missing '='"),
+        ("='1'", "line 1: empty variable name"),
+        ("A ='1'", "line 1: whitespace before '=' is not allowed"),
+        ("A=1", "line 1: value must be enclosed in single quotes"),
+        ("A='1' more", "line 1: unexpected content after closing quote"),
+        ("A='1\n2", "starting at line 1: unclosed single quote"),
+    ],
+)
+def test_what_is_wrong_with_a_file_of_variables_is_told_with_its_line(text: str, what: str) -> None:
+    with pytest.raises(EnvFileError, match=what):
+        variable_of(text, "KEY")
+
+
+async def test_variables_from_files_of_volumes() -> None:
+    async def read(volume: str, path: str) -> str | None:
+        return {("config", "env"): FILE, ("config", "bad"): "A=1"}.get((volume, path))
+
+    def variable(path: str, key: str, **more: Any) -> Document:
+        reference = {"volumeName": "config", "path": path, "key": key, **more}
+        return {"env": [{"name": "A", "valueFrom": {"fileKeyRef": reference}}]}
+
+    made = Environment(POD, Objects(), read_file=read)
+    assert await made.of(variable("env", "FIRST")) == {"A": "one"}
+    assert await made.of(variable("env", "GONE", optional=True)) == {}
+    assert await made.of(variable("gone", "GONE", optional=True)) == {}
+    for path, key, message in (
+        ("env", "GONE", 'environment variable key "GONE" not found in file "env"'),
+        ("bad", "GONE", "couldn't parse env file"),
+        ("gone", "GONE", "couldn't parse env file"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            await made.of(variable(path, key))
 
 
 def test_services_become_docker_link_variables() -> None:

@@ -10,7 +10,8 @@ from kube_core.abc.runtime import ContainerConfig, ContainerStatus
 from kube_core.meta.documents import Document
 from kube_core.node.pods.backoff import Backoffs, duration_text
 from kube_core.node.pods.plan import Plan, history, make_plan
-from kube_core.node.pods.status import Observed, Waiting, pod_status
+from kube_core.node.pods.status import Observed, pod_status
+from kube_core.node.pods.waiting import Waiting
 
 NOW = 1_767_225_600.0
 
@@ -101,8 +102,10 @@ def test_the_restart_policy_says_whether_an_app_runs_again(policy: str, code: in
 
 
 def test_a_failed_probe_and_a_changed_image_stop_a_container() -> None:
-    assert plan(pod("app"), run("app"), failed={"app-0": "it is dead"}).stop[0][1] == "it is dead"
-    assert "definition changed" in plan(pod("app"), run("app", image="old")).stop[0][1]
+    assert plan(pod("app"), run("app"), failed={"app-0": "liveness"}).stop[0].why == (
+        "Container app failed liveness probe, will be restarted"
+    )
+    assert "definition changed" in plan(pod("app"), run("app", image="old")).stop[0].why
 
 
 def test_a_pod_whose_containers_have_not_started_is_pending() -> None:
