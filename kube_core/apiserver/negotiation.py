@@ -40,6 +40,12 @@ YAML = "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 _OBJECT_TYPES = "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 _STREAM_TYPES = "application/json, application/yaml, application/json;stream=watch"
+_ACCEPTED = f"only the following media types are accepted: {_OBJECT_TYPES}"
+#: Of custom resources, which have no numbers for their fields.
+_NOT_BINARY = (
+    "object *unstructured.Unstructured does not implement the protobuf marshalling interface and cannot be encoded to "
+    "a protobuf message"
+)
 #: Bytes of YAML beyond which it is read apart; a thousand take some 8 ms.
 _LONG_YAML = 1024
 _AS_FORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
@@ -90,7 +96,9 @@ def accept(header: str, binary: bool = True) -> Form:
             continue
         return Form(media_type, pretty=given.get("pretty") in ("1", "true"))
     if refused_view:
-        raise NotAcceptable(f"only the following media types are accepted: {_OBJECT_TYPES}", details={})
+        raise NotAcceptable(_ACCEPTED, details={})
+    if not binary:
+        raise NotAcceptable(_NOT_BINARY if PROTOBUF in header else _ACCEPTED)
     raise NotAcceptable(f"406: Not Acceptable\n\nAvailable representations: {_STREAM_TYPES}", details={})
 
 

@@ -38,6 +38,7 @@ from kube_core.meta.status import (
     NotFound,
     StatusError,
     Unauthorized,
+    not_found,
 )
 from kube_core.registry.catalogue import Catalogue
 from kube_core.registry.context import Admission, Context
@@ -276,6 +277,8 @@ class Pipeline:
             if info.group and not self.catalogue.has_builtin_group(info.group):
                 return not_found_text()
             raise _no_such_resource()
+        if registry.is_custom:
+            return await self._custom(request, info, registry, context)
         if info.namespace and not registry.type.namespaced:
             raise _no_such_resource()
         if request.method == "HEAD" and info.subresource != "proxy":
@@ -296,6 +299,29 @@ class Pipeline:
         ):
             raise registry.not_allowed()
         return await handler(request, info, registry, context)
+
+    async def _custom(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
+        """Custom resources, which upstream routes by other rules than its own kinds."""
+        namespaced, everywhere = registry.type.namespaced, info.verb in ("list", "watch")
+        if bool(info.namespace) != namespaced and not (namespaced and everywhere):
+            return not_found_text()
+        if registry.deprecation:
+            context.warn(registry.deprecation)
+        if info.subresource:
+            declared = registry.descriptor.subresource(info.subresource)
+            if declared is None:
+                raise not_found(registry.resource, info.name)
+            handler = self.subresources.get(("*", "*", info.subresource)) or self._table().get(info.verb)
+            if handler is None or info.verb not in declared.verbs:
+                raise _unsupported(registry, info.verb)
+            return await handler(request, attrs.evolve(info, rest=""), registry, context)
+        handler = self._table().get(info.verb)
+        if handler is None:
+            raise _unsupported(registry, info.verb)
+        if info.verb in ("update", "patch") and not info.name:
+            raise BadRequest("name must be provided")
+        # The name of what is made is in the body alone.
+        return await handler(request, attrs.evolve(info, name="") if info.verb == "create" else info, registry, context)
 
     async def _subresource(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
         declared = registry.descriptor.subresource(info.subresource)
@@ -376,6 +402,13 @@ def _complaint(response: Response | None) -> str:
     if response is None or response.status < 400 or not isinstance(response.document, Mapping):
         return ""
     return str(response.document.get("message") or "")
+
+
+def _unsupported(registry: Registry, verb: str) -> MethodNotSupported:
+    resource = registry.resource
+    details = {"kind": resource.resource, **({"group": resource.group} if resource.group else {})}
+    verb = "" if verb == "options" else verb  # which is no verb of resources
+    return MethodNotSupported(f'{verb} is not supported on resources of kind "{resource}"', details=details)
 
 
 def not_found_text() -> Response:

@@ -37,7 +37,7 @@ def keeps_zero(owner: str, field: str, kind: str) -> bool:
 
 def keeps_empty_list(owner: str, field: str) -> bool:
     """Whether a list with nothing in it is something else than no list."""
-    return f"{owner}.{field}" in ("HPAScalingRules.policies", "CustomResourceDefinitionSpec.versions")
+    return f"{owner}.{field}" in _KEPT_LISTS
 
 
 def always_null(owner: str, field: str, *, required: bool, kind: str, ref: str) -> bool:
@@ -91,6 +91,10 @@ _PLAIN_FLAGS: Final = frozenset(
         "x-kubernetes-embedded-resource",
         "x-kubernetes-int-or-string",
     ]
+)
+_KEPT_LISTS: Final = frozenset(
+    # Rules are stored as none where there are none, by their strategy: whoever sent an empty list owns it all the same.
+    ("HPAScalingRules.policies", "CustomResourceDefinitionSpec.versions", "ClusterRole.rules", "Role.rules")
 )
 _KEPT_FLAGS: Final = frozenset({"CSIVolumeSource.readOnly"})
 

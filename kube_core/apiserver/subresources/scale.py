@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from kube_core._kit.clock import Clock
 from kube_core.abc.transport import Request, Response
 from kube_core.api.schemas import Schema, builtin
@@ -139,9 +141,7 @@ class Scale:
                 now=self._clock.now(),
             )
 
-        update = Update(options, subresource="scale", applies=True, seen=functools.partial(_shown, registry))
-        stored, _ = await registry.update(context, info.key, update, applied)
-        return responses.success(request, _shown(registry, stored.document))
+        return await self._written(request, info, registry, context, Update(options, applies=True), applied)
 
     async def _write(
         self,
@@ -164,16 +164,22 @@ class Scale:
             _set_replicas(registry, document, replicas)
             return document
 
+        return await self._written(request, info, registry, context, Update(options), scaled)
+
+    async def _written(
+        self, request: Request, info: RequestInfo, registry: Registry, context: Context, update: Update, change: Any
+    ) -> Response:
+        """Written through the main resource's rules: a changed spec is a new generation."""
+
         def put(document: MutableDocument, scale: Document) -> None:
             """What a webhook made of the Scale."""
             replicas = _replicas_of(registry, scale, info)
             if replicas != _replicas_of(registry, _shown(registry, document), info):
                 _set_replicas(registry, document, replicas)
 
-        # Written through the main resource's rules: a changed spec is a new generation.
         seen, shapes = functools.partial(_shown, registry), SpokenShapes(registry.type, _SCHEMA)
-        update = Update(options, subresource="scale", seen=seen, shapes=shapes, put=put)
-        stored, _ = await registry.update(context, info.key, update, scaled)
+        update = attrs.evolve(update, subresource="scale", seen=seen, shapes=shapes, put=put)
+        stored, _ = await registry.update(context, info.key, update, change)
         return responses.success(request, _shown(registry, stored.document))
 
 

@@ -28,6 +28,14 @@ class RoleStrategy(BuiltinStrategy):
     def name_rule(self, name: str) -> names.Messages:
         return names.path_segment(name)
 
+    def prepare_for_create(self, document: MutableDocument) -> None:
+        super().prepare_for_create(document)
+        _store_none(document)
+
+    def prepare_for_update(self, document: MutableDocument, old: Document) -> None:
+        super().prepare_for_update(document, old)
+        _store_none(document)
+
     def validate(self, document: Document) -> Errors:
         for position, rule in enumerate(document.get("rules") or ()):
             yield from _rule(Path("rules").index(position), rule, namespaced=not self.paths_allowed)
@@ -86,6 +94,11 @@ class RoleBindingStrategy(BuiltinStrategy):
 
 class ClusterRoleBindingStrategy(RoleBindingStrategy):
     roles = ("ClusterRole",)
+
+
+def _store_none(document: MutableDocument) -> None:
+    if not document.get("rules"):
+        document["rules"] = None
 
 
 def _rule(path: Path, rule: Mapping[str, Any], *, namespaced: bool) -> Errors:

@@ -77,3 +77,54 @@ async def test_unknown_metadata_of_an_embedded_resource_is_warned_of_and_dropped
     wrong = await gadgets.ask("POST", GADGETS, gadget("b", inner=inner))
     assert wrong.status == 400
     assert "spec.inner.metadata: json: cannot unmarshal number into" in wrong.decoded()["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "message"),
+    [
+        ("PUT", "", 400, "name must be provided"),
+        ("PATCH", "", 400, "name must be provided"),
+        ("OPTIONS", "", 405, ' is not supported on resources of kind "gadgets.example.org"'),
+        ("GET", "/a/nothing", 404, 'gadgets.example.org "a" not found'),
+        ("GET", "/a/nothing/more", 404, 'gadgets.example.org "a" not found'),
+        ("GET", "/a/scale", 404, 'gadgets.example.org "a" not found'),
+    ],
+)
+async def test_what_a_custom_resource_does_not_serve_is_told_of_it(
+    gadgets: Caller, method: str, path: str, status: int, message: str
+) -> None:
+    response = await gadgets.ask(method, f"{GADGETS}{path}", {}, content_type="application/merge-patch+json")
+    assert (response.status, response.decoded()["message"]) == (status, message)
+
+
+@pytest.mark.parametrize("path", ["/apis/example.org/v1/gadgets/a", "/apis/example.org/v9/gadgets"])
+async def test_where_custom_resources_are_not_there_is_nothing(gadgets: Caller, path: str) -> None:
+    response = await gadgets.ask("GET", path)
+    assert (response.status, response.body) == (404, b"404 page not found\n")
+
+
+async def test_the_name_of_a_custom_resource_that_is_made_is_in_its_body(gadgets: Caller) -> None:
+    assert (await gadgets.post(f"{GADGETS}/other", gadget("a")))["metadata"]["name"] == "a"
+    assert (await gadgets.ask("HEAD", f"{GADGETS}/a")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("accept", "message"),
+    [
+        ("text/html", "only the following media types are accepted: application/json, application/yaml, "
+         "application/vnd.kubernetes.protobuf"),
+        ("application/vnd.kubernetes.protobuf", "object *unstructured.Unstructured does not implement the protobuf "
+         "marshalling interface and cannot be encoded to a protobuf message"),
+    ],
+)  # fmt: skip
+async def test_custom_resources_are_not_spoken_in_every_form(gadgets: Caller, accept: str, message: str) -> None:
+    await gadgets.post(GADGETS, gadget("a"))
+    response = await gadgets.ask("GET", f"{GADGETS}/a", accept=accept)
+    assert response.status == 406
+    assert message.encode() in (response.body or b"")
+
+
+async def test_a_selector_of_shards_is_ignored_as_its_feature_is_off(gadgets: Caller) -> None:
+    await gadgets.post(GADGETS, gadget("a"))
+    half = "shardRange(object.metadata.uid, '0x0', '0x0')"
+    assert len((await gadgets.ask("GET", GADGETS, query=[("shardSelector", half)])).decoded()["items"]) == 1

@@ -426,6 +426,11 @@ async def test_a_scale_can_be_patched(world: World) -> None:
     await world.configure(MUTATING, world.webhook(rule=rule))
     assert (await world.api.patch(f"{path}/d/scale", {"spec": {"replicas": 4}}))["spec"] == {"replicas": 2}
     assert (await world.api.get(f"{path}/d"))["spec"]["replicas"] == 2
+    applied = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"}, "spec": {"replicas": 7}}
+    asked = f"{path}/d/scale?fieldManager=me&force=true"
+    answer = await world.api.ask("PATCH", asked, applied, content_type="application/apply-patch+yaml")
+    assert answer.decoded()["spec"] == {"replicas": 2}
+    assert (await world.api.get(f"{path}/d"))["spec"]["replicas"] == 2
 
 
 async def test_a_request_for_a_token_can_be_patched(world: World) -> None:
