@@ -2,7 +2,8 @@
 
 A driver is made once a node. `attach` is idempotent for a sandbox: asked again, it answers the same. `detach` of an
 unknown sandbox does nothing. What a driver holds survives the death of the node agent where `capabilities.persistent`
-says so: after a restart `attach` finds it again.
+says so: after a restart `attach` finds it again, and `attached` says whose there is, so that the agent can detach those
+of pods that are gone. `end` leaves nothing on the machine, whoever was attached.
 
 Addresses that a driver declares as its own (`pod_cidr`, `service_cidr`, such as parts of 127.0.0.0/8 for loopback)
 are exempt from the server's rule against such addresses.
@@ -114,6 +115,14 @@ class Network(Snapshots, abc.ABC):
     @abc.abstractmethod
     async def detach(self, sandbox_id: str) -> None:
         """Take a pod's addresses back."""
+
+    def attached(self) -> Sequence[str]:
+        """The sandboxes that have addresses, those of an earlier life among them."""
+        return ()
+
+    async def end(self) -> None:
+        """Take everything off the machine that this driver put there. Needs no `start` before."""
+        await self.stop()
 
 
 def _nothing() -> None:

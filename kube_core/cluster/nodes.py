@@ -107,6 +107,7 @@ class Nodes:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
         await asyncio.gather(*(_end_gently(runtime) for runtime in self._runtimes.values()))
+        await asyncio.gather(*(network.end() for network in self._networks.values()))
 
     def _start(self, name: str, around: Surroundings) -> tuple[asyncio.Event, asyncio.Task[None]]:
         from kube_core.node.agent import NodeAgent, NodeConfig  # only where there are nodes

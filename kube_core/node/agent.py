@@ -210,7 +210,7 @@ class NodeAgent:
                 worker.poke()
 
     async def _clear_orphans(self, host: Host) -> None:
-        """End what the runtime still has of pods that went while nobody looked."""
+        """End what runtime and network still have of pods that went while nobody looked."""
         for sandbox in self.runtime.list_sandboxes():
             uid = sandbox.config.uid
             if uid in self._workers:
@@ -223,6 +223,9 @@ class NodeAgent:
             }
             worker = self._workers[uid] = PodWorker(host, pod, ended=self._ended)
             worker.vanish()
+        for uid in self.network.attached():
+            if uid not in self._workers:
+                await self.network.detach(uid)
 
     async def _until_cancelled(self, pods: Informer) -> None:
         try:

@@ -103,6 +103,12 @@ class NetworkContract:
         assert (await network.attach(sandbox("b"))).ips[0] != freed
         await network.stop()
 
+    async def test_the_end_takes_everything_back(self, tmp_path: Path) -> None:
+        network = await self.started(tmp_path)
+        await network.attach(sandbox("a"))
+        await network.end()
+        await network.end()
+
     async def test_attachments_are_found_again_after_a_restart(self, tmp_path: Path) -> None:
         network = await self.started(tmp_path)
         if not network.capabilities.persistent:
@@ -114,6 +120,9 @@ class NetworkContract:
         other = await again.attach(sandbox("b"))
         assert await again.attach(sandbox("a")) == before
         assert other != before
+        assert set(again.attached()) == {"a", "b"}
+        await again.detach("a")
+        assert list(again.attached()) == ["b"]
         await again.stop()
 
     async def test_a_listener_on_a_pod_address_is_reached_from_the_host(self, tmp_path: Path) -> None:

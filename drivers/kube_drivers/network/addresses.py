@@ -7,12 +7,19 @@ a pod that is gone does not reach its successor.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
+import anyio.to_thread
+import orjson
+
+from kube_core._kit.clock import Clock
 from kube_core.abc.network import NetworkError
 
-__all__ = ["AddressPool"]
+__all__ = ["AddressPool", "KeptAddresses"]
 
 
 class AddressPool:
@@ -64,3 +71,78 @@ class AddressPool:
             offset = self.cursor % count
             self.cursor = offset + 1
             yield str(self.network.network_address + 2 + offset)
+
+
+class KeptAddresses:
+    """A pool that is kept in a file, so that a node agent that starts again finds its pods where they were."""
+
+    def __init__(self, cidr: str, file: Path | None, *, clock: Clock) -> None:
+        """`file`: None keeps nothing."""
+        self._cidr = cidr
+        self._file = file
+        self._clock = clock
+        self._pool = AddressPool(cidr)
+        self._writing = asyncio.Lock()
+
+    @property
+    def node_address(self) -> str:
+        return self._pool.node_address
+
+    @property
+    def assigned(self) -> Sequence[str]:
+        """The sandboxes that have an address."""
+        return tuple(self._pool.assigned)
+
+    async def read(self) -> None:
+        """Go on from the file. Raises `NetworkError`."""
+        if self._file is not None:
+            self._pool = await anyio.to_thread.run_sync(self._read, self._file)
+
+    async def take(self, sandbox_id: str) -> str:
+        known = sandbox_id in self._pool.assigned
+        ip = self._pool.take(sandbox_id)
+        if not known:
+            try:
+                await self._save()
+            except BaseException:
+                # Not remembered is not given: after a crash another pod would get the same address.
+                self._pool.give_back(sandbox_id)
+                raise
+        return ip
+
+    async def give_back(self, sandbox_id: str) -> None:
+        if self._pool.give_back(sandbox_id):
+            await self._save()
+
+    def _read(self, file: Path) -> AddressPool:
+        try:
+            state = orjson.loads(file.read_bytes())
+            return AddressPool(self._cidr, state["assigned"], cursor=int(state["cursor"]))
+        except FileNotFoundError:
+            return AddressPool(self._cidr)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise NetworkError(f"the addresses of the pods cannot be read from {file}: {error}") from None
+        except OSError as error:
+            raise NetworkError(f"the addresses of the pods cannot be read from {file}: {error.strerror}") from None
+
+    async def _save(self) -> None:
+        if (file := self._file) is None:
+            return
+        async with self._writing:
+            content = orjson.dumps({"cursor": self._pool.cursor, "assigned": self._pool.assigned})
+            try:
+                with self._clock.hold("network: write addresses"):
+                    await anyio.to_thread.run_sync(_replace, file, content)
+            except OSError as error:
+                raise NetworkError(f"the addresses of the pods cannot be kept in {file}: {error.strerror}") from None
+
+
+def _replace(file: Path, content: bytes) -> None:
+    """Write a file so that a reader, and a crash, sees the old content or the new."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_suffix(".new")
+    with fresh.open("wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+    fresh.replace(file)

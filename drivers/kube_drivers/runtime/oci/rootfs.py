@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kube_core.abc.runtime import RuntimeFailure
-from kube_drivers.runtime.oci import kernel
+from kube_drivers import kernel
 from kube_drivers.runtime.oci.images.store import ImageStore, StoredImage
 from kube_drivers.runtime.oci.users import inside
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import attrs
 
 from kube_core.abc.runtime import RuntimeFailure, SandboxConfig
-from kube_drivers.runtime.oci import kernel
+from kube_drivers import kernel
 from kube_drivers.runtime.oci.cgroups import Cgroups
 
 __all__ = ["Sandbox"]

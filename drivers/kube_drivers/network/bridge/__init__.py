@@ -1,0 +1,10 @@
+"""Pods on a bridge of their node, each in a network namespace of its own. Linux, as root.
+
+`network.py` is the driver, `netlink.py` what it says to the kernel.
+"""
+
+from __future__ import annotations
+
+from kube_drivers.network.bridge.network import BridgeNetwork
+
+__all__ = ["BridgeNetwork"]
