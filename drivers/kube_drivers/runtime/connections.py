@@ -25,7 +25,7 @@ async def connect(host: str, port: int) -> ByteStream:
 
 async def connect_in(namespace_path: str, port: int) -> ByteStream:
     """The same to a port of the loopback of a network namespace, over whichever of IPv4 and IPv6 listens there."""
-    from kube_drivers.runtime.oci.kernel import socket_in  # lazily: only runtimes with namespaces need it
+    from kube_drivers.kernel import socket_in  # lazily: only runtimes with namespaces need it
 
     why = ""
     for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
