@@ -9,6 +9,7 @@ told apart by the owner's `collisionCount`. Revisions beyond the limit go, the o
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 import attrs
 
@@ -61,8 +62,9 @@ def oldest_first(revisions: Iterable[Document]) -> list[Document]:
 
 
 def revision_data(template: Document) -> MutableDocument:
-    """The patch that puts a template back."""
-    return {"spec": {"template": {**thaw(template), "$patch": "replace"}}}
+    """The patch that puts a template back. Its keys are in order: clients compare it with their own, byte by byte."""
+    ordered: MutableDocument = _in_order({"spec": {"template": {**thaw(template), "$patch": "replace"}}})
+    return ordered
 
 
 def template_of(revision: Document) -> MutableDocument:
@@ -134,3 +136,9 @@ async def clean_up(client: ApiClient, owner: Document, revisions: Sequence[Docum
             )
         except NotFound:
             pass
+
+
+def _in_order(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _in_order(value[key]) for key in sorted(value)}
+    return [_in_order(each) for each in value] if isinstance(value, list) else value

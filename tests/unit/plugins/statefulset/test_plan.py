@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -396,3 +397,10 @@ def test_no_step_of_an_update_leaves_too_few_or_goes_below_the_partition(
     assert all((ordinal_of(owner, each) or 0) >= partition for each in taken)
     healthy = [each for each in taken if each in well]
     assert not healthy or len(well) - len(healthy) >= replicas - limit
+
+
+def test_a_revision_s_data_is_written_as_clients_write_it_that_compare_it() -> None:
+    owner = stateful_set()
+    owner["spec"]["template"]["spec"]["containers"][0] |= {"ports": [{"protocol": "TCP", "containerPort": 80}]}
+    data = history.make_revision(owner, 1, 0, "controller.kubernetes.io/hash")["data"]
+    assert json.dumps(data) == json.dumps(data, sort_keys=True)
