@@ -174,7 +174,7 @@ class NodeAgent:
             node=lambda: registration.node,
             services=self._services.variables,
             spawn=self._spawn,
-            allocations=Allocations(lambda: registration.node, events),
+            allocations=Allocations(lambda: registration.node, events, self._look_again),
             settings=config.kubelet,
             memory_capacity=_memory_capacity(registration.node),
             seccomp_root=f"{config.state_directory}/seccomp",
@@ -200,14 +200,16 @@ class NodeAgent:
         else:
             worker.update(after)
 
+    def _look_again(self, uid: str) -> None:
+        if (worker := self._workers.get(uid)) is not None:
+            worker.poke()
+
     def _ended(self, worker: PodWorker) -> None:
         self._workers.pop(worker.uid, None)
 
     async def _follow_runtime(self) -> None:
         async for event in self.runtime.events():
-            worker = self._workers.get(event.pod_uid)
-            if worker is not None:
-                worker.poke()
+            self._look_again(event.pod_uid)
 
     async def _clear_orphans(self, host: Host) -> None:
         """End what runtime and network still have of pods that went while nobody looked."""

@@ -20,6 +20,7 @@ from kube_core.abc.runtime import ContainerStatus
 from kube_core.control.events import EventRecorder
 from kube_core.meta.documents import Document, name_of, uid_of
 from kube_core.node.pods.allocations import Allocations
+from kube_core.node.pods.backoff import Backoffs
 from kube_core.node.pods.host import Host
 from kube_core.node.pods.reports import StatusReports
 from kube_core.node.pods.worker import PodWorker
@@ -136,10 +137,11 @@ class FakeNode:
             node=lambda: self.node,
             services=lambda namespace, links: services or {},
             spawn=self._spawn,
-            allocations=Allocations(lambda: self.node, events),
+            allocations=Allocations(lambda: self.node, events, self._look_again),
             settings=settings,
             memory_capacity=8 * 1024**3,
             pressures=lambda: self.pressures,
+            backoffs=Backoffs(settings.max_container_restart_period),
         )  # fmt: skip
 
     async def __aenter__(self) -> FakeNode:
@@ -185,9 +187,12 @@ class FakeNode:
 
     async def _follow(self) -> None:
         async for event in self.runtime.events():
-            for worker in self.workers.values():
-                if worker.uid == event.pod_uid:
-                    worker.poke()
+            self._look_again(event.pod_uid)
+
+    def _look_again(self, uid: str) -> None:
+        for worker in self.workers.values():
+            if worker.uid == uid:
+                worker.poke()
 
     def _spawn(self, work: Any, name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)

@@ -48,9 +48,13 @@ class _Grant:
 class Allocations:
     """Of one node. `node` gives the Node, with its allocatable resources."""
 
-    def __init__(self, node: Callable[[], Document | None], events: EventRecorder) -> None:
+    def __init__(
+        self, node: Callable[[], Document | None], events: EventRecorder, look_again: Callable[[str], None]
+    ) -> None:
+        """`look_again` is told the uids of pods whose resize may have room now."""
         self._node = node
         self._events = events
+        self._look_again = look_again
         self._grants: dict[str, _Grant] = {}
         self._sums: Amounts = {}
 
@@ -60,7 +64,7 @@ class Allocations:
         held = self._grants.get(uid)
         if held is None and any(ports_overlap(*pair) for pair in self._pairs(host_ports_of(pod["spec"]))):
             return _refused("NodePorts", "node(s) didn't have free ports for the requested pod ports")
-        wanted = requests_of(pod) if requests is None else requests
+        wanted = requests_of(_as_before(pod)) if requests is None else requests
         allocatable: Mapping[str, Any] = ((self._node() or {}).get("status") or {}).get("allocatable") or {}
         count = len(self._grants) - (held is not None)
         if "pods" in allocatable and count + 1 > (most := amount("pods", allocatable["pods"])):
@@ -78,16 +82,16 @@ class Allocations:
         """Give a pod what it asks for, or what it had already when an earlier agent looked after it."""
         uid = uid_of(pod)
         if uid not in self._grants:
-            had = _had_before(pod)
-            grant = _Grant({}, host_ports_of(pod["spec"]), had)
+            grant = _Grant({}, host_ports_of(pod["spec"]), _had_before(pod))
             self._grants[uid] = grant
-            self._count(grant, requests_of(_with(pod, had) if had is not None else pod))
+            self._count(grant, requests_of(_as_before(pod)))
 
     def forget(self, uid: str) -> None:
         """The pod has ended."""
         grant = self._grants.pop(uid, None)
         if grant is not None:
             self._count(grant, {})
+            self._tell_waiting()
 
     def applied(self, pod: Document) -> Document:
         """The pod with what it was granted."""
@@ -118,6 +122,7 @@ class Allocations:
         grant.in_progress = _condition("PodResizeInProgress", generation)
         self._count(grant, requests)
         self._tell(pod, "ResizeStarted", "Pod resize started")
+        self._tell_waiting()
 
     def finish(self, pod: Document) -> None:
         """Its containers have what was granted."""
@@ -138,16 +143,15 @@ class Allocations:
         grant = self._grants.get(uid)
         return grant is not None and grant.in_progress is not None
 
-    def waits(self, uid: str) -> bool:
-        """Whether a resize waits for room."""
-        grant = self._grants.get(uid)
-        return grant is not None and grant.pending is not None
-
     def conditions(self, uid: str) -> Iterator[Document]:
         """What the pod's status says of its resize."""
         grant = self._grants.get(uid)
         if grant is not None:
             yield from (each for each in (grant.pending, grant.in_progress) if each is not None)
+
+    def _tell_waiting(self) -> None:
+        for uid in [uid for uid, grant in self._grants.items() if grant.pending is not None]:
+            self._look_again(uid)
 
     def _pairs(self, ports: tuple[HostPort, ...]) -> Iterator[tuple[HostPort, HostPort]]:
         for port in ports:
@@ -203,6 +207,12 @@ def _with(pod: Document, resources: Mapping[str, Document]) -> Document:
     if "" in resources and spec.get("resources"):
         spec["resources"] = resources[""]
     return {**pod, "spec": spec}
+
+
+def _as_before(pod: Document) -> Document:
+    """The pod with what it had when an earlier agent looked after it."""
+    had = _had_before(pod)
+    return pod if had is None else _with(pod, had)
 
 
 def _had_before(pod: Document) -> dict[str, Document] | None:

@@ -104,9 +104,8 @@ class _Planner:
         for number, init in enumerate(inits):
             last, passed = self._last(init), begun or number < reached
             if is_sidecar(init):
-                if self._to_stop(last, init, "Init container"):
-                    pass
-                elif last is None or last.state != "running":
+                stops = self._to_stop(last, init, "Init container")
+                if not stops and (last is None or last.state != "running"):
                     self.start.append(init)
                 if passed or (last is not None and last.state == "running" and self.started(last)):
                     continue
@@ -127,8 +126,8 @@ class _Planner:
         for app in apps:
             last = self._last(app)
             if last is not None and last.state == "running":
-                again = self._to_stop(last, app, "Container")
-                over = over and again is False
+                self._to_stop(last, app, "Container")
+                over = False
             elif self._is_due(app, last):
                 self.start.append(app)
                 over = False
@@ -142,19 +141,19 @@ class _Planner:
             return not (done and policy == "OnFailure")
         return last.state == "created" or restarts(self.pod, app, last.exit_code)
 
-    def _to_stop(self, last: ContainerStatus | None, container: Document, what: str) -> bool | None:
-        """Adds a container that has to end to `stop`; whether it runs again then. None: it has not to end."""
+    def _to_stop(self, last: ContainerStatus | None, container: Document, what: str) -> bool:
+        """Adds a container that has to end to `stop`; whether it has to."""
         if last is None or last.state != "running":
-            return None
+            return False
         name = container["name"]
         if last.config.image != container["image"]:
             again, why, probe = True, f"{what} {name} definition changed", ""
         elif probe := self.failed.get(last.id, ""):
             again, why = self._restarts_alive(container), f"{what} {name} failed {probe} probe"
         else:
-            return None
+            return False
         self.stop.append(Stop(last, f"{why}, will be restarted" if again and what == "Container" else why, probe))
-        return again
+        return True
 
     def _restarts_alive(self, container: Document) -> bool:
         """Whether one that is ended for its probe runs again: there is no exit code for its rules yet."""
