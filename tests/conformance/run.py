@@ -28,6 +28,8 @@ RESULTS = ROOT / "build" / "conformance.json"
 LOG = RESULTS.with_suffix(".log")
 RUNNER = "github.com/onsi/ginkgo/v2/ginkgo"
 _SOURCES = {".go", ".mod", ".sum"}
+#: Images that the suite asks for because no registry has them.
+MISSING = ("foo:non-existent", "webserver:404")
 MARK = r"\[Conformance\]"
 
 
@@ -55,6 +57,10 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
         kube_core = [sys.executable, "-m", "kube_core.cli"]
         start = ["up", "--detach", "--in-memory", "--runtime", "fake", "--nodes", str(options.nodes)]
         start += ["--name", name, "--kubeconfig", str(kubeconfig), "--use-context"]
+        behaviours = {image: {"pull_error": f"failed to resolve reference {image!r}: not found"} for image in MISSING}
+        config = Path(directory) / "config.yaml"
+        config.write_text(json.dumps({"behaviours": behaviours}))  # JSON is YAML
+        start += ["--config", str(config)]
         subprocess.run([*kube_core, *start], env=environment, check=True)
         try:
             command = [
