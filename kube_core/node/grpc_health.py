@@ -46,7 +46,7 @@ async def check(host: str, port: int, service: str, timeout: float) -> ProbeAnsw
             try:
                 return await _ask(reader, writer, address, service)
             finally:
-                writer.close()
+                writer.transport.abort()
     except TimeoutError:
         if connected:
             return ProbeAnswer(False, f"timeout: health rpc did not complete within {timeout:g}s")

@@ -100,7 +100,7 @@ class Prober:
             with self._clock.hold("node: TCP probe"):
                 async with asyncio.timeout(timeout):
                     _, writer = await asyncio.open_connection(host, port)
-                    writer.close()
+                    writer.transport.abort()
         except TimeoutError:
             return ProbeAnswer(False, f"dial tcp {place}: i/o timeout")
         except OSError as error:
