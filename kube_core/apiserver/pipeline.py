@@ -21,7 +21,7 @@ from kube_core._kit.random import Random
 from kube_core.abc.recording import Asked, Recorder, asking
 from kube_core.abc.transport import ConnectionDropped, Request, Response, User
 from kube_core.apiserver import negotiation, responses
-from kube_core.apiserver.fairness import Fairness, Flow, TooManyRequests
+from kube_core.apiserver.fairness import LEAST, Fairness, Flow, TooManyRequests
 from kube_core.apiserver.metrics import RequestMetrics
 from kube_core.apiserver.requests import RequestInfo, parse
 from kube_core.apiserver.verbs import Verbs
@@ -178,7 +178,11 @@ class Pipeline:
                 self.recorder.identified(asking.get(), asked.user.name)
             # What the cluster's own parts ask without a socket between never waits for a seat.
             flow = self.fairness.flow_of(asked.user, info) if request.user is None else None
-            turn = None if flow is None or self.fairness.enter(flow) else await self.fairness.wait(flow)
+            turn, work = None, LEAST
+            if flow is not None:
+                work = self.fairness.work(flow, request, info)
+                if not self.fairness.enter(flow, work):
+                    turn = await self.fairness.wait(flow, work)
             try:
                 context = await self._admit(asked, noted)
                 await self._read_ahead(request)
@@ -188,7 +192,7 @@ class Pipeline:
                     response = await self.between(self._route, request, info, context)
             finally:
                 if flow is not None:
-                    flow.level.leave(turn)
+                    flow.level.leave(turn, work)
         except TooManyRequests as refused:
             return refused.response
         except ConnectionDropped:

@@ -137,7 +137,7 @@ def declare_fairness(metrics: Metrics, fairness: Fairness) -> None:
     metrics.reading(
         "apiserver_flowcontrol_current_executing_seats",
         "Seats that are taken.",
-        lambda: [((name,), level.executing) for name, level in fairness.levels.items()],
+        lambda: [((name,), level.taken) for name, level in fairness.levels.items()],
         "priority_level",
     )
     metrics.reading(

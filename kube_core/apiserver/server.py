@@ -32,7 +32,7 @@ from kube_core.apiserver.aggregation.layer import Aggregation
 from kube_core.apiserver.definitions import Definitions
 from kube_core.apiserver.discovery import Discovery
 from kube_core.apiserver.escalation import EscalationCheck
-from kube_core.apiserver.fairness import Fairness
+from kube_core.apiserver.fairness import Estimator, Fairness
 from kube_core.apiserver.health import Health
 from kube_core.apiserver.image import ServerImage
 from kube_core.apiserver.issuer import IssuerDocuments
@@ -195,7 +195,7 @@ class ApiServer:
         self.aggregation = Aggregation(self.catalogue, self.endpoints, self.outgoing, self.front_proxy, clock)
         self.discovery = Discovery(self.catalogue, self.aggregation)
         self._openapi: OpenApi | None = None
-        self.fairness = Fairness(self.cache, clock)
+        self.fairness = Fairness(self.cache, clock, Estimator(self._cache_of, self.bus))
         self.metrics = ServerMetrics(metrics, self.cache, self.bus, self.fairness, self.health)
         self.pipeline = Pipeline(
             self.catalogue,
@@ -361,6 +361,11 @@ class ApiServer:
             await self.pipeline.between(_nothing, request, info, Context(user, self.admission))
         except ConnectionDropped as error:
             raise ServiceUnavailable(str(error)) from None
+
+    def _cache_of(self, info: RequestInfo) -> ResourceCache | None:
+        """Where the objects that a request is about are held, if they are of a resource that is stored here."""
+        registry = self.catalogue.registry(info.group, info.version, info.resource)
+        return registry.cache if registry is not None else None
 
     def _store_problem(self) -> str | None:
         if self.store.failure is not None:

@@ -259,6 +259,12 @@ class Topic:
                 self.dispatched += len(pushed)
                 _wake(pushed)
 
+    def hearing(self, key: Key) -> int:
+        """How many subscriptions hear of a change of an object, as far as its name tells; not those by fields."""
+        found = self._subscriptions
+        keys = (("all",), ("namespace", key.namespace), ("name", key.namespace, key.name))
+        return sum(len(found[each]) for each in keys if each in found)
+
     def _keys(self, change: Change) -> list[tuple[str, ...]]:
         key: Key = change.key
         keys: list[tuple[str, ...]] = [("all",), ("namespace", key.namespace), ("name", key.namespace, key.name)]

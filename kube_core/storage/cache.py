@@ -53,6 +53,9 @@ class ResourceCache:
         self._namespaces: dict[str, dict[str, Stored]] = {}
         self._sorted: dict[str, list[Stored]] = {}
         self._history: deque[Change] = deque(maxlen=HISTORY)
+        self._count = 0
+        #: Bytes of all objects, as they are stored.
+        self.size = 0
         #: Changes after this revision can be replayed.
         self.replayable_after = started
         #: How many changes there have been, and how lists were answered from here.
@@ -67,6 +70,7 @@ class ResourceCache:
         # These lists are never changed, only made again.
         self._sorted = other._sorted.copy()
         self._history = other._history.copy()
+        self._count, self.size = other._count, other.size
         self.replayable_after = other.replayable_after
 
     def get(self, key: Key) -> Stored | None:
@@ -90,7 +94,7 @@ class ResourceCache:
         return found
 
     def __len__(self) -> int:
-        return sum(len(objects) for objects in self._namespaces.values())
+        return self._count
 
     def was_listed(self, namespace: str, fetched: int, returned: int) -> None:
         """A list was answered from here: of one namespace or all, of so many objects so many."""
@@ -111,6 +115,8 @@ class ResourceCache:
     def load(self, stored: Stored) -> None:
         """Put in what was there at start."""
         self._namespaces.setdefault(stored.key.namespace, {})[stored.key.name] = stored
+        self._count += 1
+        self.size += len(stored.data)
 
     def apply(self, key: Key, revision: int, after: Stored | None) -> Change | None:
         """Carry out one change of the store and remember it."""
@@ -118,10 +124,15 @@ class ResourceCache:
         before = objects.get(key.name)
         if after is not None:
             objects[key.name] = after
+            self.size += len(after.data)
+            self._count += before is None
         elif before is not None:
             del objects[key.name]
+            self._count -= 1
         else:
             return None
+        if before is not None:
+            self.size -= len(before.data)
         self._sorted.pop(key.namespace, None)
         if not objects:
             del self._namespaces[key.namespace]

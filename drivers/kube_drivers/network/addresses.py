@@ -13,7 +13,6 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import anyio.to_thread
 import orjson
 
 from kube_core._kit.clock import Clock
@@ -96,7 +95,7 @@ class KeptAddresses:
     async def read(self) -> None:
         """Go on from the file. Raises `NetworkError`."""
         if self._file is not None:
-            self._pool = await anyio.to_thread.run_sync(self._read, self._file)
+            self._pool = await asyncio.to_thread(self._read, self._file)
 
     async def take(self, sandbox_id: str) -> str:
         known = sandbox_id in self._pool.assigned
@@ -132,7 +131,7 @@ class KeptAddresses:
             content = orjson.dumps({"cursor": self._pool.cursor, "assigned": self._pool.assigned})
             try:
                 with self._clock.hold("network: write addresses"):
-                    await anyio.to_thread.run_sync(_replace, file, content)
+                    await asyncio.to_thread(_replace, file, content)
             except OSError as error:
                 raise NetworkError(f"the addresses of the pods cannot be kept in {file}: {error.strerror}") from None
 

@@ -16,10 +16,11 @@ from __future__ import annotations
 from collections import Counter
 
 from kube_core._kit.clock import Clock
-from kube_core.abc.transport import Response, User
+from kube_core.abc.transport import Request, Response, User
 from kube_core.api import resources
 from kube_core.apiserver.fairness.flows import Flow, Schema, classify
 from kube_core.apiserver.fairness.levels import Level, Limits, Refused, Seats, Turn
+from kube_core.apiserver.fairness.work import LEAST, Estimator, Work
 from kube_core.apiserver.requests import RequestInfo
 from kube_core.bus.changes import Change
 from kube_core.storage.cache import WatchCache
@@ -76,13 +77,14 @@ class TooManyRequests(Exception):
 class Fairness:
     """The seats of one server."""
 
-    def __init__(self, cache: WatchCache, clock: Clock, *, seats: int = SEATS) -> None:
+    def __init__(self, cache: WatchCache, clock: Clock, estimator: Estimator, *, seats: int = SEATS) -> None:
         self.seats = Seats(seats)
         self.levels: dict[str, Level] = {}
         #: How many requests were let in by (schema, level), and refused by (schema, level, reason).
         self.dispatched: Counter[tuple[str, str]] = Counter()
         self.rejected: Counter[tuple[str, str, str]] = Counter()
         self._clock = clock
+        self._estimator = estimator
         self._schemas: list[Schema] = []
         self._flows: dict[object, Flow | None] = {}
         self._stale = True
@@ -110,17 +112,21 @@ class Fairness:
         found = self._flows[asked] = self._classified(user, info)
         return found
 
-    def enter(self, flow: Flow) -> bool:
-        """Whether there is a seat for a request at once. What got one gives it back with `flow.level.leave()`."""
-        if not flow.level.enter():
+    def work(self, flow: Flow, request: Request, info: RequestInfo) -> Work:
+        """How many seats a request takes."""
+        return LEAST if flow.level.limits.exempt else self._estimator.work(request, info, flow.level.widest)
+
+    def enter(self, flow: Flow, work: Work) -> bool:
+        """Whether there are seats for a request at once. What got some gives them back with `flow.level.leave`."""
+        if not flow.level.enter(work):
             return False
         self.dispatched[flow.names] += 1
         return True
 
-    async def wait(self, flow: Flow) -> Turn:
-        """A seat for a request whose level had none for it. Raises `TooManyRequests`."""
+    async def wait(self, flow: Flow, work: Work) -> Turn:
+        """Seats for a request whose level had none for it. Raises `TooManyRequests`."""
         try:
-            turn = await flow.level.wait(flow.name)
+            turn = await flow.level.wait(flow.name, work)
         except Refused as refused:
             self.rejected[(*flow.names, refused.reason)] += 1
             raise TooManyRequests(flow) from None

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kube_core._kit.clock import FakeClock, turn
 from kube_core.apiserver.fairness.levels import LONGEST_WAIT, Level, Limits, Refused, Seats, Turn, deal
+from kube_core.apiserver.fairness.work import LEAST, Work
 
 pytestmark = pytest.mark.anyio
 
@@ -31,9 +32,9 @@ async def some_turns() -> None:
         await turn()
 
 
-def waiting(level: Level, flow: str, order: list[str] | None = None) -> asyncio.Task[Turn]:
+def waiting(level: Level, flow: str, order: list[str] | None = None, work: Work = LEAST) -> asyncio.Task[Turn]:
     async def wait() -> Turn:
-        had = await level.wait(flow)
+        had = await level.wait(flow, work)
         if order is not None:
             order.append(flow)
         return had
@@ -163,6 +164,80 @@ async def test_more_seats_let_in_who_waits() -> None:
     seats.total = 2
     seats.share_out([level])
     await task
+
+
+async def test_a_wide_request_waits_for_all_its_seats_and_nobody_passes_it() -> None:
+    (level,) = levels(4, queued(queues=64, hand=1))
+    for _ in range(3):
+        assert level.enter()
+    assert not level.enter(Work(2))
+    order: list[str] = []
+    wide = waiting(level, "wide", order, Work(2))
+    await some_turns()
+    narrow = waiting(level, "narrow", order)
+    await some_turns()
+    assert not order
+    level.leave()
+    await some_turns()
+    assert order == ["wide"]
+    assert level.taken == 4
+    level.leave(await wide, Work(2))
+    level.leave(await narrow)
+    assert (level.taken, level.executing) == (2, 2)
+
+
+async def test_who_gives_up_waiting_for_many_seats_makes_way() -> None:
+    (level,) = levels(2, queued(queues=64, hand=1))
+    assert level.enter()
+    wide = waiting(level, "wide", work=Work(2))
+    await some_turns()
+    narrow = waiting(level, "narrow")
+    await some_turns()
+    assert not narrow.done()
+    wide.cancel()
+    await asyncio.gather(wide, return_exceptions=True)
+    assert (await narrow).number >= 0
+    assert level.taken == 2
+
+
+async def test_a_request_wider_than_its_level_is_let_in_alone() -> None:
+    (level,) = levels(2, Limits(shares=10))
+    assert level.enter()
+    assert not level.enter(Work(5))
+    level.leave()
+    assert level.enter(Work(5))
+    assert not level.enter()
+
+
+async def test_a_level_borrows_no_more_seats_for_one_request_than_are_lent() -> None:
+    first, _ = levels(10, Limits(shares=5), Limits(shares=5, lendable_percent=60))
+    assert first.enter(Work(5))
+    assert not first.enter(Work(4))
+    assert first.enter(Work(3))
+
+
+@pytest.mark.parametrize(
+    ("total", "limits", "widest"),
+    [
+        (600, queued(queues=64, hand=8), 75),
+        (600, queued(queues=64, hand=4), 90),
+        (4, queued(queues=64, hand=8), 1),
+        (600, Limits(), 0),
+    ],
+)
+def test_one_request_takes_a_part_of_a_level_at_most(total: int, limits: Limits, widest: int) -> None:
+    assert levels(total, limits)[0].widest == widest
+
+
+async def test_seats_that_are_kept_come_back_a_while_after_the_answer() -> None:
+    (level,) = levels(3, queued())
+    work = Work(3, 2, 0.001)
+    assert level.enter(work)
+    level.leave(work=work)
+    assert (level.executing, level.taken) == (0, 2)
+    # Who waits for them is let in when they are there.
+    level.leave(await level.wait("a", Work(3)), Work(3))
+    assert level.taken == 0
 
 
 @given(st.text(), st.integers(1, 200), st.integers(1, 200))
