@@ -31,10 +31,10 @@ Open = Callable[[int], Awaitable[ByteStream]]
 Problem = Callable[[str, Exception], bytes]
 
 
-def ports_of(query: Sequence[tuple[str, str]]) -> list[int]:
-    """The ports that the query names, in its order. Raises `BadRequest`."""
+def ports_of(query: Sequence[tuple[str, str]], parameter: str) -> list[int]:
+    """The ports that a parameter of the query names, in its order. Raises `BadRequest`."""
     ports = []
-    for value in (value for name, value in query if name == "ports"):
+    for value in (value for name, value in query if name == parameter):
         for each in value.split(","):
             if not (each.isascii() and each.isdigit() and int(each) < 1 << 16):
                 raise BadRequest(f'unable to parse "{each}" as a port')

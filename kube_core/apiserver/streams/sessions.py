@@ -1,37 +1,18 @@
-"""`pods/NAME/exec` and `attach`: a command's streams, by WebSocket channels or SPDY streams.
-
-WebSocket: every message begins with a byte that names its channel; 0 stdin, 1 stdout, 2 stderr, 3 error, 4 resize;
-in `v5.channel.k8s.io` a message on channel 255 closes the channel it names. SPDY: the client opens one stream for
-each, with its role in the header `streamtype`. Either way the error channel carries a Status at the end.
-"""
+"""`pods/NAME/exec` and `attach`: a command's streams in a container of whichever node has it."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
-
-import orjson
-
-from kube_core._kit.spdy import SpdyError, SpdySession, SpdyStream
 from kube_core.abc.sessions import ExecRequest, ExecSession
-from kube_core.abc.transport import ByteStream, MessageStream, Request, Response, Upgrade
+from kube_core.abc.transport import Request, Response
 from kube_core.apiserver.requests import RequestInfo
-from kube_core.apiserver.streams.channels import CLOSE, ERROR, RESIZE, STDERR, STDIN, STDOUT
 from kube_core.apiserver.streams.pods import NodeConnector, find_target
-from kube_core.meta.status import BadRequest, StatusError
+from kube_core.meta.status import BadRequest
 from kube_core.registry.context import Context
 from kube_core.registry.generic import Registry
 from kube_core.registry.options import flag
+from kube_core.streaming.sessions import serving
 
 __all__ = ["Attach", "Exec"]
-
-_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io")
-_SPDY_PROTOCOLS = ("v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io")
-#: Seconds that a SPDY client gets to open its streams (upstream's default).
-_STREAMS_TIMEOUT = 30.0
-
-Send = Callable[[int, bytes], Awaitable[None]]
 
 
 class Exec:
@@ -53,17 +34,7 @@ class Exec:
             call = node.exec if self.runs_command else node.attach
             return await call(info.namespace, info.name, target.container, wanted)
 
-        async def messages(stream: MessageStream) -> None:
-            await _by_websocket(stream, start)
-
-        async def spdy(stream: ByteStream) -> None:
-            await _by_spdy(stream, start, wanted)
-
-        offered = request.headers.get("x-stream-protocol-version", "").replace(" ", "").split(",")
-        version = next((name for name in _SPDY_PROTOCOLS if name in offered), _SPDY_PROTOCOLS[0])
-        return Response(
-            upgrade=Upgrade(_PROTOCOLS, messages, spdy, {"X-Stream-Protocol-Version": version}),
-        )
+        return Response(upgrade=serving(start, wanted, request.headers))
 
 
 class Attach(Exec):
@@ -82,151 +53,3 @@ def _options(request: Request, *, command: bool) -> ExecRequest:
     if not any(streams.values()):
         raise BadRequest("you must specify at least 1 of stdin, stdout, stderr")
     return ExecRequest(words, streams["stdin"], streams["stdout"], streams["stderr"] and not tty, tty)
-
-
-async def _by_websocket(stream: MessageStream, start: Callable[[], Awaitable[ExecSession]]) -> None:
-    async def send(channel: int, data: bytes) -> None:
-        await stream.send(bytes((channel,)) + data)
-
-    # Clients of the oldest protocols expect every channel to be there at once, empty.
-    session = await _started(start, send)
-    if session is not None:
-        reader = asyncio.create_task(_read_messages(stream, session))
-        await _run(session, send, reader)
-    await stream.close()
-
-
-async def _read_messages(stream: MessageStream, session: ExecSession) -> None:
-    while (message := await stream.receive()) is not None:
-        if not message:
-            continue
-        channel, data = message[0], message[1:]
-        if channel == STDIN:
-            await session.write(data)
-        elif channel == RESIZE:
-            await _resize(session, data)
-        elif channel == CLOSE and data[:1] == bytes((STDIN,)):
-            await session.close_stdin()
-    await session.close()
-
-
-async def _by_spdy(connection: ByteStream, start: Callable[[], Awaitable[ExecSession]], wanted: ExecRequest) -> None:
-    roles = {"error"}
-    roles |= {name for name in ("stdin", "stdout", "stderr") if getattr(wanted, name)}
-    if wanted.tty:
-        roles.add("resize")
-    streams: dict[str, SpdyStream] = {}
-    complete = asyncio.Event()
-
-    def opened(stream: SpdyStream) -> None:
-        streams[stream.headers.get("streamtype", "")] = stream
-        if roles <= set(streams):
-            complete.set()
-
-    spdy = SpdySession(connection.send, opened)
-    feeder = asyncio.create_task(_feed(spdy, connection))
-    try:
-        async with asyncio.timeout(_STREAMS_TIMEOUT):
-            await complete.wait()
-        names = {STDOUT: "stdout", STDERR: "stderr", ERROR: "error"}
-
-        async def send(channel: int, data: bytes) -> None:
-            stream = streams.get(names[channel])
-            if stream is not None:
-                await stream.send(data)
-
-        session = await _started(start, send)
-        if session is not None:
-            readers = asyncio.create_task(_read_streams(streams, session, feeder))
-            await _run(session, send, readers)
-        for stream in streams.values():
-            await stream.close()
-    except TimeoutError:
-        pass
-    finally:
-        feeder.cancel()
-        await asyncio.gather(feeder, return_exceptions=True)
-        await connection.close()
-
-
-async def _feed(spdy: SpdySession, connection: ByteStream) -> None:
-    try:
-        while data := await connection.receive():
-            await spdy.feed(data)
-    except SpdyError:
-        pass
-    finally:
-        spdy.end()
-
-
-async def _read_streams(streams: dict[str, SpdyStream], session: ExecSession, feeder: asyncio.Task[None]) -> None:
-    async def stdin(stream: SpdyStream) -> None:
-        while data := await stream.receive():
-            await session.write(data)
-        await session.close_stdin()
-
-    async def resize(stream: SpdyStream) -> None:
-        while data := await stream.receive():
-            await _resize(session, data)
-
-    async with asyncio.TaskGroup() as tasks:
-        if "stdin" in streams:
-            tasks.create_task(stdin(streams["stdin"]))
-        if "resize" in streams:
-            tasks.create_task(resize(streams["resize"]))
-        await asyncio.wait([feeder])
-        # The client is gone: so is whom the command talks to.
-        await session.close()
-
-
-async def _resize(session: ExecSession, data: bytes) -> None:
-    for line in data.splitlines():
-        try:
-            size: Any = orjson.loads(line)
-            await session.resize(int(size["Width"]), int(size["Height"]))
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-            continue
-
-
-async def _started(start: Callable[[], Awaitable[ExecSession]], send: Send) -> ExecSession | None:
-    """The session, or None when it could not be started, which the error channel then says."""
-    try:
-        return await start()
-    except StatusError as error:
-        await send(ERROR, orjson.dumps(error.to_document()))
-        return None
-
-
-async def _run(session: ExecSession, send: Send, reader: asyncio.Task[None]) -> None:
-    """Bring output to the client until the command ends, then say how it ended."""
-    try:
-        async for stream, data in session.output():
-            await send(STDOUT if stream == "stdout" else STDERR, data)
-        await send(ERROR, orjson.dumps(await _end(session)))
-    except (ConnectionError, RuntimeError):
-        # The client went away in the middle of it.
-        pass
-    finally:
-        reader.cancel()
-        await asyncio.gather(reader, return_exceptions=True)
-        await session.close()
-
-
-async def _end(session: ExecSession) -> dict[str, Any]:
-    """How it ended, as a Status."""
-    try:
-        return _outcome(await session.exit_code())
-    except StatusError as error:
-        return error.to_document()
-
-
-def _outcome(code: int) -> dict[str, Any]:
-    if code == 0:
-        return {"metadata": {}, "status": "Success"}
-    return {
-        "metadata": {},
-        "status": "Failure",
-        "message": f"command terminated with non-zero exit code: exit status {code}",
-        "reason": "NonZeroExitCode",
-        "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]},
-    }
