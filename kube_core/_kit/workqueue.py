@@ -6,6 +6,7 @@ What always holds:
   again when the worker is done with it, so no addition is ever lost.
 * No two workers hold the same key.
 * Keys come out in the order in which they went in: a key that is added all the time holds up no other.
+* A key may be given a rest when its worker is done: added meanwhile, it comes out when that is over.
 * A key that is added with a delay comes at its time; of several delays of one key the earliest counts.
 * Of keys that failed, each has its own back-off; with `turns` all of them together have so many a second.
 * Delays count on the clock that was given; what happens at one moment comes in the order in which it was asked for.
@@ -86,6 +87,8 @@ class WorkQueue(Generic[K]):
         self._processing: set[K] = set()
         #: Keys that are to be added later, each with its moment.
         self._delayed: dict[K, tuple[float, Timer]] = {}
+        #: Keys that have a rest, each with its end.
+        self._resting: dict[K, tuple[float, Timer]] = {}
         self._getters: deque[asyncio.Future[None]] = deque()
         self._shut_down = False
 
@@ -113,8 +116,12 @@ class WorkQueue(Generic[K]):
 
     @property
     def next_retry(self) -> float | None:
-        """The monotonic moment at which the first key that failed comes back; None when no key waits for that."""
-        moments = (moment for key, (moment, _) in self._delayed.items() if self._backoff.failures(key))
+        """The monotonic moment at which the first key comes back that failed, or was added while it had a rest.
+
+        None when no key waits for that.
+        """
+        moments = [moment for key, (moment, _) in self._delayed.items() if self._backoff.failures(key)]
+        moments += [moment for key, (moment, _) in self._resting.items() if key in self._dirty]
         return min(moments, default=None)
 
     def add(self, key: K) -> None:
@@ -124,7 +131,7 @@ class WorkQueue(Generic[K]):
         self._dirty.add(key)
         if self._meter is not None:
             self._meter.added()
-        if key not in self._processing:
+        if key not in self._processing and key not in self._resting:
             self._make_ready(key)
 
     def add_after(self, key: K, delay: float) -> None:
@@ -186,12 +193,20 @@ class WorkQueue(Generic[K]):
             self._since[key] = now
         return key
 
-    def done(self, key: K) -> None:
-        """The worker lets go of the key. A key that nobody has is a mistake: `KeyError`."""
+    def done(self, key: K, *, rest: float = 0.0) -> None:
+        """The worker lets go of the key, which no worker gets for `rest` seconds.
+
+        A key that nobody has is a mistake: `KeyError`.
+        """
         self._processing.remove(key)
         if self._meter is not None:
             self._meter.done(self._clock.monotonic() - self._since.pop(key))
-        if key in self._dirty and not self._shut_down:
+        if self._shut_down:
+            return
+        if rest > 0:
+            end = self._clock.monotonic() + rest
+            self._resting[key] = end, self._clock.call_later(rest, lambda: self._rested(key))
+        elif key in self._dirty:
             self._make_ready(key)
 
     def shut_down(self) -> None:
@@ -202,6 +217,9 @@ class WorkQueue(Generic[K]):
         for _, timer in self._delayed.values():
             timer.cancel()
         self._delayed.clear()
+        for _, timer in self._resting.values():
+            timer.cancel()
+        self._resting.clear()
         while self._getters:
             self._wake()
 
@@ -219,6 +237,11 @@ class WorkQueue(Generic[K]):
             self._since[key] = self._clock.monotonic()
         self._ready.append(key)
         self._wake()
+
+    def _rested(self, key: K) -> None:
+        del self._resting[key]
+        if key in self._dirty:
+            self._make_ready(key)
 
     def _due(self, key: K) -> None:
         del self._delayed[key]

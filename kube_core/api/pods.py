@@ -29,6 +29,9 @@ __all__ = [
 ]
 
 
+_TERMINAL = frozenset(("Succeeded", "Failed"))
+
+
 def phase_of(pod: Document) -> str:
     """`Pending` where nothing was reported yet."""
     return str((pod.get("status") or {}).get("phase") or "Pending")
@@ -49,12 +52,12 @@ def pod_condition(pod: Document, kind: str) -> Document | None:
 
 def is_terminal(pod: Document) -> bool:
     """All its containers ended and none will start again."""
-    return phase_of(pod) in ("Succeeded", "Failed")
+    return (pod.get("status") or {}).get("phase") in _TERMINAL
 
 
 def is_active(pod: Document) -> bool:
     """It counts towards the replicas of its controller: neither ended nor being deleted."""
-    return not is_terminal(pod) and not is_deleting(pod)
+    return (pod.get("status") or {}).get("phase") not in _TERMINAL and not is_deleting(pod)
 
 
 def is_terminating(pod: Document) -> bool:

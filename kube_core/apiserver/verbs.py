@@ -6,7 +6,7 @@ Writes are decoded against the kind's schema here, so that the registry gets doc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -44,6 +44,7 @@ from kube_core.registry.generic import Registry, Update
 
 __all__ = ["PATCH_TYPES", "Verbs", "read_document", "read_shaped"]
 
+_HEAD = frozenset(("kind", "apiVersion", "metadata"))
 PATCH_TYPES = (patches.JSON, patches.MERGE, patches.STRATEGIC, patches.APPLY)
 
 
@@ -145,7 +146,11 @@ class Verbs:
             if current is None:
                 raise not_found(registry.resource, info.name)
             document = patches.apply_patch(kind, current, patch, registry.schema)
-            return self._decoded_patch(kind, patch, problems, document, registry, options, context)
+            # What the patch leaves alone was read when it was written.
+            known: Collection[str] = ()
+            if not registry.is_custom:
+                known = {name for name, value in document.items() if value is current.get(name)} - _HEAD
+            return self._decoded_patch(kind, patch, problems, document, known, registry, options, context)
 
         update = Update(options, info.subresource)
         stored, _ = await registry.update(context, info.key, update, patched)
@@ -284,21 +289,35 @@ class Verbs:
         patch: Any,
         problems: Sequence[str],
         document: MutableDocument,
+        known: Collection[str],
         registry: Registry,
         options: WriteOptions,
         context: Context,
     ) -> MutableDocument:
-        """What a patch made, decoded; a result of the wrong shape is the patch's fault (422)."""
+        """What a patch made, decoded; a result of the wrong shape is the patch's fault (422).
+
+        `known`: members that are as they should be.
+        """
         wanted = registry.type
         if document.get("kind") != wanted.kind or document.get("apiVersion") != wanted.api_version:
             found = f'kind "{document.get("kind")}" of version "{document.get("apiVersion")}"'
             raise patches.refuse(kind, patch, document, f"{found} is not a {wanted.kind} of {wanted.api_version}")
         try:
-            decoded, warnings = registry.read(document, options.field_validation, duplicates=problems)
+            news = {name: value for name, value in document.items() if name not in known}
+            decoded, warnings = registry.read(
+                thaw(news) if registry.is_custom else news, options.field_validation, duplicates=problems
+            )
         except DecodingError as error:
             raise patches.refuse(kind, patch, document, str(error)) from None
         context.warn(*warnings)
-        return decoded
+        if not known:
+            return decoded
+        whole = {name: thaw(value) if name in known else decoded.get(name) for name, value in document.items()}
+        # In the order of the object's members; null is none.
+        return {
+            **{name: value for name, value in whole.items() if value is not None},
+            **{name: value for name, value in decoded.items() if name not in known},
+        }
 
     @staticmethod
     def _repeated(request: Request, document: Any, options: WriteOptions) -> Sequence[str]:

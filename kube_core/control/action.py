@@ -12,9 +12,14 @@ __all__ = ["Action", "await_change", "requeue"]
 
 @attrs.frozen
 class Action:
-    """`requeue_after` is in seconds; None: nothing to do until something that is watched changes."""
+    """`requeue_after` is in seconds; None: nothing to do until something that is watched changes.
+
+    For `rest` seconds the key is not looked at again whatever changes: what has thousands of dependents, each of which
+    changes several times, looks at them in batches.
+    """
 
     requeue_after: float | None = None
+    rest: float = 0.0
 
 
 _AWAIT_CHANGE = Action()

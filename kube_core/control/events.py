@@ -1,11 +1,12 @@
 """Writing events (`kubectl get events`): who reports, about what, why.
 
-Recording never blocks and never fails the caller: events go through a bounded buffer to a writer task, which
+Recording never blocks and never fails the caller: events go through a bounded buffer to a task that writes them, which
 aggregates repeats into one Event with a count, as upstream's correlator documents it (`correlation.py`).
 
-A program has one `EventWriter`, an async context manager around its task, and from it one `EventRecorder` for each
-component that reports. An event that the server refuses (its namespace is being deleted, say) is dropped; one that
-cannot be delivered is tried again a dozen times, ten seconds apart.
+A program has one `EventWriter`, an async context manager, and from it one `EventRecorder` for each component that
+reports. Each of them has a buffer of its own, which is written in order, and a task while there is anything in it: who
+has much to say drops what is its own, and holds up nobody. An event that the server refuses (its namespace is being
+deleted, say) is dropped; one that cannot be delivered is tried again a dozen times, ten seconds apart.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class EventRecorder:
     def __init__(self, writer: EventWriter, client: ApiClient, component: str, host: str) -> None:
         self._writer = writer
         self._client = client
+        self._lane = _Lane(f"events of {component} {host}".rstrip())
         self._component = component
         self._host = host
 
@@ -94,7 +96,7 @@ class EventRecorder:
             "reportingComponent": self._component,
             "reportingInstance": self._host,
         }
-        self._writer.submit(self._client, event)
+        self._writer.submit(self._lane, self._client, event)
 
 
 @attrs.frozen
@@ -106,8 +108,17 @@ class _Submitted:
     reconcile: int = 0
 
 
+@attrs.define(eq=False)
+class _Lane:
+    """What one component has to say, in order."""
+
+    name: str
+    buffer: deque[_Submitted] = attrs.field(factory=deque)
+    task: asyncio.Task[None] | None = None
+
+
 class EventWriter:
-    """The buffer and the task that writes it out. Leaving it gives up what is still in the buffer."""
+    """Writes out what recorders have in their buffers. Leaving it gives up what is still there."""
 
     def __init__(
         self, client: ApiClient, *, clock: Clock, random: Random, log: FilteringBoundLogger | None = None
@@ -116,52 +127,59 @@ class EventWriter:
         self._clock = clock
         self._random = random
         self._log: FilteringBoundLogger = log or get_logger("kube_core.control")
-        self._buffer: deque[_Submitted] = deque()
-        self._wake = asyncio.Event()
+        #: Those with anything in their buffers.
+        self._lanes: dict[_Lane, None] = {}
+        #: Those that wait for their next try.
+        self._paused = 0
         self._correlator = Correlator()
         self._last_stamp = 0
-        self._task: asyncio.Task[None] | None = None
-        self._busy = False
+        self._entered = False
 
     def recorder(self, component: str, *, host: str = "", client: ApiClient | None = None) -> EventRecorder:
         """For one component; `host` is its node, where it has one; `client` is who writes, if not the writer's own."""
         return EventRecorder(self, client or self._client, component, host)
 
-    def submit(self, client: ApiClient, event: MutableDocument) -> None:
+    def submit(self, lane: _Lane, client: ApiClient, event: MutableDocument) -> None:
         """Take an event for writing; one too many for the buffer is dropped."""
-        if len(self._buffer) >= _BUFFER:
+        if len(lane.buffer) >= _BUFFER:
             self._log.debug("event dropped: the buffer is full", reason=event["reason"])
             return
-        self._buffer.append(_Submitted(client, event, self._clock.now(), working.get()))
-        if not self._wake.is_set():
-            self._wake.set()
-            self._busy = True
+        lane.buffer.append(_Submitted(client, event, self._clock.now(), working.get()))
+        if lane not in self._lanes:
+            self._lanes[lane] = None
+            if self._entered:
+                self._start(lane)
 
     @property
     def idle(self) -> bool:
         """Whether everything that was recorded is written or given up, or waits for its next try."""
-        return not self._busy
+        return len(self._lanes) == self._paused
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run(), name="event writer")
+        self._entered = True
+        for lane in self._lanes:
+            self._start(lane)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        task, self._task = self._task, None
-        if task is not None:
+        self._entered = False
+        tasks = [lane.task for lane in self._lanes if lane.task is not None]
+        for task in tasks:
             task.cancel()
-            await asyncio.wait([task])
+        if tasks:
+            await asyncio.wait(tasks)
+        self._lanes.clear()
 
-    async def _run(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._busy = True
-            while self._buffer:
-                await self._take(self._buffer.popleft())
-            self._wake.clear()
-            self._busy = False
+    def _start(self, lane: _Lane) -> None:
+        lane.task = asyncio.create_task(self._write_out(lane), name=lane.name)
+
+    async def _write_out(self, lane: _Lane) -> None:
+        while lane.buffer:
+            await self._take(lane.buffer.popleft())
+        del self._lanes[lane]
+        lane.task = None
 
     async def _take(self, submitted: _Submitted) -> None:
         event, moment = submitted.event, submitted.moment
@@ -174,9 +192,11 @@ class EventWriter:
             return
         for attempt in range(_TRIES):
             if attempt:
-                self._busy = False
-                await self._clock.sleep(self._random.jitter(_RETRY_SECONDS, 0.1))
-                self._busy = True
+                self._paused += 1
+                try:
+                    await self._clock.sleep(self._random.jitter(_RETRY_SECONDS, 0.1))
+                finally:
+                    self._paused -= 1
             try:
                 await self._write(submitted.client, event, occurrence)
             except StatusError as error:

@@ -328,6 +328,7 @@ class _Loop:
     async def work(self) -> None:
         """One worker: keys, one after the other, until the queue is shut down."""
         while (key := await self.queue.get()) is not None:
+            rest = 0.0
             try:
                 recorder = self._recorder
                 action = await (self._reconcile(key) if recorder is None else self._recorded(recorder, key))
@@ -335,6 +336,7 @@ class _Loop:
                     self._count("error")
                     self.queue.add_rate_limited(key)
                     continue
+                rest = action.rest
                 self._reported.pop(key, None)
                 self.queue.forget(key)
                 after = action.requeue_after if action.requeue_after is not None else self._resync
@@ -342,7 +344,7 @@ class _Loop:
                 if after is not None:
                     self.queue.add_after(key, after)
             finally:
-                self.queue.done(key)
+                self.queue.done(key, rest=rest)
 
     async def _recorded(self, recorder: Recorder, key: Key) -> Action | None:
         number = recorder.reconcile_began(self.name, key, tuple(self._because.pop(key, ())))

@@ -8,7 +8,7 @@ they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import attrs
@@ -33,6 +33,7 @@ __all__ = [
     "namespace_of",
     "owner_references_of",
     "resource_version_of",
+    "shareable",
     "thaw",
     "uid_of",
 ]
@@ -109,6 +110,12 @@ def thaw(value: Any) -> Any:
     return value
 
 
+def shareable(value: Any) -> Any:
+    """The value itself where nobody can change it, and else a copy of one's own."""
+    kind = type(value)
+    return value if kind in _SCALARS or kind is FrozenDict or kind is FrozenList else thaw(value)
+
+
 def metadata_of(document: Document) -> Mapping[str, Any]:
     """The object's metadata; empty where it has none."""
     return document.get("metadata") or _NOTHING
@@ -154,8 +161,11 @@ def owner_references_of(document: Document) -> Sequence[Document]:
 
 def controller_of(document: Document) -> Document | None:
     """The owner reference with `controller: true`, or None."""
-    references: Iterable[Document] = owner_references_of(document)
-    return next((reference for reference in references if reference.get("controller")), None)
+    for reference in metadata_of(document).get("ownerReferences") or ():
+        if reference.get("controller"):
+            owner: Document = reference
+            return owner
+    return None
 
 
 def is_deleting(document: Document) -> bool:

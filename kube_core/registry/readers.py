@@ -19,7 +19,7 @@ import attrs
 
 from kube_core.api.schemas import Schema
 from kube_core.meta import quantities
-from kube_core.meta.documents import thaw
+from kube_core.meta.documents import shareable
 from kube_core.meta.times import format_micro_time, format_time, parse_time
 from kube_core.registry import zeros
 
@@ -95,8 +95,7 @@ class OpenReader(Reader):
     """Any JSON value, of which the document gets a copy of its own; one that nobody can change is shared."""
 
     def read(self, value: Any) -> Any:
-        kind = type(value)
-        return thaw(value) if kind is dict or kind is list else value
+        return shareable(value)
 
 
 class TextReader(Reader):

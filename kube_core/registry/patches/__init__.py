@@ -72,6 +72,7 @@ def parse_patch(patch_type: str, body: bytes) -> Any:
 def apply_patch(patch_type: str, document: Document, patch: Any, schema: Schema | None) -> MutableDocument:
     """`document` with `patch` applied. `schema` is the kind's own, or None where it has no merge strategies.
 
+    The result is a new document, which shares what the patch leaves alone of a frozen one.
     `UnsupportedMediaType` for a strategic patch without a schema (custom resources), `Invalid` for a JSON Patch that
     does not apply, `BadRequest` for directives that contradict themselves.
     """

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kube_core.meta.documents import Document, thaw
+from kube_core.meta.documents import Document, shareable, thaw
 
 __all__ = ["apply", "diff"]
 
 
 def apply(document: Document, patch: Mapping[str, Any]) -> dict[str, Any]:
     """The merged document."""
-    merged = {key: _merge(value, patch[key]) if key in patch else thaw(value) for key, value in document.items()}
+    merged = {key: _merge(value, patch[key]) if key in patch else shareable(value) for key, value in document.items()}
     merged |= {key: _without_nulls(value) for key, value in patch.items() if key not in document}
     return {key: merged[key] for key in sorted(merged) if key not in patch or patch[key] is not None}
 

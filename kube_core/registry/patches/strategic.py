@@ -22,7 +22,7 @@ from typing import Any
 
 from kube_core.api.schemas import Schema
 from kube_core.meta import status
-from kube_core.meta.documents import Document, thaw
+from kube_core.meta.documents import Document, shareable, thaw
 from kube_core.registry.patches.wording import go_text
 
 __all__ = ["apply"]
@@ -42,7 +42,7 @@ def _merge_object(original: Mapping[str, Any], patch: Mapping[str, Any], schema:
     directive = patch.get(_DIRECTIVE)
     if directive is not None:
         return _directed(directive, patch, schema)
-    merged = {key: value if key in patch else thaw(value) for key, value in _retained(original, patch).items()}
+    merged = {key: value if key in patch else shareable(value) for key, value in _retained(original, patch).items()}
     ordered = _apply_orders(merged, patch, schema)
     for key, value in patch.items():
         if key in ordered or key == _RETAIN_KEYS or key.startswith(_ORDER_PREFIX):
@@ -167,7 +167,7 @@ def _merge_list(original: list[Any], patch: list[Any], field: Schema | None) -> 
         else:
             places[identity] = len(merged)
             merged.append(_plain(change, items))
-    return _arrange([thaw(item) for item in merged], changes, original, key)
+    return _arrange([shareable(item) for item in merged], changes, original, key)
 
 
 def _arrange(items: Iterable[Any], order: Sequence[Any], live: Sequence[Any], key: str) -> list[Any]:

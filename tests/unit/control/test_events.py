@@ -157,3 +157,23 @@ async def test_recording_never_waits_and_a_full_buffer_drops(
         recorder.normal({"kind": "Pod", "metadata": {"name": f"p{number}", "namespace": "web"}}, "One", "one")
     await until(lambda: writer.idle, turns=20_000)
     assert len(events(api)) == 1000
+
+
+async def test_who_has_much_to_say_holds_up_nobody(api: FakeApi, writer: EventWriter, recorder: EventRecorder) -> None:
+    for number in range(1000):
+        recorder.normal({"kind": "Pod", "metadata": {"name": f"p{number}", "namespace": "web"}}, "One", "one")
+    other = writer.recorder("kubelet", host="n2")
+    other.normal({"kind": "Pod", "metadata": {"name": "other", "namespace": "web"}}, "Two", "two")
+    await until(lambda: any(event["reason"] == "Two" for event in events(api)))
+    assert len(events(api)) < 20
+    await until(lambda: writer.idle, turns=20_000)
+    assert len(events(api)) == 1001
+
+
+async def test_what_was_recorded_before_the_writer_was_entered_is_written_then(api: FakeApi, pod: Document) -> None:
+    writer = EventWriter(api.client(), clock=api.clock, random=Random(1))
+    writer.recorder("kubelet").normal(pod, "One", "one")
+    assert not writer.idle
+    async with writer:
+        await until(lambda: writer.idle)
+    assert [event["reason"] for event in events(api)] == ["One"]

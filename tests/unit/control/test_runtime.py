@@ -129,6 +129,27 @@ async def test_key_is_never_reconciled_twice_at_once(api: FakeApi) -> None:
         assert (most, len(probe.keys)) == (1, 2)
 
 
+async def test_key_that_has_a_rest_is_reconciled_again_when_it_is_over_and_others_do_not_wait(api: FakeApi) -> None:
+    async with runtime(api, SPEC) as running:
+        probe = probe_of(running)
+
+        async def answer(key: Key) -> Action:
+            return Action(rest=0.2 if key == KEY else 0.0)
+
+        probe.answer = answer
+        await running.started()
+        api.put(PODS, pod())
+        await until(lambda: probe.keys == [KEY] and running.idle)
+        api.put(PODS, pod(labels={"x": "1"}))
+        api.put(PODS, pod("b"))
+        await until(lambda: len(probe.keys) == 2)
+        assert probe.keys == [KEY, Key("default", "b")]
+        assert not running.idle
+        assert running.next_retry == pytest.approx(0.2)
+        await api.clock.advance(0.2)
+        await until(lambda: len(probe.keys) == 3)
+
+
 async def test_requeued_key_comes_back_in_its_time(api: FakeApi) -> None:
     async with runtime(api, SPEC) as running:
         probe = probe_of(running)

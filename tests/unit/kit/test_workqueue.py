@@ -59,6 +59,32 @@ async def test_a_key_that_is_added_while_it_is_processed_comes_again_after_it_is
     assert await take_all(queue) == ["b", "a"]
 
 
+async def test_a_key_that_has_a_rest_comes_when_it_is_over(clock: FakeClock, queue: WorkQueue[str]) -> None:
+    queue.add("a")
+    assert await queue.get() == "a"
+    queue.add("a")
+    queue.done("a", rest=2.0)
+    queue.add("a")
+    queue.add("b")
+    assert await take_all(queue) == ["b"]
+    assert not queue.idle
+    assert queue.next_retry == 2.0
+    await clock.advance(1.9)
+    assert await take_all(queue) == []
+    await clock.advance(0.1)
+    assert await take_all(queue) == ["a"]
+    assert queue.idle
+    assert queue.next_retry is None
+
+
+async def test_a_rest_ends_with_the_queue(clock: FakeClock, queue: WorkQueue[str]) -> None:
+    queue.add("a")
+    await queue.get()
+    queue.done("a", rest=2.0)
+    queue.shut_down()
+    assert clock.next_timer() is None
+
+
 async def test_no_two_workers_have_one_key(queue: WorkQueue[str]) -> None:
     queue.add("a")
     assert await queue.get() == "a"

@@ -26,12 +26,14 @@ def calculate_status(
     counters = {
         "fullyLabeledReplicas": sum(1 for pod in active if template_labels <= labels_of(pod).items()),
         "readyReplicas": len(ready),
-        "availableReplicas": sum(1 for pod in ready if pods.is_available(pod, min_ready_seconds, now)),
+        "availableReplicas": sum(1 for pod in ready if pods.is_available(pod, min_ready_seconds, now))
+        if min_ready_seconds
+        else len(ready),
     }
     status: MutableDocument = {
         "observedGeneration": int(metadata_of(replica_set).get("generation") or 0),
         "replicas": len(active),
-        "terminatingReplicas": sum(1 for pod in owned if pods.is_terminating(pod)),
+        "terminatingReplicas": sum(1 for pod in owned if pods.is_terminating(pod)) if len(active) < len(owned) else 0,
     }
     status |= {name: count for name, count in counters.items() if count}
     conditions = _conditions(before.get("conditions") or (), surplus, failure, now)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kube_core.api.schemas import Schema, builtin_documents
 from kube_core.meta import status
-from kube_core.meta.documents import Document, MutableDocument, freeze
+from kube_core.meta.documents import Document, MutableDocument, freeze, thaw
 from kube_core.registry import patches
 
 TEXT = {"type": "string"}
@@ -203,3 +203,12 @@ def test_every_list_that_merges_does_so_by_its_key() -> None:
 def test_a_new_item_whose_key_is_no_scalar_is_left_for_the_decoder_to_refuse() -> None:
     patch = {"containers": [{"name": {"a": None}}]}
     assert patched({"containers": named("a")}, patch)["containers"] == [*named("a"), {"name": {}}]
+
+
+def test_what_the_patch_leaves_alone_of_a_frozen_document_is_shared() -> None:
+    live = freeze({"labels": {"a": "b"}, "plain": [{"name": "c"}]})
+    patched = patches.apply_patch(patches.STRATEGIC, live, {"labels": {"x": "y"}}, SCHEMA)
+    assert patched == {"labels": {"a": "b", "x": "y"}, "plain": [{"name": "c"}]}
+    assert patched["plain"] is live["plain"]
+    mutable = thaw(live)
+    assert patches.apply_patch(patches.STRATEGIC, mutable, {"labels": {}}, SCHEMA)["plain"] is not mutable["plain"]
