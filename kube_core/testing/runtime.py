@@ -306,8 +306,8 @@ class RuntimeContract:
             status = await self.running(runtime, "sleeps", command=("sh", "-c", script))
             await self.exited(runtime, status.id)
             lines = [line async for line in runtime.logs(status.id, LogOptions(tail_lines=2))]
-            assert [(line.stream, line.content) for line in lines] == [
-                ("stdout", b"line 5"), ("stderr", b"no newline"),
+            assert [(line.stream, line.content, line.partial) for line in lines] == [
+                ("stdout", b"line 5", False), ("stderr", b"no newline", True),
             ]  # fmt: skip
 
     async def test_a_long_line_comes_in_parts(self, tmp_path: Path) -> None:

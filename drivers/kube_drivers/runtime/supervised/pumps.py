@@ -92,7 +92,8 @@ class Pump:
         if self.fd < 0:
             return
         if self.rest:
-            self.write(f"{timestamp()} {self.stream} F ".encode() + self.rest + b"\n")
+            # Not a whole line: whoever reads it is to see no newline that nobody wrote.
+            self.write(f"{timestamp()} {self.stream} P ".encode() + self.rest + b"\n")
         self.loop.forget(self.fd)
         os.close(self.fd)
         self.fd = -1
