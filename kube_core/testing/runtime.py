@@ -302,7 +302,7 @@ class RuntimeContract:
     async def test_the_tail_of_a_log_and_lines_of_both_streams(self, tmp_path: Path) -> None:
         async with self.started(tmp_path) as runtime:
             needs(runtime, runtime.capabilities.processes, "has processes")
-            script = "for n in 1 2 3 4 5; do echo line $n; done; sleep 0.2; echo no newline >&2"
+            script = "for n in 1 2 3 4 5; do echo line $n; done; sleep 0.2; printf 'no newline' >&2"
             status = await self.running(runtime, "sleeps", command=("sh", "-c", script))
             await self.exited(runtime, status.id)
             lines = [line async for line in runtime.logs(status.id, LogOptions(tail_lines=2))]
