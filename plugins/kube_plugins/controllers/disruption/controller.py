@@ -25,9 +25,12 @@ from kube_plugins.controllers.disruption.budgets import (
     sort_disrupted,
 )
 from kube_plugins.controllers.disruption.scales import READS, ScaleError, Scales
+from kube_plugins.controllers.pace import Pace
 
 __all__ = ["DisruptionController"]
 
+#: See `Pace`.
+_OBJECTS_PER_SECOND, _FEW = 10_000, 100
 _UNMANAGED = (
     "Pods selected by this PodDisruptionBudget (selector: {selector}) were found to be unmanaged. As a result, the "
     "status of the PDB cannot be calculated correctly, which may result in undefined behavior. To account for these "
@@ -46,6 +49,7 @@ class DisruptionController(Controller):
         self._budgets = context.informers.informer(resources.POD_DISRUPTION_BUDGETS).lister
         self._pods = context.informers.informer(resources.PODS).lister
         self._scales = Scales(context)
+        self._pace = Pace(self.clock, objects_per_second=_OBJECTS_PER_SECOND, few=_FEW)
 
     def watches(self) -> Iterable[Watch]:
         return (
@@ -59,9 +63,13 @@ class DisruptionController(Controller):
     async def reconcile(self, key: Key) -> Action:
         budget = self._budgets.get(key)
         if budget is None:
+            self._pace.forget(key)
             return await_change()
+        if rest := self._pace.rest(key):
+            return requeue(rest)
         selector = _selector(budget)
         matching = [pod for pod in self._pods.list(key.namespace) if selector.matches(labels_of(pod))]
+        self._pace.looked_at(key, len(matching))
         if not matching:
             self._events.normal(budget, "NoPods", "No matching pods found")
         self._report_rivals(budget, matching)

@@ -37,6 +37,7 @@ from kube_plugins.controllers.job.podmaking import make_pod
 from kube_plugins.controllers.job.scaling import Plan, plan_pods, replacement_counts
 from kube_plugins.controllers.job.status import finish, follow, suspension
 from kube_plugins.controllers.job.verdict import Verdict, decide, until_deadline
+from kube_plugins.controllers.pace import Pace
 from kube_plugins.controllers.podwrites import PodWrites
 from kube_plugins.controllers.written import LastWritten
 
@@ -45,10 +46,8 @@ __all__ = ["CONTROLLER_NAME", "JobController"]
 #: What `managedBy` says of the Jobs that are this controller's.
 CONTROLLER_NAME = "kubernetes.io/job-controller"
 
-#: A Job of so many pods is looked at once a second at most, as all are upstream; one of fewer that much more often.
-_MANY_PODS = 1000
-#: Below so many pods nothing is put off.
-_FEW_PODS = 50
+#: See `Pace`; upstream looks at any Job once a second at most.
+_PODS_PER_SECOND, _FEW_PODS = 1000, 50
 
 _NAME_LABEL = "batch.kubernetes.io/job-name"
 _TRACKED_INDEX = "job-tracked"
@@ -73,7 +72,7 @@ class JobController(Controller):
         self._written = LastWritten()
         self._streaks: dict[Key, tuple[str, Streak]] = {}
         self._released: dict[str, None] = {}
-        self._rests: dict[Key, float] = {}
+        self._pace = Pace(self.clock, objects_per_second=_PODS_PER_SECOND, few=_FEW_PODS)
 
     def watches(self) -> Iterable[Watch]:
         return (Watch(resources.JOBS, to_itself), Watch(resources.PODS, self._jobs_of_pod))
@@ -90,16 +89,14 @@ class JobController(Controller):
         if is_finished(job):
             await self._let_go(key, keep="")
             return await_change()
-        if (rest := self._rests.get(key, 0.0) - self.clock.monotonic()) > 0:
+        if rest := self._pace.rest(key):
             return requeue(rest)
         await self._let_go(key, keep=uid_of(job))
         return await self._run(key, job)
 
     async def _run(self, key: Key, job: Document) -> Action:
         seen = Observation(job, await self._claim(job), self.clock.now(), frozenset(self._released))
-        if len(seen.pods) >= _FEW_PODS:
-            # Looking at every pod each time that one of them changes would take the square of their number.
-            self._rests[key] = self.clock.monotonic() + min(len(seen.pods) / _MANY_PODS, 1.0)
+        self._pace.looked_at(key, len(seen.pods))
         streak = self._streak(key, seen)
         verdict = decide(seen)
         settled = self._writes.settled(key)
@@ -148,7 +145,7 @@ class JobController(Controller):
             self._record_end(job, verdict)
             self._writes.forget(key_of(job))
             self._streaks.pop(key_of(job), None)
-            self._rests.pop(key_of(job), None)
+            self._pace.forget(key_of(job))
 
     def _record_end(self, job: Document, verdict: Verdict) -> None:
         if verdict.is_failure:
@@ -216,7 +213,7 @@ class JobController(Controller):
         self._writes.forget(key)
         self._written.forget(key)
         self._streaks.pop(key, None)
-        self._rests.pop(key, None)
+        self._pace.forget(key)
 
     # From changes to keys, and to what was waited for.
 

@@ -18,6 +18,7 @@ from kube_core.api.types import ResourceType
 from kube_core.control.action import Action, await_change, requeue
 from kube_core.control.controller import Controller, ControllerContext, Watch, to_itself
 from kube_core.meta.documents import Document, Key, is_deleting, key_of, namespace_of
+from kube_plugins.controllers.pace import Pace
 from kube_plugins.controllers.resourcequota.counting import calculate_status, differs, hard_of, until_recount
 from kube_plugins.controllers.resourcequota.monitors import Monitors
 from kube_plugins.quota.scopes import in_scope
@@ -25,10 +26,8 @@ from kube_plugins.quota.usage import counted_names, counted_resource, usage_of
 
 __all__ = ["ResourceQuotaController"]
 
-#: How many objects are counted a second at most, for one quota.
-_PACE = 10_000
-#: Fewer than so many objects are counted whenever there is reason to.
-_FEW = 100
+#: See `Pace`.
+_OBJECTS_PER_SECOND, _FEW = 10_000, 100
 #: Seconds within which what comes after a count may have been in flight during it.
 _IN_FLIGHT = 5.0
 #: Seconds until a kind that is not served is looked for again.
@@ -45,7 +44,7 @@ class ResourceQuotaController(Controller):
         self._quotas = context.informers.informer(resources.RESOURCE_QUOTAS).lister
         self._monitors = Monitors(context.informers, self.client, self._changed)
         self._counted: dict[Key, float] = {}
-        self._rests: dict[Key, float] = {}
+        self._pace = Pace(self.clock, objects_per_second=_OBJECTS_PER_SECOND, few=_FEW)
 
     def watches(self) -> Iterable[Watch]:
         return (Watch(resources.RESOURCE_QUOTAS, to_itself, predicate=_limits_differ),)
@@ -57,9 +56,9 @@ class ResourceQuotaController(Controller):
         quota = self._quotas.get(key)
         if quota is None:
             self._counted.pop(key, None)
-            self._rests.pop(key, None)
+            self._pace.forget(key)
             return await_change()
-        if (rest := self._rests.get(key, 0.0) - self.clock.monotonic()) > 0:
+        if rest := self._pace.rest(key):
             return requeue(rest)
         wanted = {found for name in hard_of(quota) if (found := counted_resource(name)) is not None}
         listers = await self._monitors.listers(wanted)
@@ -67,18 +66,14 @@ class ResourceQuotaController(Controller):
         now = self.clock.now()
         objects = {resource: lister.list(key.namespace) for resource, lister in listers.items()}
         status = calculate_status(quota, objects, now)
-        self._note_count(key, sum(map(len, objects.values())))
+        self._counted[key] = self.clock.monotonic()
+        self._pace.looked_at(key, sum(map(len, objects.values())))
         if differs(quota, status):
             await self.client.update_status(resources.RESOURCE_QUOTAS, {**quota, "status": status})
         wait = until_recount(objects, now)
         if wait is not None:
             return requeue(wait + 1.0)
         return requeue(_DISCOVERY_PERIOD) if len(listers) < len(wanted) else await_change()
-
-    def _note_count(self, key: Key, objects: int) -> None:
-        self._counted[key] = self.clock.monotonic()
-        if objects >= _FEW:
-            self._rests[key] = self._counted[key] + objects / _PACE
 
     def _changed(self, resource: ResourceType, before: Document | None, after: Document | None) -> None:
         """Something came, changed or went: its quotas are counted again, where that may make a difference."""
