@@ -15,7 +15,10 @@ import attrs
 from kube_core.abc.sessions import ExecRequest, ExecSession
 from kube_core.abc.transport import ByteStream
 
-__all__ = ["LogRequest", "NodeStreams"]
+__all__ = ["KUBELET_PORT", "LogRequest", "NodeStreams"]
+
+#: Where a node's server listens, unless its status says another port.
+KUBELET_PORT = 10250
 
 
 @attrs.frozen

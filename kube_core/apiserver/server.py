@@ -20,7 +20,7 @@ from kube_core._kit.metrics import Metrics
 from kube_core._kit.random import Random
 from kube_core.abc.node import NodeStreams
 from kube_core.abc.store import Store, StoreError
-from kube_core.abc.transport import ConnectionDropped, Request, Response, User, WatchEvent, WatchRequest
+from kube_core.abc.transport import ConnectionDropped, Handler, Request, Response, User, WatchEvent, WatchRequest
 from kube_core.admission.chain import AdmissionContext, AdmissionSpec, Chain, Permissions, Reader, Writer
 from kube_core.admission.metrics import AdmissionMetrics
 from kube_core.api.descriptors import builtin_descriptors
@@ -218,6 +218,8 @@ class ApiServer:
         self._route(authorizer)
         #: The streams of the nodes that can be reached, by name; kept by the composition root.
         self.nodes: dict[str, NodeStreams] = {}
+        #: What answers for the server of a node of this program, by name; kept by the composition root, too.
+        self.node_endpoints: dict[str, Handler] = {}
         #: Nodes whose streams fail, by rule.
         self.unreachable: frozenset[str] = frozenset()
         self._lag = LoopLag(metrics)
@@ -400,9 +402,17 @@ class ApiServer:
 
     def connect_node(self, name: str) -> NodeStreams | None:
         """The streams of a node: given by somebody in this process (`nodes`), or those of its own server."""
+        self._require_reachable(name)
+        return self.nodes.get(name) or self.kubelets.streams(name)
+
+    def local_node(self, name: str) -> Handler | None:
+        """What answers for the server of a node of this program."""
+        self._require_reachable(name)
+        return self.node_endpoints.get(name)
+
+    def _require_reachable(self, name: str) -> None:
         if name in self.unreachable:
             raise ServiceUnavailable(f"the node {name} cannot be reached")
-        return self.nodes.get(name) or self.kubelets.streams(name)
 
     def _route(self, authorizer: Authorizer) -> None:
         pipeline = self.pipeline
@@ -429,6 +439,7 @@ class ApiServer:
             self.endpoints,
             self.catalogue.of(PODS),
             self.kubelets,
+            local_node=self.local_node,
             exempt=self.config.exempt_ranges,
         )
         for plural in ("pods", "services", "nodes"):

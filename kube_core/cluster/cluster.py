@@ -413,6 +413,7 @@ class Cluster:
                 volumes,
                 self.background,
                 self.server.nodes,
+                self.server.node_endpoints,
                 self._serve_metrics(),
                 goes_on=snapshot is not None,
                 may_wait=self._renewals(),

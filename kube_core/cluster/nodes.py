@@ -7,6 +7,7 @@ server to talk to. A cluster that stops in good order takes its pods along; one 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from kube_core._kit.clock import Clock
 from kube_core._kit.logs import get_logger
 from kube_core.abc.network import Network
 from kube_core.abc.node import NodeStreams
-from kube_core.abc.transport import User
+from kube_core.abc.transport import Handler, Request, Response, User
 from kube_core.abc.usage import FiguresSource
 from kube_core.client.client import ApiClient
 from kube_core.client.informer import Informers
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from kube_core.abc.volume import VolumeDriver
     from kube_core.node.agent import NodeAgent
     from kube_core.node.registration import MayWait
+    from kube_core.node.stats import NodeStatistics
 
 __all__ = ["STOP_GRACE", "Nodes", "Surroundings"]
 
@@ -52,6 +54,8 @@ class Surroundings:
     background: Background
     #: Where the server looks for a node's streams, by the node's name.
     streams: MutableMapping[str, NodeStreams]
+    #: And for what answers for a node's server.
+    endpoints: MutableMapping[str, Handler]
     #: Where the metrics server looks for what a node uses, by the node's name.
     figures: MutableMapping[str, FiguresSource]
     #: The nodes are those of a snapshot.
@@ -128,8 +132,10 @@ class Nodes:
             may_wait=around.may_wait,
         )
         self.agents[name] = agent
-        around.streams[name] = PodStreams(agent)
-        around.figures[name] = NodeStatistics(name, self._runtimes[name], lambda: agent.pods, self._clock)
+        streams = around.streams[name] = PodStreams(agent)
+        statistics = NodeStatistics(name, self._runtimes[name], lambda: agent.pods, self._clock)
+        around.figures[name] = statistics
+        around.endpoints[name] = _endpoints(agent, streams, statistics)
         ready = asyncio.Event()
         running = around.background.start(f"node {name}", agent.run(ready=ready.set), ready)
         return ready, running
@@ -141,6 +147,21 @@ class Nodes:
         directory = self._state / "nodes" / name
         directory.mkdir(parents=True, exist_ok=True)
         return str(directory)
+
+
+def _endpoints(agent: NodeAgent, streams: NodeStreams, statistics: NodeStatistics) -> Handler:
+    """What answers for the node's server, made when somebody asks for the first time."""
+
+    @functools.cache
+    def made() -> Handler:
+        from kube_core.node.serving.endpoints import NodeEndpoints
+
+        return NodeEndpoints(agent, streams, statistics)
+
+    async def answer(request: Request) -> Response:
+        return await made()(request)
+
+    return answer
 
 
 def _options(config: ClusterConfig, capabilities: RuntimeCapabilities) -> dict[str, Any]:

@@ -77,6 +77,8 @@ class NodeAgent:
         self._services = _Services(informers.informer(resources.SERVICES))
         self._group: asyncio.TaskGroup | None = None
         self._host: Host | None = None
+        #: The Node as last seen.
+        self.node: Document | None = None
 
     async def run(self, *, ready: Callable[[], None] | None = None) -> None:
         """Until cancelled. `ready` is called once the Node is Ready and its pods are known."""
@@ -136,6 +138,7 @@ class NodeAgent:
             may_wait=self._may_wait,
         )
         await registration.register()
+        self.node = registration.node
         host = self._host = self._make_host(registration, addresses, events)
         group.create_task(registration.run(), name=f"heartbeat of {self.config.name}")
         group.create_task(host.reports.run(), name=f"pod statuses of {self.config.name}")

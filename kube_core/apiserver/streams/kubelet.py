@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
-from kube_core.abc.node import LogRequest, NodeStreams
+from kube_core.abc.node import KUBELET_PORT, LogRequest, NodeStreams
 from kube_core.abc.sessions import ExecRequest, ExecSession, Stream
 from kube_core.abc.transport import ByteStream, MessageStream
 from kube_core.auth.certificates import KeyPair
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["KubeletStreams", "Kubelets"]
 
-#: The port of a node's server, where its status says none.
-_PORT = 10250
 #: The kinds of a node's addresses, the most wanted first.
 _PREFERRED = ("InternalIP", "ExternalIP", "Hostname", "InternalDNS", "ExternalDNS")
 _PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
@@ -72,7 +70,7 @@ class Kubelets:
         if not host:
             known = " ".join(f"{{{kind} {address}}}" for kind, address in addresses.items())
             raise ServiceUnavailable(f"no preferred addresses found; known addresses: [{known}]")
-        port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port", _PORT)
+        port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port", KUBELET_PORT)
         if not port:
             raise ServiceUnavailable(f"node {node['metadata']['name']} has no server of its own")
         tls = Tls(authority=self._authority, verify=bool(self._authority), client=self._certificate())

@@ -2,7 +2,8 @@
 
     pods/[SCHEME:]NAME[:PORT]/proxy/PATH        to the pod's address; without a port, to its first container port
     services/[SCHEME:]NAME[:PORT]/proxy/PATH    to any ready endpoint; PORT is a port's name or number
-    nodes/[SCHEME:]NAME[:PORT]/proxy/PATH       to the node's own server, or to another port of the node
+    nodes/[SCHEME:]NAME[:PORT]/proxy/PATH       to the node's own server, or to another port of the node; a node of
+                                                this program is asked without a socket
 
 Which address that is, and what there is to say where there is none, is decided here; carrying is
 `kube_core.apiserver.outgoing`'s. Certificates of pods and services are not verified, as upstream does not.
@@ -14,10 +15,13 @@ machine through a pod that claims such an address; the ranges that the network d
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from kube_core.abc.transport import Request, Response
+import attrs
+
+from kube_core.abc.node import KUBELET_PORT
+from kube_core.abc.transport import Handler, Request, Response
 from kube_core.apiserver.outgoing.passing import Route, asks_to_switch, pass_on
 from kube_core.apiserver.requests import RequestInfo
 from kube_core.meta.documents import Document, Key
@@ -45,12 +49,15 @@ class Proxy:
         pods: Registry,
         kubelets: Kubelets,
         *,
+        local_node: Callable[[str], Handler | None],
         exempt: Iterable[str] = (),
     ) -> None:
+        """`local_node`: what answers for a node that is in this program."""
         self._client = client
         self._endpoints = endpoints
         self._pods = pods
         self._kubelets = kubelets
+        self._local_node = local_node
         self._exempt = tuple(ipaddress.ip_network(each) for each in exempt)
 
     async def __call__(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
@@ -61,6 +68,11 @@ class Proxy:
         if split is None:
             raise BadRequest(f'invalid {singular} request "{info.name}"')
         scheme, name, port = split
+        if info.resource == "nodes" and port in ("", str(KUBELET_PORT)):
+            await registry.find(Key("", name))
+            local = self._local_node(name)
+            if local is not None:
+                return await local(attrs.evolve(request, path=_path(request, info) or "/"))
         match info.resource:
             case "pods":
                 address = await self._pod(registry, Key(info.namespace, name), scheme, port)
