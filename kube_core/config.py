@@ -68,7 +68,7 @@ class ClusterConfig:
     """One cluster. Drivers are named as their entry points are, or by URL; "" takes what goes with the runtime.
 
     `runtime="fake"` goes with the fake network, volumes and proxy, so that a cluster needs nothing of its machine;
-    any other runtime goes with `loopback`, `hostdir`, `userspace` and `http`.
+    any other runtime goes with `loopback` (network and cloud), `hostdir`, `userspace` and `http`.
     """
 
     name: str = "embedded"
@@ -79,6 +79,8 @@ class ClusterConfig:
     volume: str = ""
     proxy: str = ""
     ingress: str = ""
+    #: Load balancers, instances and routes; `none` for a cluster that stands on nothing.
+    cloud: str = ""
     #: The address to listen on; other parts of the cluster are told it, so a name will not do.
     bind: str = attrs.field(default="127.0.0.1", converter=_local, validator=_address)
     port: int = attrs.field(default=0, validator=_port)
@@ -130,5 +132,8 @@ class ClusterConfig:
         chosen: str = getattr(self, seam)
         if chosen:
             return chosen
+        if seam == "cloud":
+            # Load balancers lead to pods, of which there are none without nodes, or only seem to be.
+            return "none" if self.simulated or not self.nodes else "loopback"
         real = {"network": "loopback", "volume": "hostdir", "proxy": "userspace", "ingress": "http"}
         return "fake" if self.simulated else real[seam]

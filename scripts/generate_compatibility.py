@@ -27,7 +27,7 @@ from kube_core.plugins import GROUP, PluginHost
 PAGE = Path(__file__).parent.parent / "docs" / "compatibility.md"
 DONE, PARTIAL, ABSENT = "done", "partial", "absent"
 
-#: Every controller of upstream's controller manager that is on by default, and what it is for.
+#: Every controller of upstream's controller manager and cloud controller manager, and what it is for.
 CONTROLLERS: Mapping[str, str] = {
     "certificatesigningrequest-approving-controller": "approves the requests of nodes",
     "certificatesigningrequest-cleaner-controller": "removes old requests",
@@ -41,34 +41,51 @@ CONTROLLERS: Mapping[str, str] = {
     "endpoints-controller": "keeps Endpoints",
     "endpointslice-controller": "keeps EndpointSlices",
     "endpointslice-mirroring-controller": "mirrors hand-made Endpoints",
+    "cloud-node-controller": "says of new nodes what the cloud knows of them",
+    "cloud-node-lifecycle-controller": "removes nodes whose machines are gone",
     "ephemeral-volume-controller": "makes claims for ephemeral volumes",
     "garbage-collector-controller": "deletes what has lost its owners",
     "horizontal-pod-autoscaler-controller": "scales by metrics",
     "job-controller": "runs pods to completion",
+    "kube-apiserver-serving-clustertrustbundle-publisher-controller": "publishes the server's CA as a trust bundle",
+    "legacy-serviceaccount-token-cleaner-controller": "removes tokens in Secrets that nobody uses",
     "namespace-controller": "empties namespaces that go",
     "node-ipam-controller": "gives nodes their pod ranges (those of this program come with theirs)",
     "node-lifecycle-controller": "marks and taints nodes that went silent",
+    "node-route-controller": "has the cloud lead pod ranges to nodes",
     "persistentvolume-attach-detach-controller": "attaches volumes to nodes",
     "persistentvolume-binder-controller": "binds claims, and provisions volumes",
     "persistentvolume-expander-controller": "grows volumes",
     "persistentvolume-protection-controller": "keeps volumes that are bound",
     "persistentvolumeclaim-protection-controller": "keeps claims that are used",
     "pod-garbage-collector-controller": "removes pods of nodes that are gone, and old ended ones",
+    "podcertificaterequest-cleaner-controller": "removes old requests of pods",
     "replicaset-controller": "keeps the number of pods",
     "replicationcontroller-controller": "the same for ReplicationControllers",
     "resourceclaim-controller": "makes claims of devices for pods",
     "resourcequota-controller": "counts what quotas limit",
     "root-ca-certificate-publisher-controller": "puts the CA into each namespace",
+    "service-cidr-controller": "keeps ranges of service addresses that are used",
+    "service-lb-controller": "has the cloud make load balancers",
     "serviceaccount-controller": "makes the default service account",
     "serviceaccount-token-controller": "fills Secrets that hold tokens",
     "statefulset-controller": "runs pods with names and volumes of their own",
     "storage-version-migrator-controller": "rewrites stored objects",
     "taint-eviction-controller": "evicts pods that do not tolerate a taint",
     "ttl-controller": "says on nodes how long objects may be remembered",
+    "ttl-controller": "says how long nodes may keep Secrets",
     "ttl-after-finished-controller": "deletes finished Jobs",
     "validatingadmissionpolicy-status-controller": "checks the types of policies",
     "volumeattributesclass-protection-controller": "keeps classes that are used",
+    "bootstrap-signer-controller": "signs cluster-info for new nodes (off by default upstream)",
+    "token-cleaner-controller": "removes expired bootstrap tokens (off by default upstream)",
+    "selinux-warning-controller": "warns of volumes with two SELinux labels (off by default upstream)",
+    "podgroup-protection-controller": "keeps PodGroups that are used (its API is not served by default)",
+    "resourcepoolstatusrequest-controller": "answers for pools of devices (its API is not served by default)",
+    "storageversion-garbage-collector-controller": "removes old StorageVersions (their API is not served by default)",
 }
+#: What of that the server does itself, without a controller that one could switch off.
+CONTROLLERS_BUILT_IN = ("service-cidr-controller", "serviceaccount-token-controller")
 
 #: Upstream's admission plugins that are on by default.
 ADMISSION_PLUGINS = (
@@ -144,7 +161,6 @@ ACTED_ON_BY: Mapping[str, Sequence[str]] = {
 #: What cannot be asked of the program: said by hand.
 GAPS: Mapping[str, str] = {
     "pods": "the node starts no ephemeral containers, and resizes nothing in place",
-    "services": "no cloud: a load balancer never gets an address",
     "componentstatuses": "always an empty list",
     "networkpolicies.networking.k8s.io": "stored; no network driver enforces them",
     "csidrivers.storage.k8s.io": "stored; volumes come from volume drivers",
@@ -182,7 +198,7 @@ BY_HAND: Mapping[str, Sequence[tuple[str, str, str]]] = {
     "Services and Ingress": [
         ("ClusterIP, NodePort, external addresses, session affinity", DONE, "TCP and UDP"),
         ("headless services", PARTIAL, "endpoints are there, DNS is not"),
-        ("LoadBalancer", PARTIAL, "served like NodePort; no cloud gives it an address"),
+        ("LoadBalancer", DONE, "an address of its own on loopback, or what a cloud driver gives"),
         ("Ingress with hosts and paths", DONE, "HTTP/1.1 and WebSocket"),
         ("Ingress with TLS", ABSENT, "the seam carries certificates, the driver does not use them"),
         ("Gateway API", ABSENT, "its kinds can be installed; nothing here acts on them"),
@@ -498,7 +514,11 @@ async def page() -> str:
         "## Controllers",
         "",
         *_table(
-            Found(name, DONE if name in controllers else ABSENT, CONTROLLERS.get(name, "not upstream's"))
+            Found(
+                name,
+                DONE if name in controllers or name in CONTROLLERS_BUILT_IN else ABSENT,
+                CONTROLLERS.get(name, "not upstream's") + (" (here the server does)" * (name in CONTROLLERS_BUILT_IN)),
+            )
             for name in _with(CONTROLLERS, sorted(controllers))
         ),
         "",

@@ -41,6 +41,7 @@ OPTIONS: Mapping[str, str] = {
     "volume": "What makes and publishes volumes.",
     "proxy": "What serves services' addresses.",
     "ingress": "What carries HTTP requests in.",
+    "cloud": "What load balancers, instances and routes come from; `none` for nothing.",
     "bind": "The address to listen on.",
     "port": "The port to listen on. 0 takes a free one; `kube-core up` keeps it for the next time.",
     "listen": "Listen with HTTPS. Without it only `cluster.client` reaches the cluster.",
@@ -63,6 +64,7 @@ CONTRACTS: Mapping[str, tuple[str, str]] = {
     "volume": ("VolumeDriver", "VolumeContract"),
     "proxy": ("ProxyDriver", "ProxyContract"),
     "ingress": ("IngressDriver", "IngressContract"),
+    "cloud": ("CloudDriver", "CloudContract"),
 }
 
 
@@ -165,7 +167,7 @@ def configuration() -> str:
         "| --- | --- | --- |",
     ]
     fake, other = ClusterConfig(), ClusterConfig(runtime="process")
-    for seam in ("network", "volume", "proxy", "ingress"):
+    for seam in ("network", "volume", "proxy", "ingress", "cloud"):
         lines.append(f"| {seam} | `{fake.driver(seam)}` | `{other.driver(seam)}` |")
     lines += [
         "",
@@ -228,8 +230,6 @@ def drivers() -> str:
     ]
     for seam in SEAMS:
         names = available_drivers(seam)
-        if seam not in CONTRACTS:
-            continue
         contract, suite = CONTRACTS[seam]
         module = importlib.import_module(f"kube_core.abc.{seam}")
         capabilities = next(value for key, value in vars(module).items() if key.endswith("Capabilities"))
@@ -254,7 +254,6 @@ def drivers() -> str:
         for field in attrs.fields(capabilities):
             values = [_value(getattr(cls.capabilities, field.name)) for cls in classes.values()]
             lines.append(f"| `{field.name}` | " + " | ".join(values) + f" | {meanings.get(field.name, '')} |")
-    lines += ["", "The `cloud` seam has a name and no contract yet."]
     return "\n".join(lines) + "\n"
 
 

@@ -9,7 +9,8 @@ What always holds, whatever the driver:
 * A new connection goes to one of the endpoints of its service port, spread evenly, or to the same one for the same
   client address where `affinity_seconds` is set. An endpoint that refuses is passed over.
 * A connection that is established is left alone by changes to the table: an endpoint that has left it drains.
-* A service port without endpoints refuses connections.
+* A service port without endpoints refuses connections; with the capability `source_ranges`, an address of a load
+  balancer refuses those of clients outside its `allowed_sources`.
 * `stop` ends everything that the driver serves, and leaves nothing behind.
 
 Which endpoints are in the table is decided before (`kube_core.proxy.services`), not by drivers.
@@ -80,6 +81,10 @@ class ServicePort:
     """`spec.externalIPs`, and the addresses of the load balancer."""
     external_endpoints: tuple[Endpoint, ...] = ()
     """Where connections to the node port and to external addresses go: `externalTrafficPolicy` may narrow them."""
+    balancer_ips: tuple[str, ...] = ()
+    """Those of `external_ips` that are the load balancer's."""
+    allowed_sources: tuple[str, ...] = ()
+    """Networks in CIDR form from which `balancer_ips` are reached; () for everywhere."""
     affinity_seconds: int = 0
     """How long a client address stays with its endpoint after its last connection; 0 for no affinity."""
 
@@ -102,6 +107,8 @@ class ProxyCapabilities:
     serves: bool
     """Connections really work (a fake only keeps the table)."""
     protocols: tuple[str, ...] = ("TCP", "UDP")
+    source_ranges: bool = False
+    """Clients outside `ServicePort.allowed_sources` are refused."""
     snapshot: bool = False
     """`snapshot` and `restore` carry the driver's state to another cluster (`kube_core.abc.snapshots`)."""
 

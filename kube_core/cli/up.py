@@ -241,6 +241,7 @@ def _saved(config: ClusterConfig, cluster: Cluster, state: ClusterState) -> Mapp
         "nodes": config.nodes,
         "runtime": config.runtime,
         "network": config.network,
+        "cloud": config.cloud,
         "store": "sqlite" if config.store == state.store else config.store,
         "bind": config.bind,
         "port": cluster.port,

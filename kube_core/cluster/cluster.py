@@ -67,6 +67,7 @@ from kube_core.plugins import PluginHost
 from kube_core.settling import Settling
 
 if TYPE_CHECKING:
+    from kube_core.abc.cloud import CloudDriver
     from kube_core.abc.ingress import IngressDriver
     from kube_core.abc.proxy import ProxyDriver
     from kube_core.abc.usage import FiguresSource
@@ -84,7 +85,7 @@ __all__ = ["Cluster"]
 
 _log = get_logger("kube_core.cluster")
 #: Options that say what is in a snapshot.
-_OF_STATE: Final = frozenset(("name", "nodes", "store", "runtime", "network", "volume", "proxy", "ingress",
+_OF_STATE: Final = frozenset(("name", "nodes", "store", "runtime", "network", "volume", "proxy", "ingress", "cloud",
                               "behaviours", "pod_cidr", "service_cidr", "state_directory"))  # fmt: skip
 #: Turns of the loop in which the server's first writes are on their way to the disk.
 _HEAD_START = 8
@@ -400,6 +401,7 @@ class Cluster:
         drivers: dict[str, Any] = {"authority": self.authority, "cluster_ca": self.authority.certificate}
         if volumes is not None:
             drivers["volume"] = volumes
+        drivers |= await self._start_cloud(stack)
         if self.config.nodes and not network.capabilities.own_ranges:
             drivers["network"] = ranges
         await self._start_controllers(stack, host, drivers)
@@ -563,6 +565,24 @@ class Cluster:
         stack.push_async_callback(driver.stop)
         await self._ensure(resources.STORAGE_CLASSES, driver.storage_class())
         return driver
+
+    async def _start_cloud(self, stack: contextlib.AsyncExitStack) -> Mapping[str, Any]:
+        """The cloud that the cluster stands on, by what it has, for the controllers that need just that."""
+        choice = self.config.driver("cloud")
+        if choice == "none":
+            return {}
+        driver: CloudDriver = load_driver("cloud", choice)(
+            clock=self.clock,
+            cluster=self.config.name,
+            ranges=self.ranges,
+            state_directory=str(self._state) if self._state is not None else "",
+        )
+        self._add_driver("cloud", driver)
+        await driver.start()
+        stack.push_async_callback(driver.stop)
+        has = driver.capabilities
+        parts = {"load_balancers": has.load_balancers, "instances": has.instances, "routes": has.routes}
+        return {f"cloud.{part}": driver for part, there in parts.items() if there}
 
     async def _start_scheduler(self, host: PluginHost) -> None:
         from kube_core.scheduler.scheduler import Scheduler  # only where there are nodes

@@ -7,6 +7,8 @@ Follows upstream's documented behaviour of Services:
 * New connections go to ready endpoints; where none is ready, to those that are terminating and still serving, so
   that a rollout of a single pod loses nothing.
 * `internalTrafficPolicy: Local` and `externalTrafficPolicy: Local` keep traffic to endpoints of this node.
+* `loadBalancerSourceRanges` says which clients reach the addresses of the load balancer; those of the mode `Proxy` are
+  not served here.
 * `sessionAffinity: ClientIP` holds for `timeoutSeconds`, three hours by default.
 
 One address family, the one of `spec.clusterIP`, is served.
@@ -53,7 +55,8 @@ def service_ports(service: Document, slices: Iterable[Document], *, node_name: s
     spec = service["spec"]
     slices = tuple(slices)
     cluster_ips = (str(spec["clusterIP"]),)
-    external = tuple(_external_ips(service))
+    balancer = tuple(_balancer_ips(service))
+    external = (*(str(ip) for ip in spec.get("externalIPs") or ()), *balancer)
     affinity = _affinity_seconds(spec)
     ports = []
     for port in spec.get("ports") or ():
@@ -69,6 +72,8 @@ def service_ports(service: Document, slices: Iterable[Document], *, node_name: s
                 external_ips=external,
                 external_endpoints=_usable(known, node_name if spec.get("externalTrafficPolicy") == "Local" else ""),
                 affinity_seconds=affinity,
+                balancer_ips=balancer,
+                allowed_sources=tuple(str(each).strip() for each in spec.get("loadBalancerSourceRanges") or ()),
             )
         )
     return ports
@@ -130,8 +135,7 @@ def _port_number(ports: Iterable[Document], name: str, protocol: str) -> int | N
     return None
 
 
-def _external_ips(service: Document) -> Iterator[str]:
-    yield from service["spec"].get("externalIPs") or ()
+def _balancer_ips(service: Document) -> Iterator[str]:
     balancer = (service.get("status") or {}).get("loadBalancer") or {}
     for ingress in balancer.get("ingress") or ():
         if ingress.get("ip") and ingress.get("ipMode", "VIP") == "VIP":

@@ -13,6 +13,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import attrs
 import pytest
 
 from kube_core.abc.proxy import Endpoint, PortName, ProxyDriver, ServicePort, Table
@@ -168,6 +169,21 @@ class ProxyContract:
             await proxy.apply({})
             with pytest.raises(ConnectionRefusedError):
                 await reply_of(ip)
+
+    async def test_an_address_of_a_load_balancer_is_for_the_clients_that_may(self) -> None:
+        async with self.proxy() as proxy, echo_server(b"in") as endpoint:
+            if not proxy.capabilities.source_ranges:
+                pytest.skip("this driver does not look at clients' addresses")
+            inside, outside = fresh_ip(), fresh_ip()
+            row = attrs.evolve(service("web", inside, endpoint), external_ips=(outside,), balancer_ips=(outside,))
+            for allowed, answers in ((("127.0.0.0/8",), True), (("192.0.2.0/24",), False), ((), True)):
+                await proxy.apply(table(attrs.evolve(row, allowed_sources=allowed)))
+                assert await reply_of(inside) == b"in"
+                if answers:
+                    assert await reply_of(outside) == b"in"
+                else:
+                    with pytest.raises(ConnectionError):
+                        await reply_of(outside)
 
     async def test_an_established_connection_outlives_its_endpoint_in_the_table(self) -> None:
         async with self.proxy() as proxy, echo_server() as old, echo_server(b"new") as new:

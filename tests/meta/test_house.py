@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = {"kube_core": ROOT, "kube_plugins": ROOT / "plugins", "kube_drivers": ROOT / "drivers"}
-SEAMS = ("store", "runtime", "network", "volume", "proxy", "ingress")
+SEAMS = ("store", "runtime", "network", "volume", "proxy", "ingress", "cloud")
 LONGEST = 800
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
 

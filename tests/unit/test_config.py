@@ -19,14 +19,18 @@ def test_a_cluster_of_nothing_said_needs_nothing_of_its_machine() -> None:
     config = ClusterConfig()
     assert config.simulated
     assert [config.driver(seam) for seam in ("network", "volume", "proxy", "ingress")] == ["fake"] * 4
+    assert config.driver("cloud") == "none"
 
 
 def test_real_pods_go_with_real_drivers_unless_others_are_chosen() -> None:
     config = ClusterConfig(runtime="process", proxy="fake")
     assert not config.simulated
-    wanted = {"network": "loopback", "volume": "hostdir", "proxy": "fake", "ingress": "http"}
+    wanted = {"network": "loopback", "volume": "hostdir", "proxy": "fake", "ingress": "http", "cloud": "loopback"}
     assert {seam: config.driver(seam) for seam in wanted} == wanted
     assert ClusterConfig(runtime="fake:slow").simulated
+    assert ClusterConfig(runtime="process", nodes=0).driver("cloud") == "none"
+    assert ClusterConfig(runtime="process", cloud="none").driver("cloud") == "none"
+    assert ClusterConfig(cloud="fake").driver("cloud") == "fake"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fakes.kubectl import Kubectl
+from fakes.waiting import soon
 
 GUESTBOOK = Path(__file__).parents[2] / "examples" / "guestbook" / "guestbook.yaml"
 
@@ -189,3 +190,25 @@ def test_the_guestbook_runs(guestbook: Kubectl) -> None:
     guestbook("rollout", "status", "deployment/guestbook-frontend", "--timeout=40s")
     guestbook("delete", "-f", GUESTBOOK, "--timeout=40s")
     assert "NotFound" in guestbook.fails("get", "namespace", "guestbook")
+
+
+def test_a_load_balancer_answers_at_its_external_address(pods: Kubectl) -> None:
+    pods("label", "pod", "page", "app=page")
+    pods("create", "service", "loadbalancer", "page", "--tcp=18080:8080")
+    address = soon(lambda: pods("get", "service", "page", "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}"))
+    [_, row] = pods("get", "service", "page").splitlines()
+    assert row.split()[3] == address
+
+    def answer() -> bytes:
+        try:
+            with urllib.request.urlopen(f"http://{address}:18080/", timeout=5) as page:
+                return bytes(page.read())
+        except OSError:
+            return b""
+
+    assert soon(answer)
+    described = pods("describe", "service", "page")
+    assert re.search(rf"LoadBalancer Ingress: +{re.escape(address)} \(VIP\)", described)
+    assert "EnsuredLoadBalancer" in described
+    pods("delete", "service", "page")
+    assert not answer()

@@ -2,12 +2,13 @@
 
 What always holds: `candidates` gives each endpoint once, the preferred one first, so a caller that is refused goes on
 to the next; a client that has an endpoint keeps it for `affinity_seconds` after its last connection, and gets another
-one, for good, when its own has left the table or was passed over. The memory for clients is bounded: the client that
-was seen longest ago is forgotten first.
+one, for good, when its own has left the table or was passed over; a client that is not allowed has none. The memory
+for clients is bounded: the client that was seen longest ago is forgotten first.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -32,12 +33,14 @@ class BalancerState:
 class Balancer:
     """The choice for one frontend."""
 
-    __slots__ = ("_affinity", "_clients", "_clock", "_next", "endpoints")
+    __slots__ = ("_affinity", "_allowed", "_clients", "_clock", "_networks", "_next", "endpoints")
 
     def __init__(self, clock: Clock, state: BalancerState | None = None) -> None:
         self._clock = clock
         self.endpoints: Sequence[Endpoint] = ()
         self._affinity = 0
+        self._allowed: Sequence[str] = ()
+        self._networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = ()
         self._next = 0
         self._clients: OrderedDict[str, tuple[Endpoint, float]] = OrderedDict()
         if state is not None:
@@ -51,8 +54,11 @@ class Balancer:
         clients = {client: (found, now - seen) for client, (found, seen) in self._clients.items()}
         return BalancerState(self._next, clients)
 
-    def update(self, endpoints: Sequence[Endpoint], affinity_seconds: int) -> None:
-        """What to choose from, from now on."""
+    def update(self, endpoints: Sequence[Endpoint], affinity_seconds: int, allowed: Sequence[str] = ()) -> None:
+        """What to choose from, from now on. `allowed`: networks of which clients have to be; () for any."""
+        if allowed != self._allowed:
+            self._allowed = allowed
+            self._networks = [ipaddress.ip_network(each, strict=False) for each in allowed]
         self.endpoints = endpoints
         self._affinity = affinity_seconds
         if not affinity_seconds:
@@ -60,6 +66,8 @@ class Balancer:
 
     def candidates(self, client: str) -> Iterator[Endpoint]:
         """Endpoints to try in turn for a new connection from an address. Call `chose` with the one that took it."""
+        if self._networks and not self._admits(client):
+            return
         endpoints = self.endpoints
         count = len(endpoints)
         if not count:
@@ -81,6 +89,13 @@ class Balancer:
             self._clients.move_to_end(client)
             if len(self._clients) > _MOST_CLIENTS:
                 self._clients.popitem(last=False)
+
+    def _admits(self, client: str) -> bool:
+        try:
+            address = ipaddress.ip_address(client)
+        except ValueError:
+            return False
+        return any(address in network for network in self._networks)
 
     def _remembered(self, client: str) -> Endpoint | None:
         known = self._clients.get(client)

@@ -16,7 +16,7 @@ __all__ = ["FakeProxy"]
 class FakeProxy(ProxyDriver):
     """Table only."""
 
-    capabilities: ClassVar[ProxyCapabilities] = ProxyCapabilities(serves=False, snapshot=True)
+    capabilities: ClassVar[ProxyCapabilities] = ProxyCapabilities(serves=False, source_ranges=True, snapshot=True)
 
     def __init__(self, *, clock: Clock, node_addresses: Sequence[str] = ("127.0.0.1",)) -> None:
         super().__init__(clock=clock, node_addresses=node_addresses)
@@ -45,7 +45,7 @@ class FakeProxy(ProxyDriver):
         self._problems = plan.problems
         self._balancers = {frontend: self._balancers.get(frontend) or Balancer(self.clock) for frontend in plan.targets}
         for frontend, target in plan.targets.items():
-            self._balancers[frontend].update(target.endpoints, target.affinity_seconds)
+            self._balancers[frontend].update(target.endpoints, target.affinity_seconds, target.allowed_sources)
 
     def problems(self) -> Sequence[ProxyProblem]:
         return self._problems

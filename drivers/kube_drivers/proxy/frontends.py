@@ -35,6 +35,8 @@ class Target:
     name: PortName
     endpoints: tuple[Endpoint, ...]
     affinity_seconds: int
+    allowed_sources: tuple[str, ...] = ()
+    """Networks that clients are of; () for any."""
 
 
 @attrs.frozen
@@ -60,8 +62,9 @@ def _frontends_of(service: ServicePort, node_addresses: Sequence[str]) -> Iterat
     outside = Target(service.name, service.external_endpoints, service.affinity_seconds)
     for ip in service.cluster_ips:
         yield Frontend(service.protocol, ip, service.port), inside
+    balanced = Target(service.name, service.external_endpoints, service.affinity_seconds, service.allowed_sources)
     for ip in service.external_ips:
-        yield Frontend(service.protocol, ip, service.port), outside
+        yield Frontend(service.protocol, ip, service.port), balanced if ip in service.balancer_ips else outside
     if service.node_port:
         for ip in node_addresses:
             yield Frontend(service.protocol, ip, service.node_port), outside

@@ -110,3 +110,4 @@ def test_external_addresses_are_those_given_and_the_load_balancers() -> None:
     document["status"] = {"loadBalancer": {"ingress": [{"ip": "192.0.2.2"}, {"ip": "192.0.2.3", "ipMode": "Proxy"}]}}
     (row,) = service_ports(document, [])
     assert row.external_ips == ("192.0.2.1", "192.0.2.2")
+    assert row.balancer_ips == ("192.0.2.2",)

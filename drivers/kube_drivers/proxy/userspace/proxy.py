@@ -32,7 +32,7 @@ _KINDS: Mapping[str, Callable[[Frontend, Balancer, Clock], _Listener]] = {"TCP":
 class UserspaceProxy(ProxyDriver):
     """Listens on every service address in this process."""
 
-    capabilities: ClassVar[ProxyCapabilities] = ProxyCapabilities(serves=True)
+    capabilities: ClassVar[ProxyCapabilities] = ProxyCapabilities(serves=True, source_ranges=True)
 
     def __init__(self, *, clock: Clock, node_addresses: Sequence[str] = ("127.0.0.1",)) -> None:
         super().__init__(clock=clock, node_addresses=node_addresses)
@@ -88,7 +88,7 @@ class UserspaceProxy(ProxyDriver):
         for frontend, target in self._wanted.items():
             present = self._listeners.get(frontend)
             if present is not None:
-                present.balancer.update(target.endpoints, target.affinity_seconds)
+                present.balancer.update(target.endpoints, target.affinity_seconds, target.allowed_sources)
                 if isinstance(present, UdpFrontend):
                     present.prune()
             elif target.endpoints:
@@ -108,7 +108,7 @@ class UserspaceProxy(ProxyDriver):
             self._refused[frontend] = _problem(frontend, target, f"{frontend.protocol} is not supported")
             return
         balancer = Balancer(self.clock)
-        balancer.update(target.endpoints, target.affinity_seconds)
+        balancer.update(target.endpoints, target.affinity_seconds, target.allowed_sources)
         listener = kind(frontend, balancer, self.clock)
         try:
             await listener.open()
