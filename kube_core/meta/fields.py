@@ -6,7 +6,7 @@ only place where they are written. Values are shown as upstream shows them: text
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import attrs
@@ -81,6 +81,8 @@ class FieldError:
     field: str
     reason: str
     body: str
+    #: Upstream finds it out by generated checks, whose errors come after all others.
+    generated: bool = attrs.field(default=False, eq=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.field}: {self.body}"
@@ -89,6 +91,12 @@ class FieldError:
 def _show(value: Any) -> str:
     # Upstream quotes text with Go's %q, which differs from JSON only in characters nobody names things with.
     return orjson.dumps(value).decode()
+
+
+def generated(errors: Iterable[FieldError]) -> Iterator[FieldError]:
+    """The same, as errors of upstream's generated checks."""
+    for error in errors:
+        yield FieldError(error.field, error.reason, error.body, True)
 
 
 def invalid(path: Path, value: Any, detail: str) -> FieldError:

@@ -229,7 +229,7 @@ def forbidden(resource: GroupResource, name: str, why: str) -> Forbidden:
 
 def invalid(kind: GroupKind, name: str, errors: Iterable[FieldError]) -> Invalid:
     """422 with a cause for each field error; the message lists them as upstream's aggregate does."""
-    errors = list(errors)
+    errors = sorted(errors, key=lambda error: error.generated)
     details = _details(name, kind.group, kind.kind)
     if errors:
         details["causes"] = [{"reason": error.reason, "message": error.body, "field": error.field} for error in errors]

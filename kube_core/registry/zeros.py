@@ -51,7 +51,7 @@ def always_null(owner: str, field: str, *, required: bool, kind: str, ref: str) 
 
 def always_zero(owner: str, field: str) -> str | None:
     """The quantity that an optional field of this type shows when there is none, or None."""
-    return "0" if f"{owner}.{field}" == "ResourceFieldSelector.divisor" else None
+    return "0" if f"{owner}.{field}" in _ZERO_QUANTITIES else None
 
 
 def is_written(owner: str, field: str) -> bool:
@@ -92,6 +92,7 @@ _PLAIN_FLAGS: Final = frozenset(
         "x-kubernetes-int-or-string",
     ]
 )
+_ZERO_QUANTITIES: Final = frozenset(("ResourceFieldSelector.divisor", "DeviceCapacity.value", "Counter.value"))
 _KEPT_LISTS: Final = frozenset(
     # Rules are stored as none where there are none, by their strategy: whoever sent an empty list owns it all the same.
     ("HPAScalingRules.policies", "CustomResourceDefinitionSpec.versions", "ClusterRole.rules", "Role.rules")

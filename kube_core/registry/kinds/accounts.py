@@ -31,6 +31,7 @@ class ServiceAccountStrategy(BuiltinStrategy):
 class LeaseStrategy(BuiltinStrategy):
     allows_create_on_update = True
     allows_unconditional_update = False
+    qualifies_finalizers = False
 
     def prepare_for_create(self, document: MutableDocument) -> None:
         super().prepare_for_create(document)

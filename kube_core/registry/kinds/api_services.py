@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from kube_core.meta import fields, names
 from kube_core.meta.documents import Document, MutableDocument
 from kube_core.meta.fields import Path
 from kube_core.meta.times import format_time
 from kube_core.registry.kinds import checks
-from kube_core.registry.kinds.admission.webhooks import client_service
 from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.checks import Errors
 
@@ -65,7 +67,16 @@ class APIServiceStrategy(BuiltinStrategy):
                 detail = "local APIServices may not have insecureSkipTLSVerify"
                 yield fields.invalid(SPEC.child("insecureSkipTLSVerify"), True, detail)
             return
-        yield from client_service(SPEC.child("service"), service)
+        yield from _service(SPEC.child("service"), service)
         if bundle and spec.get("insecureSkipTLSVerify"):
             detail = "may not be true if caBundle is present"
             yield fields.invalid(SPEC.child("insecureSkipTLSVerify"), True, detail)
+
+
+def _service(path: Path, service: Mapping[str, Any]) -> Errors:
+    for name in ("namespace", "name"):
+        if not service.get(name):
+            yield fields.required(path.child(name))
+    port = service.get("port") or 0
+    for message in names.port_number(port):
+        yield fields.invalid(path.child("port"), port, f"port is not valid: {message}")

@@ -6,13 +6,14 @@ The request inside is only looked at for its form; signing it is a controller's 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kube_core.abc.transport import User
 from kube_core.meta import fields, names
 from kube_core.meta.documents import Document, MutableDocument, thaw
-from kube_core.meta.fields import FieldError, Path
+from kube_core.meta.fields import FieldError, Path, generated
 from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.checks import Errors
@@ -21,6 +22,9 @@ __all__ = ["ClusterTrustBundleStrategy", "SigningRequestStrategy", "signer_name"
 
 SPEC = Path("spec")
 STATUS = Path("status")
+#: Bytes.
+_LARGEST_BUNDLE = 1024 * 1024
+_BLOCK = re.compile(r"-----BEGIN (?P<kind>[^-\n]+)-----\n(?P<body>.*?)-----END (?P=kind)-----", re.DOTALL)
 LEGACY_SIGNER = "kubernetes.io/legacy-unknown"
 USAGES = (
     "any",
@@ -147,10 +151,13 @@ class ClusterTrustBundleStrategy(BuiltinStrategy):
         return super().name_problems(name.rpartition(":")[2], prefix=prefix)
 
     def validate(self, document: Document) -> Errors:
+        yield from self._named(document)
+        yield from _trust_bundle(SPEC.child("trustBundle"), document["spec"].get("trustBundle") or "")
+
+    def _named(self, document: Document) -> Errors:
         spec, name = document["spec"], document["metadata"].get("name") or ""
         signer = spec.get("signerName") or ""
         if signer:
-            yield from signer_name(SPEC.child("signerName"), signer)
             beginning = signer.replace("/", ":") + ":"
             if not name.startswith(beginning):
                 detail = f"ClusterTrustBundle for signerName {signer} must be named with prefix {beginning}"
@@ -158,20 +165,60 @@ class ClusterTrustBundleStrategy(BuiltinStrategy):
         elif ":" in name:
             detail = 'ClusterTrustBundle without signer name must not have ":" in its name'
             yield fields.invalid(Path("metadata").child("name"), name, detail)
-        if "-----BEGIN CERTIFICATE-----" not in (spec.get("trustBundle") or ""):
-            where = SPEC.child("trustBundle")
-            yield fields.invalid(where, "<value omitted>", "at least one trust anchor must be provided")
+        if signer:
+            yield from signer_name(SPEC.child("signerName"), signer)
 
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
-        yield from self.validate(document)
-        new, before = document["spec"].get("signerName"), old["spec"].get("signerName")
-        yield from checks.immutable(SPEC.child("signerName"), new, before)
+        new, before = document["spec"], old["spec"]
+        yield from self._named(document)
+        if new.get("trustBundle") != before.get("trustBundle"):
+            yield from _trust_bundle(SPEC.child("trustBundle"), new.get("trustBundle") or "")
+        signers = new.get("signerName") or "", before.get("signerName") or ""
+        yield from generated(checks.immutable(SPEC.child("signerName"), *signers))
 
     def field_labels(self) -> Sequence[str]:
         return ("spec.signerName",)
 
     def fields(self, document: Document) -> Mapping[str, str]:
         return {"spec.signerName": (document.get("spec") or {}).get("signerName") or ""}
+
+
+def _trust_bundle(path: Path, text: str) -> Errors:
+    """Certificates of authorities, in PEM, each once."""
+    from cryptography import x509  # takes a while to import, and few send one
+
+    if len(text.encode()) > _LARGEST_BUNDLE:
+        yield fields.too_long(path, _LARGEST_BUNDLE)
+        return
+    problems, places = [], dict[bytes, list[int]]()
+    for position, block in enumerate(_BLOCK.finditer(text)):
+        try:
+            if block["kind"] != "CERTIFICATE":
+                problems.append(f"entry {position} has bad block type: {block['kind']}")
+                continue
+            if ":" in block["body"]:
+                problems.append(f"entry {position} has PEM block headers")
+                continue
+            data = base64.b64decode("".join(block["body"].split()), validate=True)
+            authority = x509.load_der_x509_certificate(data).extensions.get_extension_for_class(x509.BasicConstraints)
+            if not authority.value.ca:
+                problems.append(f"entry {position} does not have the CA bit set")
+                continue
+            places.setdefault(data, []).append(position)
+        except x509.ExtensionNotFound:
+            problems.append(f"entry {position} does not have the CA bit set")
+        except ValueError:
+            problems.append(f"entry {position} does not parse as X.509")
+    if not problems and not places:
+        problems = ["at least one trust anchor must be provided"]
+    elif not problems:
+        problems = [
+            f"duplicate trust anchor (indices {' '.join(map(str, found)).join('[]')})"
+            for found in places.values()
+            if len(found) > 1
+        ]
+    for problem in problems:
+        yield fields.invalid(path, "<value omitted>", problem)
 
 
 def signer_name(path: Path, name: str) -> Errors:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kube_core.meta import fields, names
-from kube_core.meta.fields import Path
+from kube_core.meta.fields import Path, generated
 from kube_core.registry.kinds.checks import Errors, named, one_of
 
 __all__ = ["conditions", "is_true"]
@@ -23,6 +23,7 @@ _BAD_REASON = (
     "'MyName',  or 'ReasonA,ReasonB',  or 'ReasonA:ReasonB', regex used for validation is "
     f"'{_REASON.pattern}')"
 )
+_STATUSES = ("False", "True", "Unknown")
 _REASON_LIMIT = 1024
 _MESSAGE_LIMIT = 32 * 1024
 
@@ -30,18 +31,22 @@ _MESSAGE_LIMIT = 32 * 1024
 def conditions(path: Path, listed: Sequence[Mapping[str, Any]] | None) -> Errors:
     seen: set[str] = set()
     for position, condition in enumerate(listed or ()):
-        here, kind = path.index(position), condition.get("type") or ""
+        here, kind, status = path.index(position), condition.get("type") or "", condition.get("status") or ""
         if kind in seen:
-            yield fields.duplicate(here.child("type"), kind)
+            yield from generated([fields.duplicate(here, kind)])
         seen.add(kind)
-        yield from named(here.child("type"), kind, names.qualified_name)
-        yield from one_of(here.child("status"), condition.get("status") or "", ("False", "True", "Unknown"))
+        if kind:
+            yield from named(here.child("type"), kind, names.qualified_name)
+        else:
+            yield from generated([fields.required(here.child("type"), "is required")])
+        where = here.child("status")
+        yield from generated(one_of(where, status, _STATUSES) if status else [fields.required(where)])
         generation = condition.get("observedGeneration") or 0
         if generation < 0:
             detail = "must be greater than or equal to zero"
-            yield fields.invalid(here.child("observedGeneration"), generation, detail)
+            yield from generated([fields.invalid(here.child("observedGeneration"), generation, detail)])
         if not condition.get("lastTransitionTime"):
-            yield fields.required(here.child("lastTransitionTime"))
+            yield from generated([fields.required(here.child("lastTransitionTime"))])
         yield from _reason(here.child("reason"), condition.get("reason") or "")
         if len(condition.get("message") or "") > _MESSAGE_LIMIT:
             yield fields.too_long(here.child("message"), _MESSAGE_LIMIT)
@@ -53,9 +58,9 @@ def is_true(listed: Sequence[Mapping[str, Any]] | None, kind: str) -> bool:
 
 def _reason(path: Path, reason: str) -> Errors:
     if not reason:
-        yield fields.required(path)
+        yield from generated([fields.required(path)])
         return
     if not _REASON.fullmatch(reason):
         yield fields.invalid(path, reason, _BAD_REASON)
     if len(reason) > _REASON_LIMIT:
-        yield fields.too_long(path, _REASON_LIMIT)
+        yield from generated([fields.too_long(path, _REASON_LIMIT)])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from kube_core.meta import fields
+from kube_core.meta import fields, names
 from kube_core.meta.documents import Document, MutableDocument
 from kube_core.meta.fields import FieldError, Path
 from kube_core.registry.kinds import checks
@@ -30,6 +30,10 @@ _SYSTEM_CLASSES = {"system-node-critical": 2_000_001_000, "system-cluster-critic
 class DisruptionBudgetStrategy(BuiltinStrategy):
     keeps_generation = True
     allows_unconditional_update = False
+    qualifies_finalizers = False
+
+    def name_rule(self, name: str) -> names.Messages:
+        return names.path_segment(name)
 
     def validate(self, document: Document) -> Errors:
         spec: dict[str, Any] = document.get("spec") or {}
@@ -48,9 +52,9 @@ class DisruptionBudgetStrategy(BuiltinStrategy):
 
     def validate_status_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         status = document.get("status") or {}
+        yield from conditions(STATUS.child("conditions"), status.get("conditions"))
         for name in ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"):
             yield from checks.non_negative(STATUS.child(name), status.get(name))
-        yield from conditions(STATUS.child("conditions"), status.get("conditions"))
 
 
 class PriorityClassStrategy(BuiltinStrategy):

@@ -14,7 +14,7 @@ from kube_core.registry.kinds.admission import rules
 from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.checks import Errors
 
-__all__ = ["MutatingWebhookStrategy", "ValidatingWebhookStrategy", "client_service"]
+__all__ = ["MutatingWebhookStrategy", "ValidatingWebhookStrategy", "client_service", "client_url"]
 
 Part = Mapping[str, Any]
 
@@ -26,6 +26,7 @@ _ONE_CLIENT = "exactly one of url or service is required"
 class ValidatingWebhookStrategy(BuiltinStrategy):
     keeps_generation = True
     allows_unconditional_update = False
+    qualifies_finalizers = False
     mutating: ClassVar[bool] = False
 
     def default(self, document: MutableDocument) -> None:
@@ -43,10 +44,22 @@ class ValidatingWebhookStrategy(BuiltinStrategy):
                 service.setdefault("port", 443)
 
     def validate(self, document: Document) -> Errors:
+        return self._webhooks(document.get("webhooks") or (), None)
+
+    def validate_update(self, document: Document, old: Document) -> Errors:
+        return self._webhooks(document.get("webhooks") or (), old.get("webhooks") or ())
+
+    def _webhooks(self, webhooks: Sequence[Part], old: Sequence[Part] | None) -> Errors:
+        """Match conditions that are all as they were are let be."""
+        known = old is not None and [each.get("matchConditions") for each in webhooks] == [
+            each.get("matchConditions") for each in old
+        ]
         seen: set[str] = set()
-        for position, webhook in enumerate(document.get("webhooks") or ()):
+        for position, webhook in enumerate(webhooks):
             here, name = Path("webhooks").index(position), webhook.get("name") or ""
             yield from _webhook(here, webhook, mutating=self.mutating)
+            if not known:
+                yield from rules.match_conditions(here.child("matchConditions"), webhook.get("matchConditions") or ())
             if name and name in seen:
                 yield fields.duplicate(here.child("name"), name)
             seen.add(name)
@@ -57,22 +70,22 @@ class MutatingWebhookStrategy(ValidatingWebhookStrategy):
 
 
 def client_service(path: Path, service: Part) -> Errors:
-    """The Service that answers."""
-    if not service.get("name"):
-        yield fields.required(path.child("name"), "service name is required")
-    if not service.get("namespace"):
-        yield fields.required(path.child("namespace"), "service namespace is required")
+    """The Service that answers. Upstream calls the one missing where it misses the other."""
+    for name, told in (("namespace", "name"), ("name", "namespace")):
+        if not service.get(name):
+            yield fields.required(path.child(told))
     port = service.get("port") or 0
     for message in names.port_number(port):
         yield fields.invalid(path.child("port"), port, f"port is not valid: {message}")
     where = service.get("path")
-    if where is None or where == "/":
+    if not where or where == "/":
+        return
+    if where == "//":
+        yield fields.invalid(path.child("path"), where, "segment[0] may not be empty")
         return
     if not where.startswith("/"):
         yield fields.invalid(path.child("path"), where, "must start with a '/'")
-        return
-    parts = where[1:].removesuffix("/").split("/")
-    for index, part in enumerate(parts):
+    for index, part in enumerate(where[1:].removesuffix("/").split("/")):
         if not part:
             yield fields.invalid(path.child("path"), where, f"segment[{index}] may not be empty")
             continue
@@ -107,7 +120,6 @@ def _webhook(path: Path, webhook: Part, *, mutating: bool) -> Errors:
         )
     yield from _client(path.child("clientConfig"), webhook.get("clientConfig") or {})
     yield from _reviews(path.child("admissionReviewVersions"), webhook.get("admissionReviewVersions") or ())
-    yield from rules.match_conditions(path.child("matchConditions"), webhook.get("matchConditions") or ())
 
 
 def _name(path: Path, name: str) -> Errors:
@@ -126,12 +138,12 @@ def _client(path: Path, config: Part) -> Errors:
     if (url is None) == (service is None):
         yield fields.required(path, _ONE_CLIENT)
     elif url is not None:
-        yield from _url(path.child("url"), url)
+        yield from client_url(path.child("url"), url)
     else:
         yield from client_service(path.child("service"), service or {})
 
 
-def _url(path: Path, url: str) -> Errors:
+def client_url(path: Path, url: str) -> Errors:
     form = "; desired format: https://host[/path]"
     try:
         parts = urllib.parse.urlsplit(url)

@@ -282,11 +282,17 @@ def _conversion(conversion: Node) -> Errors:
     yield from _enumerated(path.child("strategy"), strategy, ("None", "Webhook"))
     client, versions = webhook.get("clientConfig"), webhook.get("conversionReviewVersions")
     if strategy == "Webhook":
+        from kube_core.registry.kinds.admission.webhooks import client_service, client_url  # few have one
+
         here = path.child("webhookClientConfig")
         if not client:
             yield fields.required(here, "required when strategy is set to Webhook")
         elif bool(client.get("url")) == bool(client.get("service")):
             yield fields.required(here, "exactly one of url or service is required")
+        elif client.get("url"):
+            yield from client_url(here.child("url"), client["url"])
+        else:
+            yield from client_service(here.child("service"), client["service"])
         yield from _review_versions(versions or (), path.child("conversionReviewVersions"))
     elif strategy == "None" and webhook:
         for name, value in (("webhookClientConfig", client), ("conversionReviewVersions", versions)):

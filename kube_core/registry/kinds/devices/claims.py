@@ -1,44 +1,56 @@
 """ResourceClaims, ResourceClaimTemplates and DeviceClasses. Documented under "Dynamic Resource Allocation".
 
-What a claim asks for never changes; what it got is in its status. Selectors in CEL are only checked for being there.
+What a claim asks for never changes; what it got is in its status.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+import ipaddress
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from kube_core.meta import fields, names
 from kube_core.meta.documents import Document, MutableDocument
-from kube_core.meta.fields import FieldError, Path
+from kube_core.meta.fields import FieldError, Path, generated
 from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.checks import Errors, named
+from kube_core.registry.kinds.conditions import conditions
+from kube_core.registry.kinds.devices import parts
+from kube_core.registry.kinds.devices.parts import checked_each, device_uid, distinct, driver_name, pool_name
+from kube_core.registry.kinds.devices.requests import (
+    Requests,
+    claim_spec,
+    default_spec,
+    request_names,
+    request_reference,
+    request_references,
+)
 from kube_core.registry.kinds.devices.selectors import selectors
 from kube_core.registry.kinds.metadata import template_metadata
+from kube_core.registry.kinds.pods.scheduling import node_selector
 
-__all__ = ["ClaimStrategy", "ClaimTemplateStrategy", "DeviceClassStrategy", "qualified"]
+__all__ = ["ClaimStrategy", "ClaimTemplateStrategy", "DeviceClassStrategy"]
 
 Part = Mapping[str, Any]
 
 SPEC = Path("spec")
 STATUS = Path("status")
-MODES = ("All", "ExactCount")
-_REQUESTS = 32
-_IDENTIFIER = re.compile("[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_BAD_IDENTIFIER = (
-    "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters "
-    f"or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is '{_IDENTIFIER.pattern}')"
-)
-_IS_A_REQUEST = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'"
+_RESERVATIONS: Final = 256
+_RESULTS: Final = 32
+_CONFIG: Final = 32
+_CONDITIONS: Final = 8
+_ADDRESSES: Final = 16
+_SOURCES: Final = ("FromClaim", "FromClass")
+#: What the metadata of a template may have; everything else is forbidden, in upstream's order.
+_TEMPLATE_METADATA: Final = ("annotations", "labels")
 
 
 class ClaimStrategy(BuiltinStrategy):
     returns_deleted = True
 
     def default(self, document: MutableDocument) -> None:
-        _default_spec(document.get("spec") or {})
+        default_spec(document.get("spec") or {})
 
     def validate(self, document: Document) -> Errors:
         return claim_spec(SPEC, document.get("spec") or {})
@@ -49,31 +61,45 @@ class ClaimStrategy(BuiltinStrategy):
 
     def validate_status_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         status, before = document.get("status") or {}, old.get("status") or {}
-        where = STATUS.child("reservedFor")
         users: Sequence[Part] = status.get("reservedFor") or ()
-        for position, user in enumerate(users):
-            for name in ("resource", "name", "uid"):
-                if not user.get(name):
-                    yield fields.required(where.index(position).child(name))
-            if user.get("uid") in [each.get("uid") for each in users[:position]]:
-                yield fields.duplicate(where.index(position), {"uid": user.get("uid")})
-        if users and status.get("allocation") is None:
+        where, allocation, was = STATUS.child("reservedFor"), status.get("allocation"), before.get("allocation")
+        yield from checked_each(where, users, _RESERVATIONS, _user)
+        devices: Sequence[Part] = status.get("devices") or ()
+        allocated = {_identity(each) for each in ((allocation or {}).get("devices") or {}).get("results") or ()}
+        for position, device in enumerate(devices):
+            yield from _device_status(STATUS.child("devices").index(position), device, allocated)
+        if users and allocation is None:
             yield fields.forbidden(where, "may not be specified when `allocated` is not set")
-        was = before.get("allocation")
-        if was is not None and status.get("allocation") not in (None, was):
-            yield fields.invalid(STATUS.child("allocation"), status["allocation"], checks.IMMUTABLE)
+        elif (
+            users
+            and document["metadata"].get("deletionTimestamp")
+            and any(user not in (before.get("reservedFor") or ()) for user in users)
+        ):
+            detail = "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set"
+            yield fields.forbidden(where, detail)
+        if allocation is not None and was is None:
+            yield from _allocation(STATUS.child("allocation"), allocation, request_names(document.get("spec") or {}))
+        yield from distinct(where, users, _RESERVATIONS, lambda user: user.get("uid") or "")
+        yield from distinct(STATUS.child("devices"), devices, len(devices), _identity)
+        if was is not None and allocation not in (None, was):
+            yield from generated([fields.invalid(STATUS.child("allocation"), allocation, checks.IMMUTABLE)])
 
 
 class ClaimTemplateStrategy(BuiltinStrategy):
     def default(self, document: MutableDocument) -> None:
-        _default_spec((document.get("spec") or {}).get("spec") or {})
+        default_spec((document.get("spec") or {}).get("spec") or {})
 
     def validate(self, document: Document) -> Errors:
         spec = document.get("spec") or {}
-        yield from template_metadata(SPEC.child("metadata"), spec.get("metadata") or {})
+        metadata, here = spec.get("metadata") or {}, SPEC.child("metadata")
+        yield from template_metadata(here, metadata)
+        for name in sorted(metadata):
+            if name not in _TEMPLATE_METADATA and metadata[name] not in (None, "", 0, [], {}):
+                yield fields.forbidden(here.child(name.replace("uid", "uID")), "cannot be set")
         yield from claim_spec(SPEC.child("spec"), spec.get("spec") or {})
 
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
+        yield from self.validate(document)
         if (document.get("spec") or {}) != (old.get("spec") or {}):
             yield fields.invalid(SPEC, dict(document.get("spec") or {}), checks.IMMUTABLE)
 
@@ -82,136 +108,107 @@ class DeviceClassStrategy(BuiltinStrategy):
     keeps_generation = True
 
     def validate(self, document: Document) -> Errors:
-        spec = document.get("spec") or {}
-        yield from selectors(SPEC.child("selectors"), spec.get("selectors") or ())
-        for position, config in enumerate(spec.get("config") or ()):
-            yield from _opaque(SPEC.child("config").index(position), config)
+        return self._spec(document.get("spec") or {}, {})
+
+    def validate_update(self, document: Document, old: Document) -> Errors:
+        return self._spec(document.get("spec") or {}, old.get("spec") or {})
+
+    def _spec(self, spec: Part, old: Part) -> Errors:
+        """What was stored as it is is not looked at again."""
+        stored = spec.get("selectors") == old.get("selectors")
+        yield from selectors(SPEC.child("selectors"), spec.get("selectors") or (), stored=stored)
+        known = spec.get("config") == old.get("config")
+        yield from checked_each(
+            SPEC.child("config"),
+            spec.get("config") or (),
+            _CONFIG,
+            lambda spot, each: parts.opaque(spot, each, stored=known),
+        )
+        extended = spec.get("extendedResourceName")
+        if extended is not None and extended != old.get("extendedResourceName"):
+            yield from generated(_extended_resource(SPEC.child("extendedResourceName"), extended))
 
 
-def claim_spec(path: Path, spec: Part) -> Errors:
-    devices: Part = spec.get("devices") or {}
-    here = path.child("devices")
-    requests: Sequence[Part] = devices.get("requests") or ()
-    if len(requests) > _REQUESTS:
-        yield fields.too_many(here.child("requests"), len(requests), _REQUESTS)
-    known: set[str] = set()
-    for position, request in enumerate(requests):
-        spot, name = here.child("requests").index(position), request.get("name") or ""
-        yield from _request(spot, request)
-        if name and name in known:
-            yield fields.duplicate(spot, dict(request))
-        known.add(name)
-        known |= {f"{name}/{each.get('name')}" for each in request.get("firstAvailable") or ()}
-    for position, constraint in enumerate(devices.get("constraints") or ()):
-        spot = here.child("constraints").index(position)
-        yield from _requests(spot.child("requests"), constraint.get("requests") or (), known)
-        attribute = constraint.get("matchAttribute") or constraint.get("distinctAttribute")
-        if not attribute:
-            yield fields.required(spot.child("matchAttribute"))
-        else:
-            which = "matchAttribute" if constraint.get("matchAttribute") else "distinctAttribute"
-            yield from qualified(spot.child(which), attribute, domain_needed=True)
-    for position, config in enumerate(devices.get("config") or ()):
-        spot = here.child("config").index(position)
-        yield from _requests(spot.child("requests"), config.get("requests") or (), known)
-        yield from _opaque(spot, config)
+def _extended_resource(path: Path, name: str) -> Errors:
+    domain, slash, _ = name.partition("/")
+    if not slash:
+        yield fields.invalid(path, name, "a name must be a domain-prefixed path, such as 'example.com/my-prop'")
+    elif domain.endswith("kubernetes.io") or name.startswith("requests."):
+        yield fields.invalid(path, name, "must be a valid extended resource name")
+    for message in names.qualified_name(name):
+        if message != "name part must be non-empty":
+            yield fields.invalid(path, name, message)
 
 
-def qualified(path: Path, name: str, *, domain_needed: bool = False) -> Errors:
-    """The name of an attribute or capacity: an identifier, which a domain and a slash may precede."""
-    if not name:
-        yield fields.required(path, "name required")
-        return
-    domain, slash, identifier = name.rpartition("/")
-    if not slash and domain_needed:
-        yield fields.invalid(path, name, "a fully qualified name must be a domain and a name separated by a slash")
-        return
-    if slash:
-        yield from named(path, domain, names.dns1123_subdomain)
-    if len(identifier) > 32:
-        yield fields.too_long(path, 32)
-    if not _IDENTIFIER.fullmatch(identifier):
-        yield fields.invalid(path, identifier, _BAD_IDENTIFIER)
+# -- what a claim got --------------------------------------------------------------------------------------------------
 
 
-def _default_spec(spec: dict[str, Any]) -> None:
-    for request in (spec.get("devices") or {}).get("requests") or ():
-        for part in (request.get("exactly"), *request.get("firstAvailable", ())):
-            if part is None:
-                continue
-            if not part.get("allocationMode"):
-                part["allocationMode"] = "ExactCount"
-            if part["allocationMode"] == "ExactCount":
-                part.setdefault("count", 1)
-            for toleration in part.get("tolerations", ()):
-                if not toleration.get("operator"):
-                    toleration["operator"] = "Equal"
+def _user(path: Path, user: Part) -> Errors:
+    for name in ("resource", "name", "uid"):
+        if not user.get(name):
+            yield fields.required(path.child(name))
 
 
-def _request(path: Path, request: Part) -> Errors:
-    yield from named(path.child("name"), request.get("name") or "", names.dns1123_label)
-    exactly, alternatives = request.get("exactly"), request.get("firstAvailable") or ()
-    detail = "exactly one of `exactly` or `firstAvailable` is required"
-    if exactly is None and not alternatives:
-        yield fields.required(path, detail)
-    elif exactly is not None and alternatives:
-        yield fields.invalid(path, None, f"{detail}, but multiple fields are set")
-    elif exactly is not None:
-        yield from _exact(path.child("exactly"), exactly)
-    seen: set[str] = set()
-    for position, each in enumerate(alternatives if exactly is None else ()):
-        here, name = path.child("firstAvailable").index(position), each.get("name") or ""
-        yield from named(here.child("name"), name, names.dns1123_label)
-        if name in seen:
-            yield fields.duplicate(here, dict(each))
-        seen.add(name)
-        yield from _exact(here, each)
+def _identity(device: Part) -> tuple[str, ...]:
+    return tuple(device.get(name) or "" for name in ("driver", "pool", "device", "shareID"))
 
 
-def _exact(path: Path, part: Part) -> Errors:
-    name = part.get("deviceClassName") or ""
-    if not name:
-        yield fields.required(path.child("deviceClassName"))
-    else:
-        yield from named(path.child("deviceClassName"), name, names.dns1123_subdomain)
-    yield from selectors(path.child("selectors"), part.get("selectors") or ())
-    mode, count = part.get("allocationMode") or "", part.get("count") or 0
-    if mode == "All":
-        if count:
-            yield fields.invalid(path.child("count"), count, f"must not be specified when allocationMode is '{mode}'")
-    elif mode == "ExactCount":
-        if count <= 0:
-            yield fields.invalid(path.child("count"), count, "must be greater than zero")
-    else:
-        yield from checks.one_of(path.child("allocationMode"), mode, MODES)
-    for position, toleration in enumerate(part.get("tolerations") or ()):
-        here = path.child("tolerations").index(position)
-        operator = toleration.get("operator") or ""
-        yield from checks.one_of(here.child("operator"), operator, ("Equal", "Exists"))
-        if toleration.get("effect"):
-            yield from checks.one_of(here.child("effect"), toleration["effect"], ("NoExecute", "NoSchedule", "None"))
+def _allocation(path: Path, allocation: Part, known: Requests) -> Errors:
+    devices, here = allocation.get("devices") or {}, path.child("devices")
+    yield from checked_each(
+        here.child("results"), devices.get("results") or (), _RESULTS, lambda spot, each: _result(spot, each, known)
+    )
+    yield from checked_each(
+        here.child("config"), devices.get("config") or (), 2 * _CONFIG, lambda spot, each: _config(spot, each, known)
+    )
+    if allocation.get("nodeSelector") is not None:
+        yield from node_selector(path.child("nodeSelector"), allocation["nodeSelector"])
 
 
-def _requests(path: Path, listed: Sequence[str], known: Collection[str]) -> Errors:
-    for position, name in enumerate(listed):
-        if name not in known:
-            yield fields.invalid(path.index(position), name, _IS_A_REQUEST)
-        if name in listed[:position]:
-            yield fields.duplicate(path.index(position), name)
+def _result(path: Path, result: Part, known: Requests) -> Errors:
+    yield from request_reference(path.child("request"), result.get("request") or "", known)
+    yield from named(path.child("device"), result.get("device") or "", names.dns1123_label)
+    yield from parts.binding_conditions(path, result)
+    for position, toleration in enumerate(result.get("tolerations") or ()):
+        yield from parts.toleration(path.child("tolerations").index(position), toleration)
+    yield from parts.skip_operations(path.child("skipNodeOperations"), result.get("skipNodeOperations") or ())
+    yield from generated(parts.opaque_driver(path.child("driver"), result.get("driver") or ""))
+    yield from generated(pool_name(path.child("pool"), result.get("pool") or ""))
+    if result.get("shareID") is not None:
+        yield from generated(device_uid(path.child("shareID"), result["shareID"]))
 
 
-def _opaque(path: Path, config: Part) -> Errors:
-    opaque, here = config.get("opaque"), path.child("opaque")
-    if opaque is None:
-        yield fields.required(here)
-        return
-    driver = opaque.get("driver") or ""
-    if not driver:
-        yield fields.required(here.child("driver"))
-    else:
-        yield from named(here.child("driver"), driver, names.dns1123_subdomain)
-    parameters = opaque.get("parameters")
-    if parameters is None:
-        yield fields.required(here.child("parameters"))
-    elif not isinstance(parameters, Mapping):
-        yield fields.invalid(here.child("parameters"), "<value omitted>", "must be a valid JSON object")
+def _config(path: Path, config: Part, known: Requests) -> Errors:
+    yield from request_references(path.child("requests"), config.get("requests") or (), known)
+    yield from parts.opaque(path, config)
+    source, where = config.get("source") or "", path.child("source")
+    yield from generated(checks.one_of(where, source, _SOURCES) if source else [fields.required(where)])
+
+
+def _device_status(path: Path, device: Part, allocated: set[tuple[str, ...]]) -> Errors:
+    yield from driver_name(path.child("driver"), device.get("driver") or "")
+    yield from pool_name(path.child("pool"), device.get("pool") or "")
+    yield from named(path.child("device"), device.get("device") or "", names.dns1123_label)
+    if _identity(device) not in allocated:
+        yield fields.invalid(path, dict(device), "must be an allocated device in the claim")
+    listed: Sequence[Part] = device.get("conditions") or ()
+    if len(listed) > _CONDITIONS:
+        yield fields.too_many(path.child("conditions"), len(listed), _CONDITIONS)
+    yield from conditions(path.child("conditions"), listed)
+    if device.get("data") is not None:
+        yield from parts.parameters(path.child("data"), device["data"])
+    network, here = device.get("networkData") or {}, path.child("networkData")
+    yield from checked_each(here.child("ips"), network.get("ips") or (), _ADDRESSES, _address)
+    yield from distinct(here.child("ips"), network.get("ips") or (), _ADDRESSES, lambda each: each)
+    if device.get("shareID") is not None:
+        yield from generated(device_uid(path.child("shareID"), device["shareID"]))
+
+
+def _address(path: Path, text: str) -> Errors:
+    try:
+        good = "/" in text and str(ipaddress.ip_interface(text)) == text
+    except ValueError:
+        good = False
+    if not good:
+        detail = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)"
+        yield fields.invalid(path, text, detail)

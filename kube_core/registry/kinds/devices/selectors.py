@@ -16,10 +16,12 @@ from kube_core.meta import fields
 from kube_core.meta.fields import Path
 from kube_core.registry.kinds.admission.expressions import type_name
 from kube_core.registry.kinds.checks import Errors
+from kube_core.registry.kinds.devices.parts import checked_each
 
 __all__ = ["selectors"]
 
 _LIMIT: Final = 10 * 1024
+_MOST: Final = 32
 _ANY: Final = {"x-kubernetes-preserve-unknown-fields": True}
 _BY_DOMAIN: Final = {
     "type": "object",
@@ -27,19 +29,22 @@ _BY_DOMAIN: Final = {
 }
 
 
-def selectors(path: Path, listed: Sequence[Mapping[str, Any]]) -> Errors:
-    for position, selector in enumerate(listed):
-        here = path.index(position).child("cel")
+def selectors(path: Path, listed: Sequence[Mapping[str, Any]], *, stored: bool = False) -> Errors:
+    """`stored`: they were stored as they are, so their expressions were good."""
+
+    def check(here: Path, selector: Mapping[str, Any]) -> Errors:
         if selector.get("cel") is None:
-            yield fields.required(here)
-            continue
-        text = selector["cel"].get("expression") or ""
-        if not text:
-            yield fields.required(here.child("expression"))
-        elif len(text.encode()) > _LIMIT:
-            yield fields.too_long(here.child("expression"), _LIMIT)
+            yield fields.required(here.child("cel"))
+            return
+        text, spot = selector["cel"].get("expression") or "", here.child("cel").child("expression")
+        if stored:
+            return
+        if len(text.encode()) > _LIMIT:
+            yield fields.too_long(spot, _LIMIT)
         else:
-            yield from _problems(here.child("expression"), text)
+            yield from _problems(spot, text)
+
+    return checked_each(path, listed, _MOST, check)
 
 
 def _problems(path: Path, text: str) -> Errors:

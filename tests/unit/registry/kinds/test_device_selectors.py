@@ -19,7 +19,7 @@ from kube_core.registry.kinds.devices.selectors import selectors
         ("device.nope", "undefined field 'nope'"),
         ("other.driver == 'x'", "undeclared reference to 'other'"),
         ("device.driver ==", "Syntax error"),
-        ("", "Required value"),
+        ("", "compilation failed: ERROR: <input>:1:1: Syntax error: mismatched input '<EOF>'"),
     ],
 )
 def test_an_expression_is_judged_by_what_a_device_is(expression: str, said: str) -> None:
