@@ -61,6 +61,8 @@ class PodWorker:
     done: asyncio.Event = attrs.field(factory=asyncio.Event)
     _dirty: bool = False
     _interrupted: bool = False
+    #: The task has begun. One that has not would be cancelled for good, and has nothing to be left.
+    _begun: bool = False
     _task: asyncio.Task[None] | None = None
     _timer: Timer | None = None
     _next_look: float | None = None
@@ -118,7 +120,7 @@ class PodWorker:
 
     def interrupt(self) -> None:
         """Look again, now, leaving what is being done."""
-        if self._task is not None:
+        if self._task is not None and self._begun:
             self._interrupted = True
             self._task.cancel()
         self.poke()
@@ -132,6 +134,7 @@ class PodWorker:
     async def _run(self) -> None:
         task = asyncio.current_task()
         assert task is not None
+        self._begun = True
         try:
             while self._dirty and not self.done.is_set():
                 self._dirty = False
@@ -144,6 +147,7 @@ class PodWorker:
                     task.uncancel()
         finally:
             self._task = None
+            self._begun = False
             if not self.done.is_set():
                 self._set_timer()
 

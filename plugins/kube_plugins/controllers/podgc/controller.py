@@ -8,7 +8,7 @@ and nothing is found later. A node that is missing is given 40 s to appear, and 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from kube_core.api import resources
 from kube_core.api.pods import is_terminal, node_name_of
@@ -25,7 +25,7 @@ from kube_core.meta.documents import (
     namespace_of,
     uid_of,
 )
-from kube_core.meta.status import NotFound
+from kube_core.meta.status import Conflict, NotFound
 from kube_plugins.controllers.podgc import garbage
 from kube_plugins.controllers.podsofnodes import disruption, index_by_node, pods_on, status_patch
 
@@ -33,6 +33,7 @@ __all__ = ["PodGarbageCollector"]
 
 #: Seconds that a node which nobody has seen gets to appear.
 QUARANTINE = 40.0
+_AT_ONCE = 50
 #: No node has such a name.
 _ENDED = Key("", "pods that ended")
 
@@ -73,7 +74,7 @@ class PodGarbageCollector(Controller):
         if node is not None:
             self._missing.pop(name, None)
             if garbage.is_out_of_service(node):
-                await self._delete_all(pod for pod in pods_on(self._pods, name) if is_deleting(pod))
+                await self._delete_all([pod for pod in pods_on(self._pods, name) if is_deleting(pod)])
             return await_change()
         pods = pods_on(self._pods, name)
         if not pods:
@@ -90,10 +91,13 @@ class PodGarbageCollector(Controller):
         self._missing.pop(name, None)
         return await_change()
 
-    async def _delete_all(self, pods: Iterable[Document], *, orphaned: bool = False) -> None:
-        async with asyncio.TaskGroup() as group:
-            for pod in pods:
-                group.create_task(self._delete(pod, orphaned=orphaned))
+    async def _delete_all(self, pods: Sequence[Document], *, orphaned: bool = False) -> None:
+        """All of them, some at a time; then raise the first failure."""
+        for begin in range(0, len(pods), _AT_ONCE):
+            deleting = (self._delete(pod, orphaned=orphaned) for pod in pods[begin : begin + _AT_ONCE])
+            for failure in await asyncio.gather(*deleting, return_exceptions=True):
+                if failure is not None:
+                    raise failure
 
     async def _delete(self, pod: Document, *, orphaned: bool = False) -> None:
         """Say that it failed, unless it had ended, and delete it without asking its node."""
@@ -115,8 +119,8 @@ class PodGarbageCollector(Controller):
                     subresource="status",
                 )
             await self.client.delete(resources.PODS, name_of(pod), namespace_of(pod), grace_period=0, uid=uid_of(pod))
-        except NotFound:
-            pass
+        except (NotFound, Conflict):
+            pass  # it is gone, or another one has its name
 
     def _worth_a_look(self, before: Document | None, after: Document | None) -> bool:
         """It was bound to a node that is not there, or is being deleted where no node will say that it is gone."""
