@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+import attrs
+
 from kube_core.abc.node import LogRequest
 from kube_core.abc.runtime import ContainerStatus, ExecRequest, ExecSession, LogLine, LogOptions, RuntimeFailure, Stream
 from kube_core.abc.transport import ByteStream
@@ -44,9 +46,16 @@ class PodStreams:
             raise InternalError(f"error executing command in container: {error}") from None
 
     async def attach(self, namespace: str, pod: str, container: str, request: ExecRequest) -> ExecSession:
-        """The container's output from now on. Its stdin stays closed: no runtime keeps it open yet."""
+        """The streams of the container's main process from now on; its log, where the runtime has no more."""
         run = self._running(self._pod(namespace, pod), container)
-        return _Attached(self._agent, run)
+        if not self._agent.runtime.capabilities.attach:
+            return _Attached(self._agent, run)
+        try:
+            return await self._agent.runtime.attach(
+                run.id, attrs.evolve(request, stdin=request.stdin and run.config.stdin)
+            )
+        except RuntimeFailure as error:
+            raise InternalError(f"error attaching to container: {error}") from None
 
     async def port_forward(self, namespace: str, pod: str, port: int) -> ByteStream:
         runtime = self._agent.runtime
