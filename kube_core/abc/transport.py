@@ -128,7 +128,7 @@ class Request:
     (`Impersonate-…`).
 
     `user` is set where the caller is known without credentials (the local transport); otherwise the pipeline
-    authenticates by `peer_certificate` (DER) and the Authorization header.
+    authenticates by `peer_certificates` (in DER, the client's own first) and the Authorization header.
     """
 
     method: str
@@ -139,7 +139,7 @@ class Request:
     document: Any = None
     """The body as a JSON value, where the caller has it: then `body` may be left empty."""
     user: User | None = None
-    peer_certificate: bytes | None = None
+    peer_certificates: tuple[bytes, ...] = ()
     peer_address: str = ""
     raw_query: str = ""
     """The query as it came over a socket, for those who pass it on; "" where there is `query` only."""

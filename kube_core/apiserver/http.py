@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, unquote
+from weakref import WeakKeyDictionary
 
 import orjson
 from aiohttp import WSMsgType, web
@@ -27,9 +28,9 @@ from multidict import CIMultiDict
 from kube_core._kit.logs import get_logger
 from kube_core.abc.transport import ConnectionDropped, EventStream, Handler, MessageStream, Request, Response, Upgrade
 from kube_core.apiserver.raw import RawStream
-from kube_core.auth.certificates import KeyPair
+from kube_core.apiserver.tls import peer_chain
 
-__all__ = ["HttpServer", "server_context"]
+__all__ = ["HttpServer"]
 
 _log = get_logger("kube_core.apiserver.http")
 #: Upstream's limit on the body of a request, in bytes.
@@ -48,23 +49,6 @@ _LAST_WORDS = 10.0
 
 #: Whether who asks may, before the body of the request is read.
 Doorkeeper = Callable[[Request], Awaitable[bool]]
-
-
-def server_context(pair: KeyPair, authority: bytes) -> ssl.SSLContext:
-    """TLS as the server speaks it: its own certificate; a client's, if it has one, must be of the cluster's CA."""
-    import tempfile
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # The ssl module reads keys from files only; this one is ours alone and gone at once.
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(pair.certificate + pair.key)
-        file.flush()
-        context.load_cert_chain(file.name)
-    context.load_verify_locations(cadata=authority.decode())
-    context.verify_mode = ssl.CERT_OPTIONAL
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 class HttpServer:
@@ -88,6 +72,8 @@ class HttpServer:
         )
         self._runner = web.ServerRunner(self._server, shutdown_timeout=DRAIN_TIME)
         self._listeners: list[asyncio.Server] = []
+        #: By connection: the certificates that its client showed, in DER, its own first.
+        self._shown: WeakKeyDictionary[ssl.SSLObject, tuple[bytes, ...]] = WeakKeyDictionary()
         #: What lasts, and for watches what lets them end well.
         self._streams: dict[asyncio.Task[Any], EventStream | None] = {}
         self._draining = False
@@ -217,12 +203,16 @@ class HttpServer:
         path, _, query = native.raw_path.partition("?")
         transport = native.transport
         tls = transport.get_extra_info("ssl_object") if transport is not None else None
+        shown: tuple[bytes, ...] = ()
+        if tls is not None:
+            known = self._shown.get(tls)
+            shown = known if known is not None else self._shown.setdefault(tls, peer_chain(tls))
         return Request(
             native.method,
             unquote(path),
             tuple(parse_qsl(query, keep_blank_values=True)) if query else (),
             _headers(native.headers),
-            peer_certificate=tls.getpeercert(binary_form=True) if tls is not None else None,
+            peer_certificates=shown,
             peer_address=native.remote or "",
             raw_query=query,
         )

@@ -131,13 +131,9 @@ class Authenticator:
         """Raises `Unauthorized`, which does not say why."""
         if request.user is not None:
             return request.user
-        certificate = request.peer_certificate
-        if certificate is not None:
-            user = self._front_proxy.user_of(certificate, request.headers) if self._front_proxy is not None else None
-            if user is None and self._certificates is not None:
-                user = self._certificates.user_of(certificate)
-            if user is not None:
-                return authenticated(user)
+        shown = request.peer_certificates
+        if shown and (user := self._user_of(shown, request.headers)) is not None:
+            return authenticated(user)
         token = _bearer_token(request.headers)
         if token:
             found = None
@@ -149,9 +145,19 @@ class Authenticator:
                 # Who has no right to know is not told why.
                 raise Unauthorized("Unauthorized")
             return authenticated(found.user)
-        if certificate is not None or not self.anonymity.allows(request.path):
+        if shown or not self.anonymity.allows(request.path):
             raise Unauthorized("Unauthorized")
         return ANONYMOUS
+
+    def _user_of(self, shown: tuple[bytes, ...], headers: Mapping[str, str]) -> User | None:
+        """By certificate; None where it is nobody's, or not valid now, as the client may have another credential."""
+        try:
+            user = self._front_proxy.user_of(shown, headers) if self._front_proxy is not None else None
+            if user is None and self._certificates is not None:
+                user = self._certificates.user_of(shown)
+        except Unauthorized:
+            return None
+        return user
 
     async def find(self, token: str, audiences: Sequence[str]) -> Authentication | None:
         """Whose token it is; None where nobody knows it. Raises `Unauthorized` with all that was said against it."""

@@ -41,15 +41,15 @@ class RequestHeaders:
         self._allowed = frozenset(allowed_names)
         self._names = headers or HeaderNames()
 
-    def user_of(self, certificate: bytes, headers: Mapping[str, str]) -> User | None:
-        """The user that a front proxy speaks for; None for a certificate or request that is none of a front proxy.
+    def user_of(self, shown: tuple[bytes, ...], headers: Mapping[str, str]) -> User | None:
+        """The user that a front proxy speaks for; None for certificates or a request that are none of a front proxy.
 
         Raises `Unauthorized` for the certificate of a front proxy that is not allowed.
         """
         name = next((headers[each] for each in self._names.users if headers.get(each)), "")
         if not name:
             return None
-        proxy = self._certificates.read(certificate)
+        proxy = self._certificates.read(shown)
         if proxy is None:
             return None
         if self._allowed and proxy.name not in self._allowed:

@@ -526,7 +526,8 @@ class Cluster:
         if not self.config.listen:
             return
         # aiohttp takes a while to import, and a cluster without a socket does without it.
-        from kube_core.apiserver.http import HttpServer, describe_listen_error, server_context
+        from kube_core.apiserver.http import HttpServer, describe_listen_error
+        from kube_core.apiserver.tls import server_context
 
         names = [*SERVER_NAMES, "localhost", "127.0.0.1", self.config.bind, self.server.config.kubernetes_ip]
         pair = self.authority.issue_server("kube-apiserver", names, now=self.clock.now())
@@ -548,7 +549,7 @@ class Cluster:
         return self.authority.issue_client("kube-apiserver-kubelet-client", [MASTERS], now=self.clock.now())
 
     def _client_authorities(self) -> bytes:
-        """Whose client certificates get through TLS: the cluster's own, and that of front proxies."""
+        """Whose client certificates there may be: the cluster's own authority's, and those of front proxies."""
         front_proxies = self.config.security.requestheader_client_ca_file
         if front_proxies is None:
             return self.authority.certificate

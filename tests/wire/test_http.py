@@ -12,12 +12,15 @@ from pathlib import Path
 import attrs
 import orjson
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from fakes.certificates import issue
 from fakes.connection import Connection
 from fakes.waiting import eventually
+from kube_core.abc.transport import User
 from kube_core.api import resources
 from kube_core.apiserver import responses
-from kube_core.auth.certificates import Authority, KeyPair
+from kube_core.auth.certificates import KeyPair
 from kube_core.cluster import Cluster
 
 pytestmark = pytest.mark.anyio
@@ -81,19 +84,39 @@ async def test_without_a_certificate_the_token_counts_and_without_both_nobody_as
     await stranger.close()
 
 
-async def test_a_certificate_of_another_authority_is_turned_away(wire: Wire) -> None:
+@pytest.mark.parametrize("flaw", ["another authority", "expired", "of tomorrow", "of a server"])
+async def test_a_bad_certificate_is_unauthorized_unless_there_is_a_token(tmp_path: Path, flaw: str) -> None:
+    async with Cluster(nodes=0, controllers=(), tokens={"better": User("bob")}) as cluster:
+        wire, own, now = Wire(cluster, tmp_path), _authority_of(cluster), cluster.clock.now()
+        shown = {
+            "another authority": issue("x", issue("kube-core", ca=True, now=now), groups=["system:masters"], now=now),
+            "expired": issue("x", own, now=now, starts=-9.0, ends=-1.0),
+            "of tomorrow": issue("x", own, now=now, starts=1.0),
+            "of a server": issue("x", own, usages=[ExtendedKeyUsageOID.SERVER_AUTH], now=now),
+        }[flaw]
+        connection = await wire.connect(shown.pair())
+        for path in (MAPS, "/livez"):
+            answer = await connection.ask("GET", path)
+            assert (answer.status, answer.document["reason"]) == (401, "Unauthorized")
+        answer = await connection.ask("GET", MAPS, head="Authorization: Bearer better\r\n")
+        assert (answer.status, 'User \\"bob\\" cannot list' in answer.body.decode()) == (403, True)
+        await connection.close()
+
+
+async def test_a_certificate_may_lead_to_the_authority_by_others_that_the_client_sends(wire: Wire) -> None:
     now = wire.cluster.clock.now()
-    forged = Authority.create("kube-core", now=now).issue_client("x", ["system:masters"], now=now)
-    opened: list[Connection] = []
+    between = issue("between", _authority_of(wire.cluster), ca=True, usages=(), now=now)
+    own = issue("carol", between, now=now)
+    for pair, status in ((own.pair(between), 403), (own.pair(), 401)):
+        connection = await wire.connect(pair)
+        # Every request of a connection is the same client's.
+        for _ in range(2):
+            assert (await connection.ask("GET", MAPS)).status == status
+        await connection.close()
 
-    async def ask() -> None:
-        opened.append(await wire.connect(forged))
-        await opened[0].ask("GET", MAPS)
 
-    with pytest.raises((ssl.SSLError, OSError, asyncio.IncompleteReadError)):
-        await ask()
-    for each in opened:
-        await each.close()
+def _authority_of(cluster: Cluster) -> KeyPair:
+    return cluster.authority.pair
 
 
 async def test_requests_that_do_not_wait_for_answers_are_answered_in_order(connection: Connection) -> None:

@@ -13,7 +13,8 @@ from fakes.connection import Connection
 from kube_core._kit.clock import SystemClock
 from kube_core.abc.transport import Request, Response
 from kube_core.apiserver import http
-from kube_core.apiserver.http import HttpServer, server_context
+from kube_core.apiserver.http import HttpServer
+from kube_core.apiserver.tls import server_context
 from kube_core.auth.certificates import Authority
 
 pytestmark = pytest.mark.anyio

@@ -59,7 +59,7 @@ def request(authorization: str = "", certificate: bytes | None = None, **headers
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     if authorization:
         sent["authorization"] = authorization
-    return Request("GET", "/", (), sent, peer_certificate=certificate)
+    return Request("GET", "/", (), sent, peer_certificates=(certificate,) if certificate is not None else ())
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
