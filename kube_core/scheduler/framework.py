@@ -115,6 +115,8 @@ class SchedulerHandle:
     log: FilteringBoundLogger
     filters: Callable[[CycleState, PodInfo, NodeInfo], Rejection | None]
     """Runs all filters of a cycle on one node, for plugins that ask "what if"."""
+    moved: Callable[[CycleState, PodInfo, PodInfo, NodeInfo, int], None] = lambda state, pod, other, node, sign: None
+    """Lets all plugins of a cycle know that a pod would be on a node, or would not."""
 
 
 class Plugin(abc.ABC):
@@ -136,6 +138,12 @@ class PreFilter(Plugin):
     @abc.abstractmethod
     def pre_filter(self, state: CycleState, pod: PodInfo) -> Rejection | Skip | frozenset[str] | None:
         """None: go on; a set: only these nodes come into question; `SKIP`: leave out this plugin's Filter."""
+
+    def moved(self, state: CycleState, pod: PodInfo, other: PodInfo, node: NodeInfo, sign: int) -> None:
+        """`other` is on the node from now on (`sign` 1), or no more (-1): somebody asks what would be.
+
+        For who has counted pods. Every such step is taken back before the cycle goes on.
+        """
 
 
 class Filter(Plugin):

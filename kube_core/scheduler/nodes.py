@@ -35,6 +35,8 @@ class NodeInfo:
     """Those that keep pods away (NoSchedule, NoExecute)."""
     soft_taints: tuple[Mapping[str, Any], ...]
     """Those that are to be avoided (PreferNoSchedule)."""
+    images: Mapping[str, int] = attrs.field(factory=dict)
+    """The images that are there, by each of their names, with their sizes in bytes."""
     pods: dict[str, PodInfo] = attrs.field(factory=dict)
     requested: Amounts = attrs.field(factory=dict)
     assumed_cpu: int = 0
@@ -42,15 +44,20 @@ class NodeInfo:
     owners: dict[str, int] = attrs.field(factory=dict)
     """How many of its pods each controller has here, by the controller's uid."""
     host_ports: dict[HostPort, int] = attrs.field(factory=dict)
+    demanding: dict[str, PodInfo] = attrs.field(factory=dict)
+    """Those of its pods that say near to which pods, or far from which, they want to be."""
 
     def add(self, pod: PodInfo) -> None:
         if pod.uid not in self.pods:
             self.pods[pod.uid] = pod
+            if pod.demanding:
+                self.demanding[pod.uid] = pod
             self._count(pod, 1)
 
     def remove(self, pod: PodInfo) -> None:
         known = self.pods.pop(pod.uid, None)
         if known is not None:
+            self.demanding.pop(pod.uid, None)
             self._count(known, -1)
 
     def port_taken(self, port: HostPort) -> bool:
@@ -163,4 +170,9 @@ def _read_node(document: Document) -> NodeInfo:
         unschedulable=bool(spec.get("unschedulable")),
         hard_taints=tuple(taint for taint in taints if taint.get("effect") in ("NoSchedule", "NoExecute")),
         soft_taints=tuple(taint for taint in taints if taint.get("effect") == "PreferNoSchedule"),
+        images={
+            name: int(image.get("sizeBytes") or 0)
+            for image in status.get("images") or ()
+            for name in image.get("names") or ()
+        },
     )

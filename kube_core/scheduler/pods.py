@@ -31,6 +31,8 @@ class PodInfo:
     assumed_cpu: int
     assumed_memory: int
     host_ports: tuple[HostPort, ...]
+    demanding: bool = False
+    """It says near to which pods, or far from which, it wants to be."""
 
     @property
     def spec(self) -> Mapping[str, Any]:
@@ -43,6 +45,7 @@ def read_pod(document: Document) -> PodInfo:
     containers = spec.get("containers") or ()
     requests = requests_of(document)
     owner = controller_of(document)
+    affinity = spec.get("affinity") or {}
     return PodInfo(
         document=document,
         key=key_of(document),
@@ -53,6 +56,7 @@ def read_pod(document: Document) -> PodInfo:
         assumed_cpu=requests.get("cpu", 0) + _ASSUMED_CPU * _without(containers, "cpu"),
         assumed_memory=requests.get("memory", 0) + _ASSUMED_MEMORY * _without(containers, "memory"),
         host_ports=host_ports_of(spec),
+        demanding=bool(affinity.get("podAffinity") or affinity.get("podAntiAffinity")),
     )
 
 

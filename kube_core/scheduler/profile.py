@@ -75,7 +75,7 @@ class Profile:
     def __init__(self, specs: Iterable[PluginSpec], handle: SchedulerHandle) -> None:
         self.plugins: list[Plugin] = []
         for spec in specs:
-            plugin = spec.factory(attrs.evolve(handle, filters=self.refuses))
+            plugin = spec.factory(attrs.evolve(handle, filters=self.refuses, moved=self.moved))
             if isinstance(plugin, Score):
                 plugin.weight = spec.weight
             self.plugins.append(plugin)
@@ -124,6 +124,11 @@ class Profile:
                 refusal: Rejection = rejection
                 return refusal
         return None
+
+    def moved(self, state: CycleState, pod: PodInfo, other: PodInfo, node: NodeInfo, sign: int) -> None:
+        """Another pod would be on a node, or would not: in a cycle that has been begun."""
+        for plugin in self.pre_filters:
+            plugin.moved(state, pod, other, node, sign)
 
     def _pre_filter(self, state: CycleState, pod: PodInfo) -> Rejection | frozenset[str] | None:
         skipped: set[str] = set()

@@ -329,6 +329,7 @@ def _differs_for_pods(before: Document, after: Document) -> bool:
         return (
             status.get("allocatable"),
             status.get("capacity"),
+            status.get("images"),
             spec.get("taints"),
             spec.get("unschedulable"),
             node["metadata"].get("labels"),

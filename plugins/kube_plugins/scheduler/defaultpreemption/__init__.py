@@ -94,20 +94,32 @@ class DefaultPreemption(PostFilter):
         lower.sort(key=lambda each: (-each.priority, _started(each)))
         beyond = beyond_budgets(lower, self._budgets.list())
         # The node is changed and changed back within one turn of the loop: nobody sees it.
-        for other in lower:
+        away: dict[str, PodInfo] = {}
+
+        def take(other: PodInfo) -> None:
+            away[other.uid] = other
             node.remove(other)
+            self._handle.moved(state, pod, other, node, -1)
+
+        def put_back(other: PodInfo) -> None:
+            del away[other.uid]
+            node.add(other)
+            self._handle.moved(state, pod, other, node, 1)
+
         victims: list[PodInfo] = []
         try:
+            for other in lower:
+                take(other)
             if self._handle.filters(state, pod, node) is not None:
                 return None
             for other in sorted(lower, key=lambda each: each.uid not in beyond):
-                node.add(other)
+                put_back(other)
                 if self._handle.filters(state, pod, node) is not None:
-                    node.remove(other)
+                    take(other)
                     victims.append(other)
         finally:
-            for other in lower:
-                node.add(other)
+            for other in [*away.values()]:
+                put_back(other)
         if not victims:
             return None
         return _Candidate(node.name, tuple(victims), sum(1 for victim in victims if victim.uid in beyond))

@@ -3,66 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from fakes.objects import node, pod, replica_set
-from kube_core._kit.clock import FakeClock
-from kube_core._kit.random import Random
-from kube_core.client.cache import Cache
-from kube_core.client.informer import Lister
-from kube_core.scheduler.framework import SchedulerHandle
-from kube_core.scheduler.nodes import Nodes
+from fakes.scheduling import World
 from kube_core.scheduler.pods import read_pod
-from kube_core.scheduler.profile import Nowhere, Placement, Profile, explain, nodes_to_find
-from kube_plugins.scheduler.builtin import BUILT_IN
+from kube_core.scheduler.profile import Nowhere, Placement, explain, nodes_to_find
 from kube_plugins.scheduler.defaultpreemption.budgets import beyond_budgets
-
-
-class Informers:
-    """Caches filled by hand."""
-
-    def __init__(self) -> None:
-        self.caches: dict[str, Cache] = {}
-
-    def informer(self, resource: Any) -> Any:
-        cache = self.caches.setdefault(resource.plural, Cache())
-        return SimpleNamespace(lister=Lister(cache), add_handler=lambda handler: None)
-
-
-class World:
-    def __init__(self, *documents: dict[str, Any]) -> None:
-        self.nodes = Nodes()
-        self.informers = Informers()
-        self.random = Random(1)
-        handle = SchedulerHandle(
-            client=None,  # type: ignore[arg-type]
-            informers=self.informers,  # type: ignore[arg-type]
-            nodes=self.nodes,
-            clock=FakeClock(),
-            random=self.random,
-            events=None,  # type: ignore[arg-type]
-            log=None,  # type: ignore[arg-type]
-            filters=lambda state, pod, node: None,
-        )
-        self.profile = Profile(BUILT_IN, handle)
-        for document in documents:
-            self.nodes.set_node(document)
-
-    def place(self, document: dict[str, Any]) -> str:
-        """The node's name, which the pod then takes room on, or the message."""
-        info = read_pod(document)
-        answer = self.profile.place(info, self.nodes, self.random)
-        if isinstance(answer, Nowhere):
-            return answer.message
-        self.nodes.assume(info, answer.node)
-        return answer.node
-
-    def put(self, plural: str, document: dict[str, Any]) -> None:
-        self.informers.caches[plural].put(document)
-
 
 NOT_HELPFUL = "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
 
