@@ -1,11 +1,11 @@
 """Run the community's conformance suite against a cluster of ours, and write down what passed.
 
-    python tests/conformance/run.py [--focus REGEX] [--skip REGEX] [--parallel N] [--minutes N]
+    python tests/conformance/run.py [--focus REGEX | --names FILE] [--skip REGEX] [--runtime oci|fake] [--parallel N]
 
-Builds the suite and its runner (kept in the user's cache, by what they were built from), starts `kube-core up` with
-simulated nodes, and writes `build/conformance.json`, a list of `{name, state, seconds, why}` by name, and beside it
-what the suite said. The exit code is 0 when the suite ran, however many of its tests failed: who compares counts reads
-the file.
+Builds the suite and its runner (kept in the user's cache, by what they were built from), composes the images that it
+asks for, starts `kube-core up` with nodes of real containers (`--runtime fake`: simulated ones), and writes
+`build/conformance.json`, a list of `{name, state, seconds, why}` by name, and beside it what the suite said. The exit
+code is 0 when the suite ran, however many of its tests failed: who compares counts reads the file.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -48,6 +49,12 @@ def built() -> tuple[Path, Path]:
     return suite, runner
 
 
+def images() -> str:
+    """The store with the images that the suite asks for."""
+    made = subprocess.run([sys.executable, HERE / "images.py"], stdout=subprocess.PIPE, text=True, check=True)
+    return made.stdout.splitlines()[-1]
+
+
 def run(options: argparse.Namespace) -> list[dict[str, Any]]:
     suite, runner = built()
     name = f"conformance-{os.getpid()}"
@@ -55,12 +62,16 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
         kubeconfig, report = Path(directory) / "kubeconfig", Path(directory) / "report.json"
         environment = {**os.environ, "XDG_STATE_HOME": directory}
         kube_core = [sys.executable, "-m", "kube_core.cli"]
-        start = ["up", "--detach", "--in-memory", "--runtime", "fake", "--nodes", str(options.nodes)]
+        start = ["up", "--detach", "--in-memory", "--runtime", options.runtime, "--nodes", str(options.nodes)]
         start += ["--name", name, "--kubeconfig", str(kubeconfig), "--use-context"]
-        behaviours = {image: {"pull_error": f"failed to resolve reference {image!r}: not found"} for image in MISSING}
-        config = Path(directory) / "config.yaml"
-        config.write_text(json.dumps({"behaviours": behaviours}))  # JSON is YAML
-        start += ["--config", str(config)]
+        if options.runtime == "fake":
+            missing = {image: {"pull_error": f"failed to resolve reference {image!r}: not found"} for image in MISSING}
+            config = Path(directory) / "config.yaml"
+            config.write_text(json.dumps({"behaviours": missing}))  # JSON is YAML
+            start += ["--config", str(config)]
+        else:
+            environment["KUBE_CORE_IMAGES"] = images()
+            start += ["--network", "bridge"]
         subprocess.run([*kube_core, *start], env=environment, check=True)
         try:
             command = [
@@ -71,7 +82,8 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
                 f"-timeout={options.minutes}m",
             ]
             # Both have to be in a test's text, in this order: the mark stands at its end.
-            command += [f"-focus={options.focus}.*{MARK}", f"-json-report={report.name}", f"-output-dir={directory}"]
+            wanted = "|".join(f"{each}.*{MARK}" for each in focused(options))
+            command += [f"-focus={wanted}", f"-json-report={report.name}", f"-output-dir={directory}"]
             command += [f"-skip={options.skip}"] if options.skip else []
             command += [str(suite), "--", f"-kubeconfig={kubeconfig}", "-provider=skeleton"]
             with LOG.open("w") as log:
@@ -81,6 +93,13 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
         if not report.exists():
             raise SystemExit("the suite gave no report")
         return read(json.loads(report.read_text()))
+
+
+def focused(options: argparse.Namespace) -> list[str]:
+    """Regular expressions of which a test's name has to have one."""
+    if options.names is None:
+        return [options.focus]
+    return [re.escape(line) for line in options.names.read_text().splitlines() if line]
 
 
 def read(reports: list[Any]) -> list[dict[str, Any]]:
@@ -107,7 +126,15 @@ def main() -> None:
     parser.add_argument("--skip", default="", help="and one that it must not have")
     parser.add_argument("--parallel", type=int, default=4)
     parser.add_argument("--minutes", type=int, default=120)
-    parser.add_argument("--nodes", type=int, default=3)
+    parser.add_argument("--nodes", type=int, default=2)
+    parser.add_argument("--names", type=Path, help="a file with the names of those that are to run, one a line")
+    contained = os.geteuid() == 0 and any(map(shutil.which, ("crun", "runc")))
+    parser.add_argument(
+        "--runtime",
+        choices=("oci", "fake"),
+        default="oci" if contained else "fake",
+        help="of the nodes; containers are real with oci, which needs root, and crun or runc",
+    )
     RESULTS.parent.mkdir(exist_ok=True)
     tests = run(parser.parse_args())
     RESULTS.write_text(json.dumps(tests, indent=1) + "\n")
