@@ -32,6 +32,8 @@ class VolumeCapabilities:
     """Volumes can grow: `expand`."""
     expansion_in_use: bool = True
     """They can while pods use them; otherwise they grow once no pod does."""
+    modification: bool = False
+    """Volumes have attributes, which can change: `VolumeRequest.attributes`, and `modify`."""
     snapshot: bool = False
     """`snapshot` and `restore` carry the driver's state to another cluster (`kube_core.abc.snapshots`)."""
 
@@ -46,6 +48,8 @@ class VolumeRequest:
     parameters: Mapping[str, str] = attrs.field(factory=dict)
     claim_namespace: str = ""
     claim_name: str = ""
+    attributes: Mapping[str, str] = attrs.field(factory=dict)
+    """Of its VolumeAttributesClass; given only to drivers with the capability `modification`."""
 
 
 @attrs.frozen
@@ -106,6 +110,13 @@ class VolumeDriver(Snapshots, abc.ABC):
         Only for drivers with the capability `expansion`.
         """
         raise VolumeError(f"volumes of {self.provisioner} cannot grow")
+
+    async def modify(self, handle: str, attributes: Mapping[str, str]) -> None:
+        """Give a volume these attributes, instead of those it has. Raises `VolumeError`.
+
+        Only for drivers with the capability `modification`.
+        """
+        raise VolumeError(f"volumes of {self.provisioner} have no attributes")
 
     @abc.abstractmethod
     async def publish(self, handle: str, *, pod_uid: str, read_only: bool) -> Published:

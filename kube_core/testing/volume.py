@@ -95,6 +95,20 @@ class VolumeContract:
             await driver.expand("pvc-unknown", _MIB)
         await driver.stop()
 
+    async def test_attributes_of_a_volume_change_or_are_refused(self, tmp_path: Path) -> None:
+        driver = await self.started(tmp_path)
+        handle = (await driver.provision(request("pvc-1"))).handle
+        if not driver.capabilities.modification:
+            with pytest.raises(VolumeError, match="no attributes"):
+                await driver.modify(handle, {"tier": "gold"})
+            await driver.stop()
+            return
+        for attributes in ({"tier": "gold"}, {"tier": "gold"}, {}):
+            await driver.modify(handle, attributes)
+        with pytest.raises(VolumeError, match="does not exist"):
+            await driver.modify("pvc-unknown", {})
+        await driver.stop()
+
     async def test_publishing_is_idempotent_and_the_same_for_every_pod(self, tmp_path: Path) -> None:
         driver = await self.started(tmp_path)
         handle = (await driver.provision(request("pvc-1"))).handle

@@ -117,6 +117,31 @@ async def test_a_class_of_attributes_is_kept_while_a_claim_names_it(cluster: Clu
         await cluster.client.get(resources.VOLUME_ATTRIBUTES_CLASSES, "gold")
 
 
+async def make_class(cluster: Cluster, name: str) -> None:
+    driver: Any = cluster._drivers["volume"]
+    made = {"metadata": {"name": name}, "driverName": driver.provisioner, "parameters": {"tier": name}}
+    await cluster.client.create(resources.VOLUME_ATTRIBUTES_CLASSES, made)
+
+
+async def test_a_volume_has_the_attributes_of_its_class_and_of_the_next_one(cluster: Cluster) -> None:
+    driver: Any = cluster._drivers["volume"]
+    await make_class(cluster, "silver")
+    await cluster.client.create(resources.PERSISTENT_VOLUME_CLAIMS, claim(volumeAttributesClassName="silver"))
+    bound = await get_claim(cluster)
+    assert bound["status"]["currentVolumeAttributesClassName"] == "silver"
+    assert driver.volumes[bound["spec"]["volumeName"]].attributes == {"tier": "silver"}
+    patch = {"spec": {"volumeAttributesClassName": "gold"}}
+    await cluster.client.patch(resources.PERSISTENT_VOLUME_CLAIMS, "data", patch, "default")
+    assert (await get_claim(cluster))["status"]["modifyVolumeStatus"]["status"] == "Pending"
+    await make_class(cluster, "gold")
+    changed = await get_claim(cluster)
+    assert changed["status"]["currentVolumeAttributesClassName"] == "gold"
+    assert "modifyVolumeStatus" not in changed["status"]
+    assert driver.volumes[bound["spec"]["volumeName"]].attributes == {"tier": "gold"}
+    volume = await cluster.client.get(resources.PERSISTENT_VOLUMES, bound["spec"]["volumeName"])
+    assert volume["spec"]["volumeAttributesClassName"] == "gold"
+
+
 async def external_node(cluster: Cluster, name: str) -> None:
     """A node that is elsewhere, with a kubelet that leaves attaching to the controller."""
     managed = {"volumes.kubernetes.io/controller-managed-attach-detach": "true"}

@@ -16,7 +16,9 @@ __all__ = ["FakeVolumes"]
 class FakeVolumes(VolumeDriver):
     """Keeps books. Tests read `volumes` and `published`, and put in `failures` what the next calls raise."""
 
-    capabilities: ClassVar[VolumeCapabilities] = VolumeCapabilities(persistent=False, expansion=True, snapshot=True)
+    capabilities: ClassVar[VolumeCapabilities] = VolumeCapabilities(
+        persistent=False, expansion=True, modification=True, snapshot=True
+    )
     provisioner: ClassVar[str] = "fake.kube-core.dev"
 
     def __init__(self, *, clock: Clock, state_directory: str = "") -> None:
@@ -62,6 +64,12 @@ class FakeVolumes(VolumeDriver):
             raise VolumeError(f"volume {handle} does not exist")
         self.volumes[handle] = known = attrs.evolve(known, capacity=max(known.capacity, capacity))
         return known.capacity
+
+    async def modify(self, handle: str, attributes: Mapping[str, str]) -> None:
+        self._maybe_fail()
+        if (known := self.volumes.get(handle)) is None:
+            raise VolumeError(f"volume {handle} does not exist")
+        self.volumes[handle] = attrs.evolve(known, attributes=dict(attributes))
 
     async def publish(self, handle: str, *, pod_uid: str, read_only: bool) -> Published:
         self._maybe_fail()

@@ -38,6 +38,7 @@ from kube_plugins.controllers.persistentvolume.objects import (
     PROVISIONER_FINALIZER,
     STORAGE_PROVISIONER,
     STORAGE_PROVISIONER_BETA,
+    attributes_class_of,
     claim_key_of,
     phase_of,
 )
@@ -87,12 +88,14 @@ class PersistentVolumeBinder(Controller):
         self._pods = pods.lister
         self._volumes = informers.lister(resources.PERSISTENT_VOLUMES)
         self._classes = informers.lister(resources.STORAGE_CLASSES)
+        self._attributes = informers.lister(resources.VOLUME_ATTRIBUTES_CLASSES)
 
     def watches(self) -> Iterable[Watch]:
         return (
             Watch(resources.PERSISTENT_VOLUME_CLAIMS, self._keys_of_claim),
             Watch(resources.PERSISTENT_VOLUMES, self._keys_of_volume),
             Watch(resources.STORAGE_CLASSES, self._every_unbound_claim),
+            Watch(resources.VOLUME_ATTRIBUTES_CLASSES, self._every_unbound_claim),
         )
 
     def reads(self) -> Iterable[ResourceType]:
@@ -190,7 +193,14 @@ class PersistentVolumeBinder(Controller):
         if why:
             self._failed_to_provision(claim, storage_class, why)
             return
-        request = volume_request(claim, storage_class)
+        attributes: Document | None = None
+        if wanted := attributes_class_of(claim):
+            attributes = self._attributes.get(Key("", wanted))
+            if attributes is None or attributes.get("driverName") != provisioner:
+                missing = f'volumeattributesclass.storage.k8s.io "{wanted}" of driver "{provisioner}" not found'
+                self._failed_to_provision(claim, storage_class, missing)
+                return
+        request = volume_request(claim, storage_class, attributes)
         self._events.normal(
             claim, "Provisioning", f'External provisioner is provisioning volume for claim "{key_of(claim)}"'
         )

@@ -3,7 +3,8 @@
 A claim that asks for more first says so of itself (condition `Resizing`, `allocatedResources`), then the driver lets
 the volume grow, then the volume says what it holds, and at last the claim. Whatever of that is done already is not done
 again, so a growth that was broken off is finished by whoever looks next. Volumes of other drivers are left to them, and
-the claim told. A driver that cannot let a volume grow while pods use it is asked once none does.
+the claim told. A driver that cannot let a volume grow while pods use it is asked once none does. After that come the
+attributes of volumes (`modifying.py`).
 
 Mirrors upstream's expand controller and, for the cluster's own driver, its external resizer: conditions and events.
 """
@@ -20,9 +21,16 @@ from kube_core.control.action import Action, await_change
 from kube_core.control.conditions import set_condition, without_condition
 from kube_core.control.controller import Controller, ControllerContext, Watch
 from kube_core.meta import quantities
-from kube_core.meta.documents import Document, Key, MutableDocument, is_deleting, name_of, thaw, uid_of
+from kube_core.meta.documents import Document, Key, MutableDocument, is_deleting, key_of, name_of, thaw, uid_of
 from kube_core.meta.quantities import Quantity
-from kube_plugins.controllers.persistentvolume.objects import PROVISIONED_BY, capacity_of, phase_of, requested_by
+from kube_plugins.controllers.persistentvolume.modifying import modified, modifying, plan_modification
+from kube_plugins.controllers.persistentvolume.objects import (
+    PROVISIONED_BY,
+    attributes_class_of,
+    capacity_of,
+    phase_of,
+    requested_by,
+)
 from kube_plugins.controllers.persistentvolume.pods import BY_CLAIM, claims_of_pod
 from kube_plugins.controllers.persistentvolume.provisioning import handle_of
 
@@ -96,9 +104,11 @@ class PersistentVolumeExpander(Controller):
         self._pods = on_nodes.lister
         self._claims = informers.lister(resources.PERSISTENT_VOLUME_CLAIMS)
         self._volumes = informers.lister(resources.PERSISTENT_VOLUMES)
+        self._attributes = informers.lister(resources.VOLUME_ATTRIBUTES_CLASSES)
 
     def watches(self) -> Iterable[Watch]:
-        yield Watch(resources.PERSISTENT_VOLUME_CLAIMS, predicate=_size_changed)
+        yield Watch(resources.PERSISTENT_VOLUME_CLAIMS, predicate=_size_or_class_changed)
+        yield Watch(resources.VOLUME_ATTRIBUTES_CLASSES, self._claims_of_class)
         if not self._driver.capabilities.expansion_in_use:
             yield Watch(resources.PODS, _claim_keys, predicate=_left)
 
@@ -125,10 +135,44 @@ class PersistentVolumeExpander(Controller):
         elif plan == "later":
             events.normal(claim, "Resizing", "waiting for the pods that use the volume to end")
         elif plan == "grow" and volume is not None:
-            await self._grow(claim, volume)
+            claim = await self._grow(claim, volume)
+        if volume is not None:
+            await self._modify(claim, volume)
         return await_change()
 
-    async def _grow(self, claim: Document, volume: Document) -> None:
+    async def _modify(self, claim: Document, volume: Document) -> None:
+        wanted = self._attributes.get(Key("", attributes_class_of(claim)))
+        driver, events = self._driver, self.context.events
+        plan = plan_modification(
+            claim, volume, wanted, provisioner=driver.provisioner, capabilities=driver.capabilities
+        )
+        if plan == "":
+            return
+        told = modifying(claim, plan)
+        if told is not None:
+            claim = await self.client.update_status(resources.PERSISTENT_VOLUME_CLAIMS, told)
+        if plan == "Infeasible" and told is not None:
+            why = f"volumes of {driver.provisioner} have no attributes that could change"
+            events.warning(claim, "VolumeModifyFailed", why)
+        if plan != "InProgress" or wanted is None:
+            return
+        try:
+            await driver.modify(handle_of(volume), dict(wanted.get("parameters") or {}))
+        except VolumeError as error:
+            events.warning(claim, "VolumeModifyFailed", str(error))
+            raise
+        patch = {"spec": {"volumeAttributesClassName": name_of(wanted)}}
+        await self.client.patch(resources.PERSISTENT_VOLUMES, name_of(volume), patch)
+        await self.client.update_status(resources.PERSISTENT_VOLUME_CLAIMS, modified(claim))
+        message = f"external resizer modified volume {name_of(claim)} with vac {name_of(wanted)} successfully"
+        events.normal(claim, "VolumeModifySuccessful", message)
+
+    def _claims_of_class(self, attributes: Document) -> Iterable[Key]:
+        name = name_of(attributes)
+        return [key_of(claim) for claim in self._claims.list() if attributes_class_of(claim) == name]
+
+    async def _grow(self, claim: Document, volume: Document) -> Document:
+        """The claim afterwards."""
         events, wanted = self.context.events, requested_by(claim)
         marked = being_resized(claim, now=self.clock.now())
         if marked is not None:
@@ -147,13 +191,16 @@ class PersistentVolumeExpander(Controller):
         if str(capacity_of(volume)) != capacity:
             patch = {"spec": {"capacity": {"storage": capacity}}}
             await self.client.patch(resources.PERSISTENT_VOLUMES, name_of(volume), patch)
-        await self.client.update_status(resources.PERSISTENT_VOLUME_CLAIMS, resized(claim, capacity))
+        claim = await self.client.update_status(resources.PERSISTENT_VOLUME_CLAIMS, resized(claim, capacity))
         events.normal(claim, "VolumeResizeSuccessful", "Resize volume succeeded")
+        return claim
 
 
-def _size_changed(before: Document | None, after: Document | None) -> bool:
+def _size_or_class_changed(before: Document | None, after: Document | None) -> bool:
     def told(claim: Document | None) -> object:
-        return claim is not None and (str(requested_by(claim)), str(held_by(claim)), phase_of(claim))
+        if claim is None:
+            return None
+        return str(requested_by(claim)), str(held_by(claim)), phase_of(claim), attributes_class_of(claim)
 
     return told(before) != told(after)
 

@@ -18,6 +18,7 @@ from kube_plugins.controllers.persistentvolume.objects import (
     PROVISIONER_FINALIZER,
     VOLUME_PROTECTION,
     access_modes_of,
+    attributes_class_of,
     requested_by,
     volume_mode_of,
 )
@@ -31,12 +32,17 @@ def refusal(claim: Document, capabilities: VolumeCapabilities) -> str:
     """Why a driver cannot make a volume for this claim; "" where it can try."""
     if volume_mode_of(claim) != "Filesystem":
         return f"volume mode {volume_mode_of(claim)} is not supported"
+    if attributes_class_of(claim) and not capabilities.modification:
+        return "volume attributes are not supported"
     unsupported = [mode for mode in access_modes_of(claim) if mode not in capabilities.access_modes]
     return f"access mode {unsupported[0]} is not supported" if unsupported else ""
 
 
-def volume_request(claim: Document, storage_class: Document) -> VolumeRequest:
-    """What the driver is asked for: the name is upstream's, from the claim's uid, so asking twice makes one volume."""
+def volume_request(claim: Document, storage_class: Document, attributes: Document | None = None) -> VolumeRequest:
+    """What the driver is asked for: the name is upstream's, from the claim's uid, so asking twice makes one volume.
+
+    `attributes`: the claim's VolumeAttributesClass, where it has one.
+    """
     return VolumeRequest(
         name=f"pvc-{uid_of(claim)}",
         capacity=requested_by(claim).value,
@@ -44,6 +50,7 @@ def volume_request(claim: Document, storage_class: Document) -> VolumeRequest:
         parameters=dict(storage_class.get("parameters") or {}),
         claim_namespace=namespace_of(claim),
         claim_name=name_of(claim),
+        attributes=dict((attributes or {}).get("parameters") or {}),
     )
 
 
@@ -76,6 +83,8 @@ def provisioned_volume(claim: Document, storage_class: Document, source: VolumeS
         "storageClassName": name_of(storage_class),
         "volumeMode": volume_mode_of(claim),
     }
+    if attributes := attributes_class_of(claim):
+        spec["volumeAttributesClassName"] = attributes
     if storage_class.get("mountOptions"):
         spec["mountOptions"] = list(storage_class["mountOptions"])
     if source.node_affinity is not None:

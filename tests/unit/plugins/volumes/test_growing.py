@@ -11,6 +11,12 @@ from kube_core.abc.volume import VolumeCapabilities
 from kube_plugins.controllers.ephemeralvolume.controller import Missing, NotOurs, plan_claims
 from kube_plugins.controllers.persistentvolume.expanding import Growth, being_resized, plan_growth, resized
 from kube_plugins.controllers.persistentvolume.matching import find_volume, mismatch
+from kube_plugins.controllers.persistentvolume.modifying import (
+    Modification,
+    modified,
+    modifying,
+    plan_modification,
+)
 from kube_plugins.controllers.persistentvolume.objects import PROVISIONED_BY
 from kube_plugins.controllers.volumeattributesclass.protection import classes_of
 
@@ -102,6 +108,54 @@ def test_the_classes_that_a_claim_wants_has_or_gets_are_in_use() -> None:
         "modifyVolumeStatus": {"targetVolumeAttributesClassName": "gold", "status": "Pending"},
     }
     assert sorted(classes_of(found)) == ["gold", "silver"]
+
+
+def wanting(target: str = "gold", has: str = "") -> dict[str, Any]:
+    found = claim("1Gi")
+    found["spec"]["volumeAttributesClassName"] = target
+    if has:
+        found["status"]["currentVolumeAttributesClassName"] = has
+    return found
+
+
+CHANGES = VolumeCapabilities(persistent=True, modification=True)
+
+
+def gold(driver: str = OURS) -> dict[str, Any]:
+    return {"metadata": metadata("gold"), "driverName": driver, "parameters": {"tier": "gold"}}
+
+
+@pytest.mark.parametrize(
+    ("of_claim", "of_volume", "wanted", "capabilities", "expected"),
+    [
+        (wanting(), volume(), gold(), CHANGES, "InProgress"),
+        (wanting(has="silver"), volume(), gold(), CHANGES, "InProgress"),
+        (wanting(has="gold"), volume(), gold(), CHANGES, ""),
+        (wanting(""), volume(), None, CHANGES, ""),
+        (wanting(), volume(), None, CHANGES, "Pending"),
+        (wanting(), volume(), gold(), FIXED, "Infeasible"),
+        (wanting(), volume(), gold("csi.example.dev"), CHANGES, "Infeasible"),
+        (wanting(), volume("csi.example.dev"), gold(), CHANGES, ""),
+    ],
+)
+def test_a_volume_changes_when_its_claim_names_another_class(
+    of_claim: dict[str, Any],
+    of_volume: dict[str, Any],
+    wanted: dict[str, Any] | None,
+    capabilities: VolumeCapabilities,
+    expected: Modification,
+) -> None:
+    made = plan_modification(of_claim, of_volume, wanted, provisioner=OURS, capabilities=capabilities)
+    assert made == expected
+
+
+def test_a_claim_says_how_far_its_modification_is() -> None:
+    told = modifying(wanting(has="silver"), "InProgress")
+    assert told is not None
+    assert told["status"]["modifyVolumeStatus"] == {"targetVolumeAttributesClassName": "gold", "status": "InProgress"}
+    assert modifying(told, "InProgress") is None
+    done = modified(told)["status"]
+    assert (done["currentVolumeAttributesClassName"], "modifyVolumeStatus" in done) == ("gold", False)
 
 
 def user(**more: Any) -> dict[str, Any]:
