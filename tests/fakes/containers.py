@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from kube_drivers.runtime.oci.images.archives import load_archive
 from kube_drivers.runtime.oci.images.registries import Registries, Registry
 from kube_drivers.runtime.oci.images.store import ImageStore
 
-__all__ = ["REGISTRIES", "image_store", "missing", "needs_containers"]
+__all__ = ["REGISTRIES", "image_store", "missing", "needs_containers", "offline"]
 
 #: None of them is reached.
 REGISTRIES = Registries({"*": Registry(offline=True)})
@@ -32,6 +34,16 @@ def missing(*programs: str) -> str:
 def needs_containers(*programs: str) -> pytest.MarkDecorator:
     reason = missing(*programs)
     return pytest.mark.skipif(bool(reason), reason=reason or "-")
+
+
+@contextmanager
+def offline(store: Path) -> Iterator[None]:
+    """The machine's images are in this folder, and no registry is asked for others."""
+    store.mkdir()
+    (store / "registries.json").write_text('{"registries": {"*": {"offline": true}}}')
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("KUBE_CORE_IMAGES", str(store))
+        yield
 
 
 def image_store(factory: pytest.TempPathFactory, *names: str) -> Path:
