@@ -62,8 +62,6 @@ def devices(cluster: Cluster) -> set[str]:
 async def create(cluster: Cluster, name: str, script: str, image: str = "busybox:1", **spec: Any) -> None:
     probes = ("readinessProbe", "livenessProbe")
     of_container: dict[str, Any] = {field: spec.pop(field) for field in probes if field in spec}
-        field: spec.pop(field) for field in ("readinessProbe", "livenessProbe") if field in spec
-    }
     container: dict[str, Any] = {"name": "c", "image": image, "command": ["sh", "-c", script], **of_container}
     document: Any = {
         "metadata": {"name": name, "labels": {"app": name}},
