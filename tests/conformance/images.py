@@ -12,6 +12,7 @@ counted as passed that looks into an image for its own sake.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -54,9 +55,12 @@ def images() -> Path:
     sources = [HERE / name for name in ("images.py", "go.mod", "go.sum")]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:16]
     store = CACHE / f"conformance-images-{digest}"
-    if not store.exists():
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "images.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if store.exists():
+            return store
         print(f"composing images into {store}", flush=True)
-        CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="images-", dir=CACHE) as directory:
             Composer(Path(directory)).compose()
             (Path(directory) / "store").rename(store)
@@ -174,7 +178,11 @@ class Composer:
         self.downloads.mkdir(exist_ok=True)
         missing = [name for name in packages if not any(self.downloads.glob(f"{name}_*.deb"))]
         if missing:
-            subprocess.run(["apt-get", "download", "-qq", *missing], cwd=self.downloads, check=True)
+            subprocess.run(
+                ["apt-get", "-o", "APT::Sandbox::User=root", "download", "-qq", *missing],
+                cwd=self.downloads,
+                check=True,
+            )
         for name in packages:
             [archive] = self.downloads.glob(f"{name}_*.deb")
             contents = subprocess.run(
