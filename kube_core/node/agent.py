@@ -8,8 +8,8 @@
 Many agents may share one program, one client and one `Informers`: each watches its own pods, all share one informer of
 Services. The drivers are the agent's to start and to stop; stopping leaves persistent containers as they are.
 
-The outline is here; a pod's life is in `pods/worker.py`. What streams to clients (logs, exec, port-forward) is
-`streams.NodeStreams(agent)`.
+The outline is here; a pod's life is in `pods/worker.py`, what the node does besides in `duties.py`. What streams to
+clients (logs, exec, port-forward) is `streams.PodStreams(agent)`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,12 @@ from kube_core.client.client import ApiClient
 from kube_core.client.informer import Informer, Informers, Lister
 from kube_core.control.events import EventRecorder, EventWriter
 from kube_core.meta import quantities
-from kube_core.meta.documents import Document, name_of, namespace_of, uid_of
+from kube_core.meta.documents import Document, annotations_of, name_of, namespace_of, uid_of
+from kube_core.meta.times import format_time
+from kube_core.node.duties import Duties
 from kube_core.node.environment import service_variables
+from kube_core.node.health import NodeHealth
+from kube_core.node.pods.admission import is_static
 from kube_core.node.pods.allocations import Allocations
 from kube_core.node.pods.backoff import Backoffs
 from kube_core.node.pods.host import Host
@@ -38,6 +42,7 @@ from kube_core.node.pods.worker import PodWorker
 from kube_core.node.probes import Probes
 from kube_core.node.registration import MayWait, NodeConfig, Registration
 from kube_core.node.sources import ApiSources
+from kube_core.node.statics import MIRROR
 from kube_core.node.volumes.mounting import PodVolumes
 
 if TYPE_CHECKING:
@@ -77,6 +82,7 @@ class NodeAgent:
         self._services = _Services(informers.informer(resources.SERVICES))
         self._group: asyncio.TaskGroup | None = None
         self._host: Host | None = None
+        self._duties: Duties | None = None
         #: The Node as last seen.
         self.node: Document | None = None
 
@@ -98,7 +104,7 @@ class NodeAgent:
             self._workers.clear()
             if self._host is not None:
                 await self._host.probes.close()
-            self._group = self._host = None
+            self._group = self._host = self._duties = None
             await self.network.stop()
             for driver in self._volume_drivers:
                 await driver.stop()
@@ -124,22 +130,29 @@ class NodeAgent:
                 found = {**worker.pod, "status": worker.state.status}
         return found
 
+    async def shut_down(self) -> None:
+        """End all pods within the periods of the settings; the node takes none from now on."""
+        if self._duties is not None:
+            await self._duties.shutdown.run()
+
     async def _begin(self, group: asyncio.TaskGroup) -> None:
         addresses = tuple(await self.network.node_addresses())
         events = self._events.recorder("kubelet", host=self.config.name, client=self.client)
+        health = NodeHealth(self.runtime)
         registration = Registration(
             self.client,
             self.config,
             clock=self.clock,
             addresses=addresses,
-            runtime_name=self.runtime.name,
+            health=health,
             events=events,
             log=self._log,
             may_wait=self._may_wait,
         )
         await registration.register()
         self.node = registration.node
-        host = self._host = self._make_host(registration, addresses, events)
+        host = self._host = self._make_host(registration, health, addresses, events)
+        self._duties = Duties(host, self, registration, health, self.client, self.config)
         group.create_task(registration.run(), name=f"heartbeat of {self.config.name}")
         group.create_task(host.reports.run(), name=f"pod statuses of {self.config.name}")
         group.create_task(self._follow_runtime(), name=f"container events of {self.config.name}")
@@ -148,9 +161,12 @@ class NodeAgent:
         pods.add_handler(self._pod_changed)
         group.create_task(self._until_cancelled(pods), name=f"pods of {self.config.name}")
         await pods.synced()
+        await self._duties.begin(group)
         await self._clear_orphans(host)
 
-    def _make_host(self, registration: Registration, addresses: Sequence[str], events: EventRecorder) -> Host:
+    def _make_host(
+        self, registration: Registration, health: NodeHealth, addresses: Sequence[str], events: EventRecorder
+    ) -> Host:
         config = self.config
         sources = ApiSources(self.client)
         volumes = PodVolumes(
@@ -168,7 +184,9 @@ class NodeAgent:
             network=self.network,
             volumes=volumes,
             sources=sources,
-            reports=StatusReports(self.client, clock=self.clock, log=self._log),
+            reports=StatusReports(
+                self.client, clock=self.clock, log=self._log, shown_as=self._shown_as, ended=self._let_go
+            ),
             probes=Probes(self.runtime, clock=self.clock, events=events, spawn=self._spawn),
             events=events,
             log=self._log,
@@ -177,10 +195,12 @@ class NodeAgent:
             node=lambda: registration.node,
             services=self._services.variables,
             spawn=self._spawn,
-            allocations=Allocations(lambda: registration.node, events, self._look_again),
+            allocations=Allocations(lambda: registration.node, events, self.look_again),
             settings=config.kubelet,
             memory_capacity=_memory_capacity(registration.node),
             seccomp_root=f"{config.state_directory}/seccomp",
+            pressures=lambda: health.pressures,
+            shutting_down=lambda: health.shutting_down,
             backoffs=Backoffs(config.kubelet.max_container_restart_period),
         )
 
@@ -189,30 +209,72 @@ class NodeAgent:
         return self._group.create_task(work, name=name)
 
     def _pod_changed(self, before: Document | None, after: Document | None) -> None:
-        if self._host is None:
+        if self._host is None or self._duties is None:
+            return
+        if MIRROR in annotations_of(after or before or {}):
+            self._duties.statics.mirror_changed(before, after)
             return
         uid = uid_of(after or before or {})
         worker = self._workers.get(uid)
         if after is None:
             if worker is not None:
                 worker.vanish()
-            return
-        if worker is None:
-            worker = self._workers[uid] = PodWorker(self._host, after, ended=self._ended)
-            worker.poke()
+        elif worker is None:
+            self.start_pod(after)
         else:
             worker.update(after)
 
-    def _look_again(self, uid: str) -> None:
-        if (worker := self._workers.get(uid)) is not None:
+    # -- for those who look after pods --------------------------------------------------------------------------------
+
+    @property
+    def workers(self) -> Sequence[PodWorker]:
+        return list(self._workers.values())
+
+    def start_pod(self, pod: Document) -> None:
+        """Have a pod run."""
+        assert self._host is not None
+        worker = self._workers[uid_of(pod)] = PodWorker(self._host, pod, ended=self._ended)
+        worker.poke()
+
+    def stop_pod(self, pod: Document) -> None:
+        """End a static pod, within its grace."""
+        if (worker := self._workers.get(uid_of(pod))) is not None:
+            deletion = {
+                "deletionTimestamp": format_time(self.clock.now()),
+                "deletionGracePeriodSeconds": pod["spec"].get("terminationGracePeriodSeconds"),
+            }
+            worker.update({**pod, "metadata": {**pod["metadata"], **deletion}})
+
+    def look_again(self, uid: str) -> None:
+        """Something about a pod may have changed."""
+        if self._host is not None and (worker := self._workers.get(uid)) is not None:
+            if is_static(worker.pod):
+                self._host.reports.forget(uid)  # it is another object that shows it now
             worker.poke()
+
+    def _shown_as(self, pod: Document) -> Document | None:
+        """The pod in the API that shows a pod of this node."""
+        if self._duties is None or not is_static(pod):
+            return pod
+        return self._duties.statics.mirror_of(uid_of(pod))
+
+    async def _let_go(self, pod: Document) -> bool:
+        """A pod has ended that was to: a static one is gone by that."""
+        if self._duties is None or not is_static(pod):
+            return False
+        if (worker := self._workers.get(uid_of(pod))) is not None:
+            worker.vanish()
+        return True
 
     def _ended(self, worker: PodWorker) -> None:
         self._workers.pop(worker.uid, None)
+        if self._duties is not None and self._duties.statics.owns(worker.uid):
+            self._spawn(self._duties.statics.ended(worker.uid), f"mirror of {name_of(worker.pod)}")
 
     async def _follow_runtime(self) -> None:
         async for event in self.runtime.events():
-            self._look_again(event.pod_uid)
+            if (worker := self._workers.get(event.pod_uid)) is not None:
+                worker.poke()
 
     async def _clear_orphans(self, host: Host) -> None:
         """End what runtime and network still have of pods that went while nobody looked."""

@@ -25,6 +25,7 @@ from kube_core.meta.documents import Document, MutableDocument, labels_of, uid_o
 from kube_core.meta.quantities import Quantity
 from kube_core.meta.status import AlreadyExists, Conflict, NotFound, StatusError
 from kube_core.meta.times import format_micro_time, format_time
+from kube_core.node.health import NodeHealth
 from kube_core.node.settings import DEFAULT_SETTINGS, KubeletSettings
 
 if TYPE_CHECKING:
@@ -39,13 +40,6 @@ _LEASE_SECONDS = 40
 _RENEW_SECONDS = 10.0
 _STATUS_SECONDS = 300.0
 _RETRY_SECONDS = 1.0
-
-_HEALTHY = (
-    ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-    ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-    ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-)
-
 
 #: Whether the renewal of a lease, as it was last written, may wait for the next one, at a monotonic moment.
 MayWait = Callable[[Document, float], bool]
@@ -83,7 +77,7 @@ class Registration:
         *,
         clock: Clock,
         addresses: Sequence[str],
-        runtime_name: str,
+        health: NodeHealth,
         events: EventRecorder,
         log: FilteringBoundLogger,
         may_wait: MayWait | None = None,
@@ -93,9 +87,9 @@ class Registration:
         self._config = config
         self._clock = clock
         self._addresses = addresses
-        self._runtime_name = runtime_name
         self._events = events
         self._log = log
+        self._health = health
         self._may_wait = may_wait
         self._lease: Document | None = None
         self._renewed_at = 0.0
@@ -109,8 +103,9 @@ class Registration:
         if self._config.goes_on and await self._is_registered():
             return
         self._tell("Starting", "Starting kubelet.")
-        for _, reason, _ in _HEALTHY:
-            self._tell_status(reason.replace("Kubelet", "Node"))
+        for kind, _, reason, _ in self._health.conditions():
+            if kind != "Ready":
+                self._tell_status(reason.replace("Kubelet", "Node"))
         while True:
             try:
                 await self._write_node()
@@ -153,6 +148,13 @@ class Registration:
                     self._failing = False
                     self._log.info("the node's heartbeat is back")
 
+    async def report(self) -> None:
+        """Write the status, as something about the node has changed; where that fails, the next heartbeat does it."""
+        try:
+            await self._write_node()
+        except StatusError:
+            self._status_at = -math.inf
+
     def _can_wait(self) -> bool:
         """Whether the renewal that is due may be left out: the lease holds until the next one, and nobody minds."""
         if self._may_wait is None or self._lease is None or self._failing:
@@ -173,13 +175,23 @@ class Registration:
             present = await self._client.patch(
                 resources.NODES, self._config.name, {"metadata": {"labels": dict(wanted)}}
             )
-        status = self._status(present)
+        status = {**self._status(present), **self._health.features()}
+        if images := await self._health.images():
+            status["images"] = images
         self.node = await self._client.patch(
             resources.NODES, self._config.name, {"status": status}, patch_type="strategic", subresource="status"
         )
         self._status_at = self._clock.monotonic()
-        if not _is_ready(present):
-            self._tell_status("NodeReady")
+        self._tell_changes(present)
+
+    def _tell_changes(self, before: Document) -> None:
+        """Events for conditions that are other ones than before; of a new node's pressures it was told already."""
+        known = {each["type"]: each.get("status") for each in (before.get("status") or {}).get("conditions") or ()}
+        for kind, status, reason, _ in self._health.conditions():
+            if kind == "Ready" and known.get(kind) != status:
+                self._tell_status("NodeReady" if status == "True" else "NodeNotReady")
+            elif kind != "Ready" and known.get(kind, "False") not in (status, "Unknown"):
+                self._tell_status(reason.replace("Kubelet", "Node"))
 
     def _tell_status(self, reason: str) -> None:
         self._tell(reason, f"Node {self._config.name} status is now: {reason}")
@@ -257,7 +269,7 @@ class Registration:
             "nodeInfo": {
                 "architecture": machine,
                 "bootID": _first_line("/proc/sys/kernel/random/boot_id"),
-                "containerRuntimeVersion": f"{self._runtime_name}://{KUBELET_VERSION.lstrip('v')}",
+                "containerRuntimeVersion": f"{self._health.runtime.name}://{KUBELET_VERSION.lstrip('v')}",
                 "kernelVersion": platform.release(),
                 "kubeProxyVersion": "",
                 "kubeletVersion": KUBELET_VERSION,
@@ -271,10 +283,8 @@ class Registration:
     def _conditions(self, present: Document) -> list[MutableDocument]:
         known = {each["type"]: each for each in (present.get("status") or {}).get("conditions") or ()}
         now = format_time(self._clock.now())
-        wanted = [(kind, "False", reason, message) for kind, reason, message in _HEALTHY]
-        wanted.append(("Ready", "True", "KubeletReady", "kubelet is posting ready status"))
         conditions = []
-        for kind, status, reason, message in wanted:
+        for kind, status, reason, message in self._health.conditions():
             before = known.get(kind)
             since = before["lastTransitionTime"] if before is not None and before.get("status") == status else now
             conditions.append(

@@ -1,7 +1,11 @@
 """What a kubelet may be told beyond which node it is: the fields of upstream's `KubeletConfiguration` that mean
-something here, by their names, with upstream's defaults. Times are in seconds, sizes in bytes.
+something here, by their names, with upstream's defaults but for two. Times are in seconds, sizes in bytes.
 
 `NodeConfig.kubelet` carries it; each part of the node reads its own fields. Nothing is decided here.
+
+Two defaults are not upstream's: nodes of one program share their machine with each other and with whoever works at it,
+so that, as in other clusters of that kind, nothing is evicted and no image removed because the machine fills up, unless
+thresholds say so.
 """
 
 from __future__ import annotations
@@ -10,7 +14,16 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-__all__ = ["DEFAULT_SETTINGS", "KubeletSettings", "ShutdownPriority"]
+__all__ = ["DEFAULT_SETTINGS", "UPSTREAM_EVICTION", "KubeletSettings", "ShutdownPriority"]
+
+#: The thresholds of upstream's kubelet, for a node that has its machine to itself.
+UPSTREAM_EVICTION: Mapping[str, str] = {
+    "memory.available": "100Mi",
+    "nodefs.available": "10%",
+    "nodefs.inodesFree": "5%",
+    "imagefs.available": "15%",
+    "imagefs.inodesFree": "5%",
+}
 
 
 @attrs.frozen
@@ -42,7 +55,8 @@ class KubeletSettings:
     container_log_max_size: int = 10 * 1024 * 1024
     container_log_max_files: int = 5
     container_log_monitor_interval: float = 10.0
-    image_gc_high_threshold_percent: int = 85
+    image_gc_high_threshold_percent: int = 100
+    """100: images are not removed for the place that they take. Upstream's default is 85."""
     image_gc_low_threshold_percent: int = 80
     image_minimum_gc_age: float = 120.0
     image_maximum_gc_age: float = 0.0
@@ -50,15 +64,8 @@ class KubeletSettings:
     image_gc_period: float = 300.0
     max_container_restart_period: float = 300.0
     """`crashLoopBackOff.maxContainerRestartPeriod`."""
-    eviction_hard: Mapping[str, str] = attrs.field(
-        factory=lambda: {
-            "memory.available": "100Mi",
-            "nodefs.available": "10%",
-            "nodefs.inodesFree": "5%",
-            "imagefs.available": "15%",
-            "imagefs.inodesFree": "5%",
-        }
-    )
+    eviction_hard: Mapping[str, str] = attrs.field(factory=dict)
+    """`UPSTREAM_EVICTION` is what upstream has by default."""
     eviction_soft: Mapping[str, str] = attrs.field(factory=dict)
     eviction_soft_grace_period: Mapping[str, float] = attrs.field(factory=dict)
     eviction_max_pod_grace_period: int = 0

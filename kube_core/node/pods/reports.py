@@ -8,7 +8,7 @@ last status. Called by the workers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 import attrs
@@ -39,8 +39,21 @@ class _Report:
 class StatusReports:
     """`run` is the task; `submit` never waits."""
 
-    def __init__(self, client: ApiClient, *, clock: Clock, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        client: ApiClient,
+        *,
+        clock: Clock,
+        log: FilteringBoundLogger,
+        shown_as: Callable[[Document], Document | None] = lambda pod: pod,
+        ended: Callable[[Document], Awaitable[bool]] | None = None,
+    ) -> None:
+        """`shown_as`: the pod in the API that shows this one (another one for static pods), if there is one. `ended` is
+        told of pods that may go, and answers whether that is all there is to do.
+        """
         self._client = client
+        self._shown_as = shown_as
+        self._ended = ended
         self._clock = clock
         self._log = log
         self._waiting: dict[str, _Report] = {}
@@ -86,15 +99,17 @@ class StatusReports:
                 self._clock.call_later(_RETRY_SECONDS, lambda failed=failed: self._again(failed))  # type: ignore[misc]
 
     async def _write(self, uid: str, report: _Report) -> None:
-        name, namespace = name_of(report.pod), namespace_of(report.pod)
-        if self._written.get(uid) != report.status:
+        pod = self._shown_as(report.pod)
+        if pod is not None and self._written.get(uid) != report.status:
+            name, namespace = name_of(pod), namespace_of(pod)
             status: MutableDocument = {field: None for field in _OPTIONAL if field not in report.status}
-            patch = {"metadata": {"uid": uid}, "status": {**status, **report.status}}
+            patch = {"metadata": {"uid": uid_of(pod)}, "status": {**status, **report.status}}
             await self._client.patch(
                 resources.PODS, name, patch, namespace, patch_type="strategic", subresource="status"
             )
             self._written[uid] = report.status
-        if report.delete:
+        if report.delete and not (self._ended is not None and await self._ended(report.pod)):
+            name, namespace = name_of(report.pod), namespace_of(report.pod)
             await self._client.delete(resources.PODS, name, namespace, grace_period=0, uid=uid)
 
     def _done(self, uid: str, report: _Report) -> None:

@@ -59,6 +59,8 @@ class PodWorker:
     gone: bool = False
     state: PodState = attrs.field(init=False)
     done: asyncio.Event = attrs.field(factory=asyncio.Event)
+    ended_for_good: asyncio.Event = attrs.field(factory=asyncio.Event)
+    """Set once nothing of it runs, or will."""
     _dirty: bool = False
     _interrupted: bool = False
     #: The task has begun. One that has not would be cancelled for good, and has nothing to be left.
@@ -173,6 +175,8 @@ class PodWorker:
             self._try_again()
         else:
             self._failures = 0
+        if self.over:
+            self.ended_for_good.set()
 
     # -- running ---------------------------------------------------------------------------------------------------
 

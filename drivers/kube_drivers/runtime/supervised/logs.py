@@ -36,16 +36,18 @@ def parse_line(line: bytes) -> LogLine | None:
 async def read_log(
     path: str, options: LogOptions, *, clock: Clock, ended: Callable[[], bool]
 ) -> AsyncIterator[LogLine]:
-    """The lines of a file. With `follow`, until it is used up and `ended()`. A file that is not there is empty."""
+    """The lines of a file. With `follow`, until it is used up and `ended()`, going on in the next file where it was
+    rotated. A file that is not there is empty.
+    """
     try:
-        file = open(path, "rb")  # noqa: ASYNC230, SIM115 (a local file of moderate size, closed below)
+        file: IO[bytes] = open(path, "rb")  # noqa: ASYNC230, SIM115 (a local file of moderate size, closed below)
     except FileNotFoundError:
         return
     since = _text_of(options.since) if options.since > 0 else ""
-    with file:
+    try:
         if options.tail_lines >= 0:
             file.seek(_tail_offset(file, options.tail_lines))
-        rest = b""
+        rest, following = b"", None
         while True:
             over = ended()  # before reading: what was written before the end is then read
             block = file.read(_BLOCK)
@@ -55,10 +57,28 @@ async def read_log(
                     parsed = parse_line(line)
                     if parsed is not None and parsed.timestamp >= since:
                         yield parsed
+            elif following is not None:
+                # What was written before the next file began has been read now.
+                file.close()
+                file, following, rest = following, None, b""
+            elif options.follow and (following := _next_file(path, file)) is not None:
+                continue
             elif not options.follow or over:
                 return
             else:
                 await clock.sleep(_LOOK_AGAIN_SECONDS)
+    finally:
+        file.close()
+
+
+def _next_file(path: str, file: IO[bytes]) -> IO[bytes] | None:
+    """The file that stands where this one was before it was rotated; None while it is still this one."""
+    try:
+        if os.stat(path).st_ino == os.fstat(file.fileno()).st_ino:
+            return None
+        return open(path, "rb")
+    except FileNotFoundError:
+        return None
 
 
 def _text_of(moment: float) -> str:
