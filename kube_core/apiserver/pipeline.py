@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
-import orjson
 
 from kube_core._kit.clock import Clock
 from kube_core._kit.logs import get_logger
@@ -53,6 +52,12 @@ _log = get_logger("kube_core.apiserver")
 
 #: Verbs on a collection; all others are on one object.
 _OF_COLLECTIONS = ("list", "watch", "create", "deletecollection")
+#: Of what cannot be encoded, by what orjson says of it: what is wrong with the object. Its errors are plain TypeErrors.
+_UNENCODABLE: Mapping[str, str] = {
+    "Recursion limit reached": "the object provided is nested too deeply to be handled",
+    "str is not valid UTF-8: surrogates not allowed": "the object provided has text that is not valid Unicode",
+    "Integer exceeds 64-bit range": "the object provided has a number that is too large to be handled",
+}
 #: Upstream's bounds on the Warning header, in characters: of all texts, and of each once they are too many.
 _WARNINGS_TOTAL, _WARNING_ITEM = 4096, 256
 
@@ -199,15 +204,15 @@ class Pipeline:
             raise
         except StatusError as error:
             response = responses.failure(request, error)
-        except (RecursionError, orjson.JSONEncodeError):
-            # Nobody's objects are hundreds of levels deep; what is stored never is, as it could not be encoded.
-            too_deep = BadRequest("the object provided is nested too deeply to be handled")
-            response = responses.failure(request, too_deep)
         except Exception as error:
-            _log.exception("request failed", method=request.method, path=request.path)
-            if noted is not None:
-                await noted.failed(str(error))
-            response = responses.failure(request, InternalError(f"Internal error occurred: {type(error).__name__}"))
+            why = _unencodable(error)
+            if why is not None:
+                response = responses.failure(request, BadRequest(why))
+            else:
+                _log.exception("request failed", method=request.method, path=request.path)
+                if noted is not None:
+                    await noted.failed(str(error))
+                response = responses.failure(request, InternalError(f"Internal error occurred: {type(error).__name__}"))
         if context is not None and context.warnings:
             # A request that failed is warned of what it said all the same.
             response.warnings = _warning_headers(context.warnings)
@@ -365,6 +370,16 @@ class Pipeline:
             if response is not None:
                 return response
         return None
+
+
+def _unencodable(error: Exception) -> str | None:
+    """What is wrong with an object that cannot be handled; None for an error that is not the client's.
+
+    Nobody's objects are hundreds of levels deep; what is stored never is, as it could not be encoded.
+    """
+    if isinstance(error, RecursionError):
+        return _UNENCODABLE["Recursion limit reached"]
+    return _UNENCODABLE.get(str(error)) if isinstance(error, TypeError) else None
 
 
 def _access(request: Request, user: User, info: RequestInfo) -> AccessAttributes:

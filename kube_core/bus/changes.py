@@ -96,9 +96,7 @@ class Stored:
                 if self._recent is not None:
                     self._recent.keep(self)
                 return document
-            raw = self._decoded()
-            metadata = {**raw["metadata"], "resourceVersion": str(self.revision)}
-            document = self._document = freeze({**raw, "metadata": metadata})
+            document = self._document = freeze(self._versioned())
             self._raw = self._elsewhere = None
         return document
 
@@ -112,8 +110,13 @@ class Stored:
         """What `pack` makes of the document: kept as long as that is. It must be the same function each time."""
         packed = self._packed
         if packed is None:
-            packed = self._packed = pack(self.document)
+            packed = self._packed = pack(self._document if self._document is not None else self._versioned())
         return packed
+
+    def _versioned(self) -> dict[str, Any]:
+        """The object with its resourceVersion, for who only reads it now."""
+        raw = self._decoded()
+        return {**raw, "metadata": {**raw["metadata"], "resourceVersion": str(self.revision)}}
 
     def _decoded(self) -> dict[str, Any]:
         raw = self._raw

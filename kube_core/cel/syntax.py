@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import attrs
 
+from kube_core._kit.varints import read_varint, varint
+
 __all__ = ["Checked", "Node", "put", "read", "variable", "walk"]
 
 #: Fields of `Expr` that say what it is.
@@ -107,17 +109,17 @@ def put(parts: Mapping[bytes, bytes], data: bytes) -> bytes:
     place = 0
     while place < len(data):
         start = place
-        tag, place = _varint(data, place)
+        tag, place = read_varint(data, place)
         match tag & 7:
             case 0:
-                _, place = _varint(data, place)
+                _, place = read_varint(data, place)
             case 2:
-                length, begin = _varint(data, place)
+                length, begin = read_varint(data, place)
                 place = begin + length
                 value = data[begin:place]
                 if value in parts or any(each in value for each in parts):
                     value = parts[value] if value in parts else put(parts, value)
-                    made += _as_varint(tag) + _as_varint(len(value)) + value
+                    made += varint(tag) + varint(len(value)) + value
                     continue
             case wire:
                 place += 8 if wire == 1 else 4
@@ -128,8 +130,8 @@ def put(parts: Mapping[bytes, bytes], data: bytes) -> bytes:
 def variable(number: int, name: str) -> bytes:
     """What a variable is written as. `number`: one that no node has."""
     said = name.encode()
-    named = b"\x0a" + _as_varint(len(said)) + said
-    return b"\x10" + _as_varint(number) + b"\x22" + _as_varint(len(named)) + named
+    named = b"\x0a" + varint(len(said)) + said
+    return b"\x10" + varint(number) + b"\x22" + varint(len(named)) + named
 
 
 def _node(data: int | bytes) -> Node:
@@ -232,39 +234,19 @@ def _fields(data: int | bytes) -> Message:
         return found
     place = 0
     while place < len(data):
-        tag, place = _varint(data, place)
+        tag, place = read_varint(data, place)
         value: int | bytes
         match tag & 7:
             case 0:
-                value, place = _varint(data, place)
+                value, place = read_varint(data, place)
             case 2:
-                length, place = _varint(data, place)
+                length, place = read_varint(data, place)
                 value, place = data[place : place + length], place + length
             case wire:
                 size = 8 if wire == 1 else 4
                 value, place = data[place : place + size], place + size
         found.setdefault(tag >> 3, []).append(value)
     return found
-
-
-def _varint(data: bytes, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[place]
-        place += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, place
-        shift += 7
-
-
-def _as_varint(value: int) -> bytes:
-    written = bytearray()
-    while value > 0x7F:
-        written.append(value & 0x7F | 0x80)
-        value >>= 7
-    written.append(value)
-    return bytes(written)
 
 
 def _numbers(values: Sequence[int | bytes]) -> Iterator[int]:
@@ -275,7 +257,7 @@ def _numbers(values: Sequence[int | bytes]) -> Iterator[int]:
             continue
         place = 0
         while place < len(value):
-            number, place = _varint(value, place)
+            number, place = read_varint(value, place)
             yield number
 
 

@@ -11,6 +11,7 @@ import asyncio
 import urllib.parse
 from typing import TYPE_CHECKING
 
+from kube_core._kit.varints import varint
 from kube_core.abc.runtime import ProbeAnswer, RuntimeFailure
 
 if TYPE_CHECKING:
@@ -117,16 +118,8 @@ def _take(connection: H2Connection, events: list[Event], headers: dict[str, str]
 def _request(service: str) -> bytes:
     """A `HealthCheckRequest`, in gRPC's frame."""
     name = service.encode()
-    message = b"\x0a" + _varint(len(name)) + name if name else b""
+    message = b"\x0a" + varint(len(name)) + name if name else b""
     return b"\0" + len(message).to_bytes(4) + message
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes((*out, number))
 
 
 def _answer(headers: dict[str, str], body: bytes) -> ProbeAnswer:

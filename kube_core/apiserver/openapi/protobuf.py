@@ -12,6 +12,8 @@ from typing import Any
 
 import orjson
 
+from kube_core._kit.varints import varint
+
 __all__ = ["MEDIA_TYPE", "encode"]
 
 #: What answers say. Clients ask for it with an `@` before the version, which is no valid media type.
@@ -161,25 +163,16 @@ def _text(number: int, text: str) -> bytes:
 
 
 def _message(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | _BYTES) + _varint(len(content)) + content
+    return varint(number << 3 | _BYTES) + varint(len(content)) + content
 
 
 def _flag(number: int, flag: bool) -> bytes:
-    return _varint(number << 3 | _VARINT) + b"\x01" if flag else b""
+    return varint(number << 3 | _VARINT) + b"\x01" if flag else b""
 
 
 def _count(number: int, count: int) -> bytes:
-    return _varint(number << 3 | _VARINT) + _varint(count)
+    return varint(number << 3 | _VARINT) + varint(count)
 
 
 def _double(number: int, value: float) -> bytes:
-    return _varint(number << 3 | _FIXED64) + struct.pack("<d", value)
-
-
-def _varint(value: int) -> bytes:
-    written = bytearray()
-    while value > 0x7F:
-        written.append(value & 0x7F | 0x80)
-        value >>= 7
-    written.append(value)
-    return bytes(written)
+    return varint(number << 3 | _FIXED64) + struct.pack("<d", value)

@@ -19,6 +19,7 @@ from urllib.parse import quote, urlencode
 
 import attrs
 
+from kube_core._kit.hop_by_hop import hop_by_hop
 from kube_core.abc.transport import ByteStream, Request, Response, Upgrade
 
 if TYPE_CHECKING:
@@ -26,20 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Route", "asks_to_switch", "pass_on"]
 
-#: Headers that belong to one connection (RFC 9110, section 7.6.1).
-_HOP_BY_HOP = frozenset(
-    (
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    )
-)
 #: Headers that are made anew, or are none of the backend's business.
 _OURS = frozenset(("host", "content-length", "expect", "authorization", "x-forwarded-for", "x-forwarded-uri"))
 _CREDENTIALS = ("impersonate-", "x-remote-")
@@ -103,11 +90,11 @@ def _switched(answer: Answer) -> Response:
 
 
 def _request_headers(request: Request, route: Route, *, switching: bool) -> list[tuple[str, str]]:
-    named = {token.strip().lower() for token in request.headers.get("connection", "").split(",")}
+    stays = hop_by_hop([request.headers.get("connection", "")])
     kept = [
         (name, value)
         for name, value in request.headers.items()
-        if name not in _HOP_BY_HOP and name not in named and name not in _OURS and not name.startswith(_CREDENTIALS)
+        if name not in stays and name not in _OURS and not name.startswith(_CREDENTIALS)
     ]
     host = request.headers.get("host", "")
     kept.append(("Host", route.address.authority if route.own_host or not host else host))
@@ -122,7 +109,5 @@ def _request_headers(request: Request, route: Route, *, switching: bool) -> list
 
 
 def _end_to_end(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    named = {
-        token.strip().lower() for name, value in headers if name.lower() == "connection" for token in value.split(",")
-    }
-    return [(name, value) for name, value in headers if name.lower() not in _HOP_BY_HOP and name.lower() not in named]
+    stays = hop_by_hop(value for name, value in headers if name.lower() == "connection")
+    return [(name, value) for name, value in headers if name.lower() not in stays]

@@ -95,3 +95,24 @@ def test_a_time_of_long_ago_is_written_with_four_digits() -> None:
     }
     body = protobuf.encode(lease, "io.k8s.api.coordination.v1.Lease")
     assert protobuf.decode(body, builtin_name) == lease
+
+
+def labelled(value: Any) -> dict[str, Any]:
+    return {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": value}}
+
+
+def written(value: Any) -> str:
+    """What comes back of a name."""
+    body = protobuf.encode(labelled(value), builtin_name("v1", "ConfigMap"))
+    return str(protobuf.decode(body, builtin_name)["metadata"]["name"])
+
+
+def test_texts_come_back_however_long_they_are_and_however_often_they_were_written() -> None:
+    texts = [character * length for character in ("a", "é", "日") for length in (0, 1, 21, 22, 64, 65, 127, 682, 2048)]
+    texts += [f"pod-{number}" for number in range(600)]
+    for _ in range(2):
+        assert [written(text) for text in texts] == texts
+
+
+def test_what_is_no_text_where_a_text_should_be_is_not_taken_for_another() -> None:
+    assert [written(value) for value in (1, True, "1", 1.0)] == ["1", "True", "1", "1.0"]

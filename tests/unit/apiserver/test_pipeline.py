@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from fakes.server import ALICE, Caller
@@ -111,6 +112,39 @@ async def test_what_nobody_foresaw_is_500_and_tells_nothing(api: Caller, capfd: 
     # The operator can read it, with its trace.
     logged = "".join(capfd.readouterr())
     assert "hunter2" in logged
+
+
+def nested(depth: int) -> Any:
+    found: Any = 1
+    for _ in range(depth):
+        found = {"a": found}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("unencodable", "why"),
+    [
+        (nested(300), "is nested too deeply to be handled"),
+        ("\ud800", "has text that is not valid Unicode"),
+        (2**64, "has a number that is too large to be handled"),
+    ],
+    ids=["deep", "no text", "large"],
+)
+async def test_what_cannot_be_encoded_is_the_clients_fault(api: Caller, unencodable: Any, why: str) -> None:
+    def encodes(request: Request) -> None:
+        orjson.dumps(unencodable)
+
+    api.server.pipeline.routes.insert(0, encodes)
+    assert await status(api, "GET", "/anything") == (400, f"the object provided {why}")
+
+
+@pytest.mark.parametrize("error", [TypeError("'NoneType' object is not iterable"), orjson.JSONEncodeError("odd")])
+async def test_any_other_type_error_is_ours(api: Caller, error: Exception) -> None:
+    def broken(request: Request) -> None:
+        raise error
+
+    api.server.pipeline.routes.insert(0, broken)
+    assert await status(api, "GET", "/anything") == (500, "Internal error occurred: TypeError")
 
 
 async def test_a_caller_in_this_process_is_who_it_says(api: Caller) -> None:

@@ -8,7 +8,7 @@ import weakref
 import orjson
 
 from kube_core.bus.changes import Recent, Stored, encode
-from kube_core.meta.documents import Key
+from kube_core.meta.documents import Document, Key
 
 DOCUMENT = {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "a", "namespace": "b"}, "data": {"k": "v"}}
 
@@ -68,3 +68,17 @@ def test_metadata_alone_is_cut_out_or_made_where_it_was_written_in_another_way()
     for one in (ours, Stored(Key("b", "a"), 7, spaced)):
         for _ in range(2):
             assert orjson.loads(one.partial) == expected
+
+
+def test_what_is_made_of_an_object_is_made_once_and_of_its_revision() -> None:
+    packed: list[object] = []
+
+    def pack(document: Document) -> bytes:
+        packed.append(document)
+        return orjson.dumps(document)
+
+    one = stored(Recent())
+    for _ in range(2):
+        assert one.packed(pack) == orjson.dumps(one.document)
+    assert len(packed) == 1
+    assert packed[0] == one.document

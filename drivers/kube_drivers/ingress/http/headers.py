@@ -11,30 +11,17 @@ from collections.abc import Mapping
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
-__all__ = ["backend_headers", "end_to_end", "is_websocket"]
+from kube_core._kit.hop_by_hop import hop_by_hop
 
-_HOP_BY_HOP = frozenset(
-    (
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    )
-)
+__all__ = ["backend_headers", "end_to_end", "is_websocket"]
 
 
 def end_to_end(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:
     """The fields that pass, in order and with their repetitions."""
-    named = {token.strip().lower() for value in headers.getall("Connection", ()) for token in value.split(",")}
+    stays = hop_by_hop(headers.getall("Connection", ()))
     passing: CIMultiDict[str] = CIMultiDict()
     for name, value in headers.items():
-        lower = name.lower()
-        if lower not in _HOP_BY_HOP and lower not in named:
+        if name.lower() not in stays:
             passing.add(name, value)
     return passing
 
