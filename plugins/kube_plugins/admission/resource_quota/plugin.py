@@ -9,22 +9,21 @@ that nothing is charged that another one refuses. What is counted, and how, is i
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from kube_core.admission.chain import AdmissionPlugin
-from kube_core.api.types import ResourceType
+from kube_core.admission.chain import AdmissionContext, AdmissionPlugin
+from kube_core.api.resources import RESOURCE_QUOTAS
 from kube_core.meta import quantities
-from kube_core.meta.documents import Document, MutableDocument, key_of, thaw
+from kube_core.meta.documents import Document, Key, key_of
 from kube_core.meta.gvk import GroupResource
-from kube_core.meta.quantities import Quantity
 from kube_core.meta.status import Forbidden, forbidden
 from kube_core.registry.context import Attributes
+from kube_plugins.admission.resource_quota.charges import Charge, Ledger, take
 from kube_plugins.quota.scopes import in_scope
 from kube_plugins.quota.usage import IGNORED, Usage, counted_names, usage_of
 
 __all__ = ["ResourceQuota"]
 
-_QUOTAS = ResourceType("", "v1", "ResourceQuota", "resourcequotas", True)
 _ZERO = quantities.parse(0)
 _PODS = GroupResource("", "pods")
 _CLAIMS = GroupResource("", "persistentvolumeclaims")
@@ -37,11 +36,15 @@ _TO_BE_SAID = ("cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu",
 class ResourceQuota(AdmissionPlugin):
     name: ClassVar[str] = "ResourceQuota"
 
+    def __init__(self, context: AdmissionContext) -> None:
+        super().__init__(context)
+        self._ledgers: dict[Key, Ledger] = {}
+
     async def validate(self, attributes: Attributes) -> None:
         document, old, resource = attributes.object, attributes.old, attributes.resource
         if document is None or not resource.namespaced:
             return
-        quotas = list(self.context.reader.list(_QUOTAS, attributes.key.namespace))
+        quotas = list(self.context.reader.list(RESOURCE_QUOTAS, attributes.key.namespace))
         if not quotas or resource.group_resource in IGNORED or not _is_counted(attributes):
             return
         asked = usage_of(resource, document)
@@ -68,35 +71,20 @@ class ResourceQuota(AdmissionPlugin):
         asked = {name: amount for name, amount in asked.items() if amount and name in hard}
         if not asked:
             return
-
-        async def charged(current: Document | None) -> MutableDocument:
-            return self._charged(attributes, current or quota, asked)
-
+        # What a status says has happened.
+        charge = Charge(asked, limited=attributes.subresource != "status")
         if attributes.dry_run:
-            await charged(quota)
+            take(quota, [charge])
         else:
-            await self.context.writer.update(_QUOTAS, key_of(quota), charged, subresource="status")
-
-    def _charged(self, attributes: Attributes, quota: Document, asked: Usage) -> MutableDocument:
-        """The quota with what is asked for added. Raises `Forbidden` where that is too much."""
-        status = quota.get("status") or {}
-        hard: dict[str, Quantity] = {
-            name: quantities.parse(text) for name, text in (status.get("hard") or {}).items() if name in asked
-        }
-        used = {name: quantities.parse((status.get("used") or {}).get(name, 0)) for name in hard}
-        over = sorted(name for name in hard if hard[name] < used[name] + asked[name])
-        if attributes.subresource == "status":
-            over = []  # what a status says has happened
-        if over:
-            why = (
-                f"exceeded quota: {quota['metadata']['name']}, requested: {_shown(asked, over)}, "
-                f"used: {_shown(used, over)}, limited: {_shown(hard, over)}"
-            )
-            raise self._refuse(attributes, why)
-        document: MutableDocument = thaw(quota)
-        counted: dict[str, Any] = document.setdefault("status", {}).setdefault("used", {})
-        counted.update({name: str(used[name] + asked[name]) for name in hard})
-        return document
+            key = key_of(quota)
+            ledger = self._ledgers.setdefault(key, Ledger())
+            try:
+                await ledger.charge(self.context.writer, key, charge)
+            finally:
+                if ledger.is_idle:
+                    self._ledgers.pop(key, None)
+        if charge.refusal:
+            raise self._refuse(attributes, charge.refusal)
 
     def _check_said(self, attributes: Attributes, quota: Document, names: Sequence[str]) -> None:
         spec = (attributes.object or {})["spec"]
@@ -138,7 +126,3 @@ def _unsaid(spec: Document, wanted: list[str]) -> Iterator[str]:
         ]
         if silent:
             yield f"{name} for: {','.join(sorted(silent))}"
-
-
-def _shown(amounts: Usage, names: list[str]) -> str:
-    return ",".join(f"{name}={amounts[name]}" for name in names)

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 
 __all__ = ["kube_core_controllers"]
 
-#: Seconds after which every quota is counted again, whatever was seen.
-_RESYNC = 300.0
-
 
 @hookimpl
 def kube_core_controllers() -> Iterable[ControllerSpec]:
@@ -22,8 +19,4 @@ def kube_core_controllers() -> Iterable[ControllerSpec]:
     from kube_core.control.controller import ControllerSpec
     from kube_plugins.controllers.resourcequota.controller import ResourceQuotaController
 
-    return [
-        ControllerSpec(
-            "resourcequota-controller", ResourceQuotaController, account="resourcequota-controller", resync=_RESYNC
-        )
-    ]
+    return [ControllerSpec("resourcequota-controller", ResourceQuotaController, account="resourcequota-controller")]

@@ -30,8 +30,8 @@ def hard_of(quota: Document) -> Mapping[str, str]:
     return hard
 
 
-def calculate_status(quota: Document, objects: Objects, now: float) -> MutableDocument:
-    """What the status should say."""
+def calculate_status(quota: Document, objects: Objects, now: float, *, gives_back: bool = True) -> MutableDocument:
+    """What the status should say. Unless it `gives_back`, no number becomes less than it is."""
     hard = hard_of(quota)
     used = {name: str(text) for name, text in ((quota.get("status") or {}).get("used") or {}).items() if name in hard}
     for resource, documents in objects.items():
@@ -42,6 +42,8 @@ def calculate_status(quota: Document, objects: Objects, now: float) -> MutableDo
             usage = usage_of(resource, document, now)
             for name in counted:
                 counted[name] += usage.get(name, _ZERO)
+        if not gives_back:
+            counted = {name: max(amount, quantities.parse(used.get(name, 0))) for name, amount in counted.items()}
         used |= {name: str(amount) for name, amount in counted.items()}
     return {"hard": {name: quantities.canonical(text) for name, text in hard.items()}, "used": used}
 

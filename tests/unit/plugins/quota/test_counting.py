@@ -44,6 +44,13 @@ def test_what_nothing_answers_to_keeps_its_number_and_what_is_no_longer_limited_
     assert calculate_status(made, {resources.PODS: []}, NOW)["used"] == {"pods": "0", "count/farms.x.dev": "1"}
 
 
+def test_a_count_that_gives_nothing_back_only_adds_what_was_missed() -> None:
+    made = quota({"pods": "9", "cpu": "9"}, {"pods": "5", "cpu": "100m"})
+    objects = {resources.PODS: [pod(requests={"cpu": "250m"})]}
+    assert calculate_status(made, objects, NOW, gives_back=False)["used"] == {"pods": "5", "cpu": "250m"}
+    assert calculate_status(made, objects, NOW)["used"] == {"pods": "1", "cpu": "250m"}
+
+
 def test_scopes_choose_pods_and_let_nothing_else_count() -> None:
     made = quota({"pods": "5", "services": "5"}, scopes=["BestEffort"])
     objects = {resources.PODS: [pod(), pod(requests={"cpu": "1"})], resources.SERVICES: [service()]}
