@@ -10,6 +10,7 @@ import pytest
 from kube_core._kit.clock import FakeClock
 from kube_core.api import resources
 from kube_core.cluster import Cluster
+from kube_core.cluster.faults import Fault
 from kube_core.meta.documents import Document
 from kube_drivers.runtime.fake import FakeBehaviour, SharedLoad
 
@@ -215,6 +216,25 @@ async def test_what_is_zero_by_hand_stays_so_and_what_is_missing_is_told(cluster
     assert conditions(await look(cluster))["ScalingActive"] == ("False", "ScalingDisabled")
     assert conditions(await look(cluster, "lost"))["AbleToScale"] == ("False", "FailedGetScale")
     assert await messages(cluster, "FailedGetScale") == ['deployments.apps "nothing" not found']
+
+
+async def test_a_scale_that_cannot_be_written_is_tried_again_and_told(cluster: Cluster) -> None:
+    await deploy(cluster, replicas=8)
+    which: dict[str, Any] = {"verb": "update", "resource": "deployments", "subresource": "scale"}
+    with cluster.faults.inject(Fault.answers(500, "no room", **which)):
+        await autoscale(cluster, maxReplicas=5)
+        await cluster.settled()
+        assert conditions(await look(cluster))["AbleToScale"] == ("False", "FailedUpdateScale")
+        assert await messages(cluster, "FailedRescale") == [
+            "New size: 5; reason: Current number of replicas above Spec.MaxReplicas; error: no room"
+        ]
+    # Somebody who writes at the same time is no reason to give up.
+    conflicts = Fault.answers(409, times=2, **which)
+    with cluster.faults.inject(conflicts):
+        await cluster.advance(seconds=15)
+        assert cluster.faults.used(conflicts) == 2
+    assert await replicas(cluster) == 5
+    assert conditions(await look(cluster))["AbleToScale"] == ("True", "SucceededRescale")
 
 
 async def test_two_autoscalers_of_the_same_pods_do_nothing(cluster: Cluster) -> None:

@@ -10,7 +10,7 @@ present number as its first recommendation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import attrs
@@ -24,7 +24,7 @@ from kube_core.meta.documents import Document, Key, MutableDocument, labels_of, 
 from kube_core.meta.selectors import LabelSelector, SelectorError, parse_labels
 from kube_core.meta.status import Conflict, NotFound, StatusError
 from kube_plugins.controllers.horizontalpodautoscaler import limits
-from kube_plugins.controllers.horizontalpodautoscaler.limits import Bounds, History, Outcome
+from kube_plugins.controllers.horizontalpodautoscaler.limits import Bounds, History
 from kube_plugins.controllers.horizontalpodautoscaler.metrics import MetricsReader
 from kube_plugins.controllers.horizontalpodautoscaler.proposals import Asked, NoProposal, Verdict, combine, propose
 from kube_plugins.controllers.horizontalpodautoscaler.replicas import Question, Tolerances
@@ -36,6 +36,7 @@ __all__ = ["SYNC_PERIOD", "HorizontalPodAutoscaler"]
 SYNC_PERIOD = 15.0
 _TRIES = 5
 _ZERO_TYPES = ("Object", "External")
+_TOO_FEW = "Current number of replicas below Spec.MinReplicas"
 
 
 @attrs.frozen
@@ -56,6 +57,15 @@ class _Target:
     @property
     def selector(self) -> str:
         return str((self.scale.get("status") or {}).get("selector") or "")
+
+
+@attrs.frozen
+class _Plan:
+    """How many replicas there are to be, why, and what the metrics say."""
+
+    replicas: int
+    why: str = ""
+    metrics: Sequence[Mapping[str, Any]] = ()
 
 
 class _GivenUp(Exception):
@@ -112,36 +122,42 @@ class HorizontalPodAutoscaler(Controller):
             history = self._histories[key] = History()
             history.recommend(current, self.clock.monotonic())
         bounds = Bounds(int(spec.get("minReplicas", 1)), int(spec["maxReplicas"]))
-        from_zero = was_scaled_to_zero(autoscaler)
-        metrics: Sequence[Any] = ()
-        if current == 0 and not (from_zero and (bounds.least or _can_wake(spec))):
-            message = "scaling is disabled since the replica count of the target is zero"
-            draft.set("ScalingActive", "False", "ScalingDisabled", message)
-            wanted, why = 0, ""
-        elif current > bounds.most:
-            wanted, why = bounds.most, "Current number of replicas above Spec.MaxReplicas"
-        elif 0 < current < bounds.least:
-            wanted, why = bounds.least, "Current number of replicas below Spec.MinReplicas"
-        else:
-            verdict = await self._judge(key, autoscaler, target, draft)
-            metrics, wanted = verdict.statuses, verdict.replicas or 0
-            why = f"{verdict.name} above target" if wanted > current else ""
-            if wanted < current:
-                why = "All metrics below target"
-            outcome = limits.limit(wanted, current, bounds, spec.get("behavior"), history, self.clock.monotonic())
-            _tell_limits(draft, outcome)
-            wanted = outcome.replicas
-            if current == 0 and wanted < bounds.least:
-                wanted, why = bounds.least, why or "Current number of replicas below Spec.MinReplicas"
-        if wanted != current:
-            await self._rescale(autoscaler, target, wanted, why, draft, metrics)
-            limits.remember_change(current, wanted, spec.get("behavior"), history, self.clock.monotonic())
-            if wanted == 0 and bounds.least == 0 and _can_wake(spec):
+        plan = await self._plan(key, autoscaler, target, bounds, history, draft)
+        if plan.replicas != current:
+            await self._rescale(autoscaler, target, plan, draft)
+            limits.remember_change(current, plan.replicas, spec.get("behavior"), history, self.clock.monotonic())
+            if plan.replicas == 0 and bounds.least == 0 and _can_wake(spec):
                 draft.set("ScaledToZero", "True", "ScaledToZero", "the HPA controller scaled the workload to zero")
             else:
                 message = "the HPA controller did not scale the workload to zero"
                 draft.set("ScaledToZero", "False", "NotScaledToZero", message)
-        draft.numbers(current, wanted, metrics, rescaled=wanted != current)
+        draft.numbers(current, plan.replicas, plan.metrics, rescaled=plan.replicas != current)
+
+    async def _plan(
+        self, key: Key, autoscaler: Document, target: _Target, bounds: Bounds, history: History, draft: Draft
+    ) -> _Plan:
+        """How many replicas there are to be. Metrics are asked only where they could change that."""
+        spec, current = autoscaler["spec"], target.replicas
+        if current == 0 and not (was_scaled_to_zero(autoscaler) and (bounds.least or _can_wake(spec))):
+            message = "scaling is disabled since the replica count of the target is zero"
+            draft.set("ScalingActive", "False", "ScalingDisabled", message)
+            return _Plan(0)
+        if current > bounds.most:
+            return _Plan(bounds.most, "Current number of replicas above Spec.MaxReplicas")
+        if 0 < current < bounds.least:
+            return _Plan(bounds.least, _TOO_FEW)
+        verdict = await self._judge(key, autoscaler, target, draft)
+        wanted, why = verdict.replicas or 0, ""
+        if wanted > current:
+            why = f"{verdict.name} above target"
+        elif wanted < current:
+            why = "All metrics below target"
+        outcome = limits.limit(wanted, current, bounds, spec.get("behavior"), history, self.clock.monotonic())
+        draft.set("AbleToScale", "True", *outcome.able)
+        draft.set("ScalingLimited", *outcome.limited)
+        if current == 0 and outcome.replicas < bounds.least:
+            return _Plan(bounds.least, why or _TOO_FEW, verdict.statuses)
+        return _Plan(outcome.replicas, why, verdict.statuses)
 
     # -- the target --------------------------------------------------------------------------------------------------
 
@@ -172,39 +188,40 @@ class HorizontalPodAutoscaler(Controller):
             except NotFound:
                 raise NotFound(f'no matches for kind "{kind}" in group "{group}"') from None
 
-    async def _rescale(
-        self, autoscaler: Document, target: _Target, wanted: int, why: str, draft: Draft, metrics: Sequence[Any]
-    ) -> None:
+    async def _rescale(self, autoscaler: Document, target: _Target, plan: _Plan, draft: Draft) -> None:
+        events, wanted = self.context.events, plan.replicas
+        failure = await self._write_scale(target, wanted)
+        if failure is not None:
+            message = f"New size: {wanted}; reason: {plan.why}; error: {failure.message}"
+            events.warning(autoscaler, "FailedRescale", message)
+            message = f"the HPA controller was unable to update the target scale: {failure.message}"
+            draft.set("AbleToScale", "False", "FailedUpdateScale", message)
+            draft.numbers(target.replicas, None, plan.metrics)
+            raise _GivenUp
+        message = f"the HPA controller was able to update the target scale to {wanted}"
+        draft.set("AbleToScale", "True", "SucceededRescale", message)
+        events.normal(autoscaler, "SuccessfulRescale", f"New size: {wanted}; reason: {plan.why}")
+
+    async def _write_scale(self, target: _Target, wanted: int) -> StatusError | None:
+        """Write how many there are to be, again where somebody else wrote meanwhile; what was answered at last."""
+        failure: StatusError | None = None
         scale: MutableDocument = thaw(target.scale)
-        metadata = scale["metadata"]
-        for attempt in range(_TRIES):
+        name, namespace = scale["metadata"]["name"], scale["metadata"]["namespace"]
+        for _ in range(_TRIES):
             scale.setdefault("spec", {})["replicas"] = wanted
             try:
                 await self.client.update(target.resource, scale, subresource="scale")
-                break
             except Conflict as error:
-                failure: StatusError = error
-                latest = await self.client.get(
-                    target.resource, metadata["name"], metadata["namespace"], subresource="scale"
-                )
-                scale = thaw(latest)
-            except StatusError as error:
                 failure = error
-                attempt = _TRIES  # noqa: PLW2901 (what is refused is refused again)
-            if attempt >= _TRIES - 1:
-                message = f"New size: {wanted}; reason: {why}; error: {failure.message}"
-                self.context.events.warning(autoscaler, "FailedRescale", message)
-                message = f"the HPA controller was unable to update the target scale: {failure.message}"
-                draft.set("AbleToScale", "False", "FailedUpdateScale", message)
-                draft.numbers(target.replicas, None, metrics)
-                raise _GivenUp from None
-        draft.set(
-            "AbleToScale",
-            "True",
-            "SucceededRescale",
-            f"the HPA controller was able to update the target scale to {wanted}",
-        )
-        self.context.events.normal(autoscaler, "SuccessfulRescale", f"New size: {wanted}; reason: {why}")
+            except StatusError as error:
+                return error
+            else:
+                return None
+            try:
+                scale = thaw(await self.client.get(target.resource, name, namespace, subresource="scale"))
+            except StatusError as error:
+                return error
+        return failure
 
     # -- metrics -----------------------------------------------------------------------------------------------------
 
@@ -264,11 +281,6 @@ class HorizontalPodAutoscaler(Controller):
         draft.numbers(target.replicas, None, metrics)
         self.context.events.warning(autoscaler, "FailedComputeMetricsReplicas", why)
         raise _GivenUp
-
-
-def _tell_limits(draft: Draft, outcome: Outcome) -> None:
-    draft.set("AbleToScale", "True", *outcome.able)
-    draft.set("ScalingLimited", *outcome.limited)
 
 
 def _can_wake(spec: Document) -> bool:
