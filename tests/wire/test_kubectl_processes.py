@@ -211,4 +211,4 @@ def test_a_load_balancer_answers_at_its_external_address(pods: Kubectl) -> None:
     assert re.search(rf"LoadBalancer Ingress: +{re.escape(address)} \(VIP\)", described)
     assert "EnsuredLoadBalancer" in described
     pods("delete", "service", "page")
-    assert not answer()
+    assert soon(lambda: not answer())
