@@ -72,7 +72,6 @@ if TYPE_CHECKING:
     from kube_core.abc.proxy import ProxyDriver
     from kube_core.abc.usage import FiguresSource
     from kube_core.abc.volume import VolumeDriver
-    from kube_core.apiserver.http import HttpServer
     from kube_core.cluster.faults import Faults
     from kube_core.cluster.record import Record
     from kube_core.control.runtime import ControllerRuntime
@@ -80,6 +79,7 @@ if TYPE_CHECKING:
     from kube_core.node.registration import MayWait
     from kube_core.proxy.agent import IngressAgent, ServiceProxyAgent
     from kube_core.scheduler.scheduler import Scheduler
+    from kube_core.serving.http import HttpServer
 
 __all__ = ["Cluster"]
 
@@ -518,7 +518,7 @@ class Cluster:
             for _ in range(_HEAD_START):
                 await turn()
             # aiohttp takes a while to import, in which the first objects can be written.
-            importlib.import_module("kube_core.apiserver.http")
+            importlib.import_module("kube_core.serving.http")
         await asyncio.shield(starting)
         return server
 
@@ -526,14 +526,14 @@ class Cluster:
         if not self.config.listen:
             return
         # aiohttp takes a while to import, and a cluster without a socket does without it.
-        from kube_core.apiserver.http import HttpServer, describe_listen_error
-        from kube_core.apiserver.tls import server_context
+        from kube_core.serving.http import HttpServer, describe_listen_error
+        from kube_core.serving.tls import server_context
 
         names = [*SERVER_NAMES, "localhost", "127.0.0.1", self.config.bind, self.server.config.kubernetes_ip]
         pair = self.authority.issue_server("kube-apiserver", names, now=self.clock.now())
         http = self._http = HttpServer(
             self._handle,
-            server_context(pair, self._client_authorities()),
+            server_context(pair.certificate, pair.key, self._client_authorities()),
             doorkeeper=self.server.pipeline.admits,
         )
         try:

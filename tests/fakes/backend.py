@@ -14,8 +14,8 @@ from aiohttp import web
 
 from fakes.server import Caller
 from kube_core._kit.clock import SystemClock
-from kube_core.apiserver.http import HttpServer
 from kube_core.auth.certificates import Authority, KeyPair
+from kube_core.serving.http import HttpServer
 
 __all__ = ["MACHINE", "Front", "authority", "backend", "front", "server_tls"]
 

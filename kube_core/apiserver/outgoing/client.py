@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from kube_core.abc.transport import ByteStream, MessageStream
-from kube_core.apiserver.raw import RawStream
 from kube_core.auth.certificates import KeyPair
+from kube_core.serving.raw import RawStream
 
 if TYPE_CHECKING:
     import aiohttp

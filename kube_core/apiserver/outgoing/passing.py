@@ -82,7 +82,7 @@ def _switched(answer: Answer) -> Response:
     backend = answer.switched()
 
     async def carry(client: ByteStream) -> None:
-        from kube_core.apiserver.raw import join
+        from kube_core.serving.raw import join
 
         await join(client, backend)
 

@@ -10,7 +10,7 @@ from kube_core.apiserver.streams.pods import NodeConnector
 from kube_core.meta.status import BadRequest, ServiceUnavailable
 from kube_core.registry.context import Context
 from kube_core.registry.generic import Registry
-from kube_core.streaming.forwarding import forwarding
+from kube_core.serving.forwarding import forwarding
 
 __all__ = ["PortForward"]
 

@@ -26,8 +26,8 @@ from kube_core.auth.certificates import KeyPair
 from kube_core.meta.documents import Document, Key
 from kube_core.meta.status import InternalError, ServiceUnavailable, StatusError
 from kube_core.meta.times import format_time
+from kube_core.serving.channels import CLOSE, ERROR, RESIZE, STDERR, STDIN, STDOUT
 from kube_core.storage.cache import ResourceCache
-from kube_core.streaming.channels import CLOSE, ERROR, RESIZE, STDERR, STDIN, STDOUT
 
 if TYPE_CHECKING:
     from kube_core.apiserver.outgoing.client import Address, Outgoing

@@ -10,7 +10,7 @@ from kube_core.meta.status import BadRequest
 from kube_core.registry.context import Context
 from kube_core.registry.generic import Registry
 from kube_core.registry.options import flag
-from kube_core.streaming.sessions import serving
+from kube_core.serving.sessions import serving
 
 __all__ = ["Attach", "Exec"]
 

@@ -30,8 +30,8 @@ from kube_core.meta.times import parse_time
 from kube_core.node.agent import NodeAgent
 from kube_core.node.serving.figures import cadvisor_metrics, resource_metrics, summary
 from kube_core.node.stats import NodeStatistics
-from kube_core.streaming.forwarding import forwarding
-from kube_core.streaming.sessions import serving
+from kube_core.serving.forwarding import forwarding
+from kube_core.serving.sessions import serving
 
 __all__ = ["NodeEndpoints"]
 

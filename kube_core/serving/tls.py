@@ -19,19 +19,21 @@ import sys
 from typing import Any, Final
 
 from kube_core._kit.logs import get_logger
-from kube_core.auth.certificates import KeyPair
 
 __all__ = ["peer_chain", "server_context"]
 
-_log = get_logger("kube_core.apiserver.tls")
+_log = get_logger("kube_core.serving.tls")
 #: Pythons of which it is known that a context's structure begins with the pointer to OpenSSL's.
 _KNOWN: Final = sys.implementation.name == "cpython" and (3, 11) <= sys.version_info[:2] <= (3, 14)
 #: OpenSSL keeps no reference to the verifier, so it is kept here.
 _kept: list[Any] = []
 
 
-def server_context(pair: KeyPair, authorities: bytes) -> ssl.SSLContext:
-    """What connections are made with. `authorities`: whose certificates pass where not all of them can be let pass."""
+def server_context(certificate: bytes, key: bytes, authorities: bytes) -> ssl.SSLContext:
+    """What connections are made with, all of it PEM.
+
+    `authorities`: whose certificates pass where not all of them can be let pass.
+    """
     import tempfile
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -40,7 +42,7 @@ def server_context(pair: KeyPair, authorities: bytes) -> ssl.SSLContext:
     context.num_tickets = 0
     # The ssl module reads keys from files only; this one is ours alone and gone at once.
     with tempfile.NamedTemporaryFile() as file:
-        file.write(pair.certificate + pair.key)
+        file.write(certificate + key)
         file.flush()
         context.load_cert_chain(file.name)
     context.load_verify_locations(cadata=authorities.decode())

@@ -27,12 +27,12 @@ from multidict import CIMultiDict
 
 from kube_core._kit.logs import get_logger
 from kube_core.abc.transport import ConnectionDropped, EventStream, Handler, MessageStream, Request, Response, Upgrade
-from kube_core.apiserver.raw import RawStream
-from kube_core.apiserver.tls import peer_chain
+from kube_core.serving.raw import RawStream
+from kube_core.serving.tls import peer_chain
 
 __all__ = ["HttpServer"]
 
-_log = get_logger("kube_core.apiserver.http")
+_log = get_logger("kube_core.serving.http")
 #: Upstream's limit on the body of a request, in bytes.
 MAXIMUM_BODY = 3 * 1024 * 1024
 #: The longest message of a WebSocket, in bytes; clients send pieces of some 32 KiB.

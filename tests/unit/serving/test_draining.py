@@ -12,7 +12,7 @@ import pytest
 
 from fakes.connection import Connection
 from kube_core.abc.transport import EventStream, Request, Response
-from kube_core.apiserver.http import HttpServer
+from kube_core.serving.http import HttpServer
 
 pytestmark = pytest.mark.anyio
 
@@ -171,7 +171,7 @@ async def test_a_body_is_not_read_from_who_may_not_ask(handler: Handler) -> None
 async def test_a_watcher_that_does_not_read_is_cut_off(
     server: HttpServer, handler: Handler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kube_core.apiserver.http._LAST_WORDS", 0.0)
+    monkeypatch.setattr("kube_core.serving.http._LAST_WORDS", 0.0)
     connection = await connect(server)
     connection.send("GET", "/watch")
     await connection.head()

@@ -12,10 +12,10 @@ import pytest
 from fakes.connection import Connection
 from kube_core._kit.clock import SystemClock
 from kube_core.abc.transport import Request, Response
-from kube_core.apiserver import http
-from kube_core.apiserver.http import HttpServer
-from kube_core.apiserver.tls import server_context
 from kube_core.auth.certificates import Authority
+from kube_core.serving import http
+from kube_core.serving.http import HttpServer
+from kube_core.serving.tls import server_context
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +35,7 @@ async def port(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         now = SystemClock().now()
         authority = Authority.create("test", now=now)
         pair = authority.issue_server("x", ["localhost", "127.0.0.1"], now=now)
-        context = server_context(pair, authority.certificate)
+        context = server_context(pair.certificate, pair.key, authority.certificate)
     server = HttpServer(echo, context)
     yield await server.listen("127.0.0.1", 0)
     await server.stop()

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from kube_core._kit.spdy import SpdyError, SpdySession, SpdyStream
 from kube_core.abc.transport import ByteStream, MessageStream, Upgrade
 from kube_core.meta.status import StatusError
-from kube_core.streaming.channel_forwarding import CHANNEL_PROTOCOLS, forward_channels, ports_of
+from kube_core.serving.channel_forwarding import CHANNEL_PROTOCOLS, forward_channels, ports_of
 
 __all__ = ["forwarding"]
 

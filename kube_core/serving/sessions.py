@@ -17,7 +17,7 @@ from kube_core._kit.spdy import SpdyError, SpdySession, SpdyStream
 from kube_core.abc.sessions import ExecRequest, ExecSession
 from kube_core.abc.transport import ByteStream, MessageStream, Upgrade
 from kube_core.meta.status import StatusError
-from kube_core.streaming.channels import CLOSE, ERROR, RESIZE, STDERR, STDIN, STDOUT
+from kube_core.serving.channels import CLOSE, ERROR, RESIZE, STDERR, STDIN, STDOUT
 
 __all__ = ["serving"]
 
