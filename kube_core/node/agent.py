@@ -33,7 +33,7 @@ from kube_core.meta.times import format_time
 from kube_core.node.duties import Duties
 from kube_core.node.environment import service_variables
 from kube_core.node.health import NodeHealth
-from kube_core.node.pods.admission import is_static
+from kube_core.node.pods.admission import MIRROR, is_static
 from kube_core.node.pods.allocations import Allocations
 from kube_core.node.pods.backoff import Backoffs
 from kube_core.node.pods.host import Host
@@ -42,7 +42,6 @@ from kube_core.node.pods.worker import PodWorker
 from kube_core.node.probes import Probes
 from kube_core.node.registration import MayWait, NodeConfig, Registration
 from kube_core.node.sources import ApiSources
-from kube_core.node.statics import MIRROR
 from kube_core.node.volumes.mounting import PodVolumes
 
 if TYPE_CHECKING:
@@ -133,7 +132,7 @@ class NodeAgent:
     async def shut_down(self) -> None:
         """End all pods within the periods of the settings; the node takes none from now on."""
         if self._duties is not None:
-            await self._duties.shutdown.run()
+            await self._duties.shut_down()
 
     async def _begin(self, group: asyncio.TaskGroup) -> None:
         addresses = tuple(await self.network.node_addresses())
@@ -211,8 +210,8 @@ class NodeAgent:
     def _pod_changed(self, before: Document | None, after: Document | None) -> None:
         if self._host is None or self._duties is None:
             return
-        if MIRROR in annotations_of(after or before or {}):
-            self._duties.statics.mirror_changed(before, after)
+        if (statics := self._duties.statics) is not None and MIRROR in annotations_of(after or before or {}):
+            statics.mirror_changed(before, after)
             return
         uid = uid_of(after or before or {})
         worker = self._workers.get(uid)
@@ -254,13 +253,13 @@ class NodeAgent:
 
     def _shown_as(self, pod: Document) -> Document | None:
         """The pod in the API that shows a pod of this node."""
-        if self._duties is None or not is_static(pod):
+        if self._duties is None or (statics := self._duties.statics) is None or not is_static(pod):
             return pod
-        return self._duties.statics.mirror_of(uid_of(pod))
+        return statics.mirror_of(uid_of(pod))
 
     async def _let_go(self, pod: Document) -> bool:
         """A pod has ended that was to: a static one is gone by that."""
-        if self._duties is None or not is_static(pod):
+        if self._duties is None or self._duties.statics is None or not is_static(pod):
             return False
         if (worker := self._workers.get(uid_of(pod))) is not None:
             worker.vanish()
@@ -268,8 +267,9 @@ class NodeAgent:
 
     def _ended(self, worker: PodWorker) -> None:
         self._workers.pop(worker.uid, None)
-        if self._duties is not None and self._duties.statics.owns(worker.uid):
-            self._spawn(self._duties.statics.ended(worker.uid), f"mirror of {name_of(worker.pod)}")
+        statics = self._duties.statics if self._duties is not None else None
+        if statics is not None and statics.owns(worker.uid):
+            self._spawn(statics.ended(worker.uid), f"mirror of {name_of(worker.pod)}")
 
     async def _follow_runtime(self) -> None:
         async for event in self.runtime.events():

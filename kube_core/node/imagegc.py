@@ -36,13 +36,6 @@ class ImageCollection:
         self._event = event
         self._seen: dict[str, _Seen] = {}
 
-    @property
-    def wanted(self) -> bool:
-        """Whether there is ever anything to remove."""
-        settings = self._settings
-        limited = settings.image_gc_high_threshold_percent < 100 or settings.image_maximum_gc_age > 0
-        return self._runtime.capabilities.images and limited
-
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:

@@ -34,11 +34,6 @@ class LogRotation:
         self._clock = clock
         self._settings = settings
 
-    @property
-    def wanted(self) -> bool:
-        """Whether there are logs that may become too long."""
-        return self._runtime.capabilities.log_rotation and self._settings.container_log_max_size > 0
-
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:

@@ -16,7 +16,6 @@ from kube_core.abc.runtime import NetworkProbe, ProbeAnswer, Runtime, RuntimeFai
 from kube_core.api.pods import container_port
 from kube_core.meta.documents import Document
 from kube_core.node.environment import expand
-from kube_core.node.grpc_health import check
 
 if TYPE_CHECKING:
     import aiohttp
@@ -51,6 +50,8 @@ class Prober:
         if probe.get("tcpSocket"):
             tcp = probe["tcpSocket"]
             return await self._tcp(str(tcp.get("host") or address), port_of(container, tcp.get("port")), timeout)
+        from kube_core.node.grpc_health import check  # lazily: few pods are asked so
+
         grpc = probe.get("grpc") or {}
         with self._clock.hold("node: gRPC probe"):
             return await check(address, port_of(container, grpc.get("port")), str(grpc.get("service") or ""), timeout)

@@ -34,15 +34,14 @@ from kube_core.meta.documents import (
 )
 from kube_core.meta.status import AlreadyExists, NotFound, StatusError
 from kube_core.meta.times import format_time
-from kube_core.node.pods.admission import STATIC_SOURCE
+from kube_core.node.pods.admission import MIRROR, STATIC_SOURCE
 from kube_core.node.settings import KubeletSettings
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-__all__ = ["MIRROR", "PodsOfNode", "StaticPods", "read_static_pod"]
+__all__ = ["PodsOfNode", "StaticPods", "read_static_pod"]
 
-MIRROR = "kubernetes.io/config.mirror"
 _HASH = "kubernetes.io/config.hash"
 _SEEN = "kubernetes.io/config.seen"
 _OUTLIVES = {"operator": "Exists", "effect": "NoExecute"}
@@ -124,11 +123,6 @@ class StaticPods:
         self._next: dict[tuple[str, str], Document] = {}
         self._mirrors: dict[tuple[str, str], Document] = {}
         self._told: dict[str, str] = {}
-
-    @property
-    def wanted(self) -> bool:
-        """Whether there is a place to look at."""
-        return bool(self._settings.static_pod_path)
 
     async def run(self) -> None:
         """Until cancelled."""

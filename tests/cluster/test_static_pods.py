@@ -15,8 +15,9 @@ from kube_core.cluster import Cluster
 from kube_core.control.events import EventWriter
 from kube_core.meta.documents import Document, annotations_of, uid_of
 from kube_core.node.agent import NodeAgent, NodeConfig
+from kube_core.node.pods.admission import MIRROR
 from kube_core.node.settings import KubeletSettings
-from kube_core.node.statics import MIRROR, read_static_pod
+from kube_core.node.statics import read_static_pod
 from kube_drivers.network.fake import FakeNetwork
 from kube_drivers.runtime.fake import FakeRuntime
 from tests.fakes.waiting import eventually

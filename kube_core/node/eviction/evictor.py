@@ -67,11 +67,6 @@ class Evictor:
     def conditions(self) -> tuple[str, ...]:
         return self._pressure.conditions
 
-    @property
-    def wanted(self) -> bool:
-        """Whether there are thresholds, or a disk of which pods could take more than they may."""
-        return bool(self._pressure.thresholds) or self._host.volumes.writes
-
     async def run(self) -> None:
         """Until cancelled."""
         while True:

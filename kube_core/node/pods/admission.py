@@ -15,11 +15,13 @@ from kube_core.node.pods.allocations import Refusal
 from kube_core.node.pods.host import Host
 from kube_core.node.pods.limits import qos_class
 
-__all__ = ["CRITICAL_PRIORITY", "STATIC_SOURCE", "admit", "forbidden_sysctl", "is_critical", "is_static"]
+__all__ = ["CRITICAL_PRIORITY", "MIRROR", "STATIC_SOURCE", "admit", "forbidden_sysctl", "is_critical", "is_static"]
 
 CRITICAL_PRIORITY = 2_000_000_000
 #: Marks a pod that comes from a file; its value there is `file`.
 STATIC_SOURCE = "kubernetes.io/config.source"
+#: Marks what shows such a pod in the API.
+MIRROR = "kubernetes.io/config.mirror"
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _MEMORY_PRESSURE = {"key": "node.kubernetes.io/memory-pressure", "effect": "NoSchedule"}

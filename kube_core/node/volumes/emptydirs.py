@@ -7,7 +7,6 @@ agent that starts again makes none twice. Blocking: called on a thread.
 
 from __future__ import annotations
 
-import ctypes
 import os
 
 from kube_core.node.volumes.payload import VolumeFailure
@@ -44,6 +43,8 @@ def unmount_below(directory: str) -> None:
 
 def _call(name: str, *arguments: bytes | int) -> None:
     """A function of the C library. Raises `VolumeFailure`."""
+    import ctypes  # lazily: few nodes mount anything
+
     library = ctypes.CDLL(None, use_errno=True)
     if getattr(library, name)(*arguments) != 0:
         raise VolumeFailure(f"{name}: {os.strerror(ctypes.get_errno())}")
