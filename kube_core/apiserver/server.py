@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +21,14 @@ from kube_core._kit.random import Random
 from kube_core.abc.node import NodeStreams
 from kube_core.abc.store import Store, StoreError
 from kube_core.abc.transport import ConnectionDropped, Handler, Request, Response, User, WatchEvent, WatchRequest
-from kube_core.admission.chain import AdmissionContext, AdmissionSpec, Chain, Permissions, Reader, Writer
+from kube_core.admission.chain import AdmissionContext, AdmissionSpec, Chain
 from kube_core.admission.metrics import AdmissionMetrics
 from kube_core.api.descriptors import builtin_descriptors
 from kube_core.api.resources import EVENTS, NODES, PODS
 from kube_core.api.schemas import builtin
-from kube_core.api.types import ResourceDescriptor, ResourceType
+from kube_core.api.types import ResourceDescriptor
 from kube_core.apiserver import bootstrap, watching
+from kube_core.apiserver.admission_access import CacheReader, OwnPermissions, OwnWriter
 from kube_core.apiserver.aggregation.layer import Aggregation
 from kube_core.apiserver.definitions import Definitions
 from kube_core.apiserver.discovery import Discovery
@@ -66,16 +67,12 @@ from kube_core.auth.front_proxy import FrontProxy
 from kube_core.auth.options import SecurityOptions
 from kube_core.auth.tokens import SigningKey, TokenIssuer
 from kube_core.bus.bus import Bus
-from kube_core.bus.changes import Stored
-from kube_core.cel.authorizer import Answer, Question
-from kube_core.meta.documents import Document, Key, MutableDocument
-from kube_core.meta.gvk import GroupVersionKind
 from kube_core.meta.status import NotFound, ServiceUnavailable
 from kube_core.registry.apply import FieldManager
 from kube_core.registry.catalogue import Catalogue
 from kube_core.registry.context import Context
 from kube_core.registry.forms import FormRegistry
-from kube_core.registry.generic import Registry, Update
+from kube_core.registry.generic import Registry
 from kube_core.registry.kinds import strategy_for
 from kube_core.registry.kinds.conversion import has_forms, shared_resource
 from kube_core.registry.kinds.rules import ValidationContext
@@ -172,11 +169,11 @@ class ApiServer:
         self.security = Security(config.security, trust, self.cache, clock=clock, random=random)
         authorizer = self.authorizer = self.security.authorizer
         context = AdmissionContext(
-            _CacheReader(self.catalogue),
+            CacheReader(self.catalogue),
             clock,
             random,
-            _OwnWriter(self.catalogue),
-            _Permissions(authorizer),
+            OwnWriter(self.catalogue),
+            OwnPermissions(authorizer),
             webhooks=self.webhooks,
             metrics=AdmissionMetrics(metrics),
         )
@@ -520,82 +517,3 @@ def _is_stored_form(descriptor: ResourceDescriptor) -> bool:
 
 async def _nothing(request: Request, info: RequestInfo, context: Context) -> Response:
     return Response()
-
-
-class _OwnWriter(Writer):
-    """Writes of admission, in the server's own name."""
-
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
-
-    async def update(
-        self,
-        resource: ResourceType,
-        key: Key,
-        change: Callable[[Document | None], Awaitable[MutableDocument]],
-        *,
-        subresource: str = "",
-    ) -> None:
-        update = Update(bootstrap.OWN_OPTIONS, subresource)
-        await self._catalogue.of(resource).update(Context(bootstrap.OWN_USER, Chain()), key, update, change)
-
-
-class _Permissions(Permissions):
-    """Questions of admission to the authorizers."""
-
-    def __init__(self, authorizer: Authorizer) -> None:
-        self._authorizer = authorizer
-
-    async def allowed(self, user: User, verb: str, resource: ResourceType, name: str) -> bool:
-        asked = AccessAttributes(user, verb, resource.group, resource.version, resource.plural, name=name)
-        return (await self._authorizer.authorize(asked)).allowed
-
-    async def answer(self, user: User, question: Question) -> Answer:
-        if question.service_account:
-            namespace, name = question.service_account.split("/", 1)
-            groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")
-            user = User(f"system:serviceaccount:{namespace}:{name}", groups)
-        if question.path:
-            asked = AccessAttributes(user, question.verb, path=question.path)
-        else:
-            asked = AccessAttributes(
-                user,
-                question.verb,
-                question.group,
-                "*",
-                question.resource,
-                question.subresource,
-                question.namespace,
-                question.name,
-                field_selector=question.field_selector,
-                label_selector=question.label_selector,
-            )
-        decision = await self._authorizer.authorize(asked)
-        return Answer(decision.allowed, decision.reason, decision.error)
-
-
-class _CacheReader(Reader):
-    """Reads for admission, from the watch cache."""
-
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
-        self._caches: dict[ResourceType, ResourceCache] = {}
-
-    def get(self, resource: ResourceType, key: Key) -> Document | None:
-        stored: Stored | None = self._cache(resource).get(key)
-        return stored.document if stored is not None else None
-
-    def list(self, resource: ResourceType, namespace: str = "") -> Iterable[Document]:
-        return [stored.document for stored in self._cache(resource).list(namespace)]
-
-    def follow(self, resource: ResourceType, changed: Callable[[], None]) -> None:
-        self._cache(resource).followers.append(lambda _: changed())
-
-    def resource(self, kind: GroupVersionKind) -> ResourceType | None:
-        return next((each.type for each in self._catalogue if each.type.gvk == kind), None)
-
-    def _cache(self, resource: ResourceType) -> ResourceCache:
-        found = self._caches.get(resource)
-        if found is None:
-            found = self._caches[resource] = self._catalogue.of(resource).cache
-        return found

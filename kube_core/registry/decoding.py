@@ -25,7 +25,8 @@ from kube_core.api.duplicates import in_order
 from kube_core.api.schemas import Schema
 from kube_core.meta.documents import Document, MutableDocument
 from kube_core.meta.status import BadRequest
-from kube_core.registry.readers import Odd, Place, Problems, Reader, StructReader, reader_for
+from kube_core.registry.readers import StructReader, reader_for
+from kube_core.registry.scalars import Odd, Place, Problems, Reader
 
 __all__ = ["DecodingError", "FieldValidation", "check", "decode", "read", "refusal"]
 
