@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -115,7 +114,10 @@ class KeptAddresses:
 
     def _read(self, file: Path) -> AddressPool:
         try:
-            state = orjson.loads(file.read_bytes())
+            content = file.read_bytes()
+            if not content:
+                return AddressPool(self._cidr)  # the power went, and with it every pod
+            state = orjson.loads(content)
             return AddressPool(self._cidr, state["assigned"], cursor=int(state["cursor"]))
         except FileNotFoundError:
             return AddressPool(self._cidr)
@@ -137,11 +139,11 @@ class KeptAddresses:
 
 
 def _replace(file: Path, content: bytes) -> None:
-    """Write a file so that a reader, and a crash, sees the old content or the new."""
+    """Write a file so that a reader, and the agent's death, sees the old content or the new.
+
+    That of the machine does not matter: no pod outlives it, and every one would wait for the disk.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_suffix(".new")
-    with fresh.open("wb") as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
+    fresh.write_bytes(content)
     fresh.replace(file)

@@ -42,6 +42,8 @@ __all__ = ["BridgeNetwork"]
 _TABLE = 27491
 _PRIORITY = 27490
 _POD_DEVICE = "eth0"
+#: Ranges for clusters beside the first.
+_SLOTS = 30
 
 
 class BridgeNetwork(Network):
@@ -64,10 +66,14 @@ class BridgeNetwork(Network):
 
     @classmethod
     def ranges_for(cls, cluster: str) -> NetworkRanges:
-        """Upstream's usual ranges; for a further cluster on this machine (`name#1` and so on) the ones beside them."""
-        attempt = cluster.rpartition("#")[2]
-        number = int(attempt) if "#" in cluster and attempt.isdigit() else 0
-        return NetworkRanges(pod_cidr=f"10.{244 - number}.0.0/16", service_cidr=f"10.{96 + number}.0.0/16")
+        """Upstream's usual ranges; for a further cluster on this machine (`name#1` and so on) one of a few beside them.
+
+        By its name, so that one which does not run just now is likely to find its own ranges free.
+        """
+        if "#" not in cluster:
+            return cls.ranges
+        slot = int.from_bytes(hashlib.sha256(cluster.encode()).digest()[:4]) % _SLOTS
+        return NetworkRanges(pod_cidr=f"10.{243 - slot}.0.0/16", service_cidr=f"10.{97 + slot}.0.0/16")
 
     @classmethod
     def reserve(cls, ranges: NetworkRanges) -> Callable[[], None] | None:
