@@ -12,17 +12,15 @@ Called by `forwarding`, which agrees on a protocol and says what a failure is ca
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 from collections.abc import Awaitable, Callable, Sequence
 
 from kube_core.abc.transport import ByteStream, MessageStream
 from kube_core.meta.status import BadRequest, StatusError
+from kube_core.serving.channels import Channels
 
 __all__ = ["CHANNEL_PROTOCOLS", "forward_channels", "ports_of"]
 
-_BASE64 = "v4.base64.channel.k8s.io"
-CHANNEL_PROTOCOLS = ("v4.channel.k8s.io", _BASE64)
+CHANNEL_PROTOCOLS = ("v4.channel.k8s.io", "v4.base64.channel.k8s.io")
 
 #: Messages of a client that wait for its port; then nothing more is read from the WebSocket.
 _PENDING = 16
@@ -50,7 +48,7 @@ def ports_of(query: Sequence[tuple[str, str]], parameter: str) -> list[int]:
 
 async def forward_channels(stream: MessageStream, ports: Sequence[int], open_port: Open, problem: Problem) -> None:
     """Serves the client until it goes, or every port has ended."""
-    wire = _Wire(stream)
+    wire = Channels(stream)
     queues = [asyncio.Queue[bytes](_PENDING) for _ in ports]
     for index, port in enumerate(ports):
         for channel in (2 * index, 2 * index + 1):
@@ -76,34 +74,8 @@ async def forward_channels(stream: MessageStream, ports: Sequence[int], open_por
         await asyncio.gather(receiving, *connections, ended, return_exceptions=True)
 
 
-class _Wire:
-    """Messages with their channel; one is sent at a time."""
-
-    def __init__(self, stream: MessageStream) -> None:
-        self._stream = stream
-        self._in_base64 = stream.protocol == _BASE64
-        self._sending = asyncio.Lock()
-
-    async def send(self, channel: int, data: bytes) -> None:
-        message = b"%d" % channel + base64.b64encode(data) if self._in_base64 else bytes((channel,)) + data
-        async with self._sending:
-            await self._stream.send(message)
-
-    async def receive(self) -> tuple[int, bytes] | None:
-        while (message := await self._stream.receive()) is not None:
-            if not message:
-                continue
-            if not self._in_base64:
-                return message[0], message[1:]
-            try:
-                return message[0] - ord("0"), base64.b64decode(message[1:], validate=True)
-            except binascii.Error:
-                return None
-        return None
-
-
 async def _connection(
-    wire: _Wire, channel: int, port: int, queue: asyncio.Queue[bytes], open_port: Open, problem: Problem
+    wire: Channels, channel: int, port: int, queue: asyncio.Queue[bytes], open_port: Open, problem: Problem
 ) -> None:
     try:
         connection = await open_port(port)

@@ -2,7 +2,8 @@
 
 WebSocket: every message begins with a byte that names its channel; 0 stdin, 1 stdout, 2 stderr, 3 error, 4 resize;
 in `v5.channel.k8s.io` a message on channel 255 closes the channel it names. SPDY: the client opens one stream for
-each, with its role in the header `streamtype`. Either way the error channel carries a Status at the end.
+each, with its role in the header `streamtype`. Either way the error channel carries a Status at the end; in protocols
+before v4 it says in plain words what went wrong, and nothing where nothing did.
 """
 
 from __future__ import annotations
@@ -17,17 +18,27 @@ from kube_core._kit.spdy import SpdyError, SpdySession, SpdyStream
 from kube_core.abc.sessions import ExecRequest, ExecSession
 from kube_core.abc.transport import ByteStream, MessageStream, Upgrade
 from kube_core.meta.status import StatusError
-from kube_core.serving.channels import CLOSE, ERROR, RESIZE, STDERR, STDIN, STDOUT
+from kube_core.serving.channels import CLOSE, ERROR, RESIZE, STDERR, STDIN, STDOUT, Channels
 
 __all__ = ["serving"]
 
-_PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io")
+_PROTOCOLS = (
+    "v5.channel.k8s.io",
+    "v4.channel.k8s.io",
+    "v4.base64.channel.k8s.io",
+    "v3.channel.k8s.io",
+    "v2.channel.k8s.io",
+    "channel.k8s.io",
+    "base64.channel.k8s.io",
+)
 _SPDY_PROTOCOLS = ("v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io")
 #: Seconds that a SPDY client gets to open its streams (upstream's default).
 _STREAMS_TIMEOUT = 30.0
 
 Start = Callable[[], Awaitable[ExecSession]]
 Send = Callable[[int, bytes], Awaitable[None]]
+#: Says how it ended, or why it could not begin: a Status.
+Tell = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 def serving(start: Start, wanted: ExecRequest, headers: Mapping[str, str]) -> Upgrade:
@@ -40,7 +51,7 @@ def serving(start: Start, wanted: ExecRequest, headers: Mapping[str, str]) -> Up
         await _serve_messages(stream, start)
 
     async def spdy(stream: ByteStream) -> None:
-        await _serve_spdy(stream, start, wanted)
+        await _serve_spdy(stream, start, wanted, version)
 
     offered = headers.get("x-stream-protocol-version", "").replace(" ", "").split(",")
     version = next((name for name in _SPDY_PROTOCOLS if name in offered), _SPDY_PROTOCOLS[0])
@@ -48,22 +59,18 @@ def serving(start: Start, wanted: ExecRequest, headers: Mapping[str, str]) -> Up
 
 
 async def _serve_messages(stream: MessageStream, start: Start) -> None:
-    async def send(channel: int, data: bytes) -> None:
-        await stream.send(bytes((channel,)) + data)
-
-    # Clients of the oldest protocols expect every channel to be there at once, empty.
-    session = await _started(start, send)
+    channels = Channels(stream)
+    tell = _tell(channels.send, stream.protocol)
+    session = await _started(start, tell)
     if session is not None:
-        reader = asyncio.create_task(_read_messages(stream, session))
-        await _run(session, send, reader)
+        reader = asyncio.create_task(_read_messages(channels, session))
+        await _run(session, channels.send, tell, reader)
     await stream.close()
 
 
-async def _read_messages(stream: MessageStream, session: ExecSession) -> None:
-    while (message := await stream.receive()) is not None:
-        if not message:
-            continue
-        channel, data = message[0], message[1:]
+async def _read_messages(channels: Channels, session: ExecSession) -> None:
+    while (received := await channels.receive()) is not None:
+        channel, data = received
         if channel == STDIN:
             await session.write(data)
         elif channel == RESIZE:
@@ -73,7 +80,7 @@ async def _read_messages(stream: MessageStream, session: ExecSession) -> None:
     await session.close()
 
 
-async def _serve_spdy(connection: ByteStream, start: Start, wanted: ExecRequest) -> None:
+async def _serve_spdy(connection: ByteStream, start: Start, wanted: ExecRequest, version: str) -> None:
     roles = {"error"}
     roles |= {name for name in ("stdin", "stdout", "stderr") if getattr(wanted, name)}
     if wanted.tty:
@@ -98,10 +105,11 @@ async def _serve_spdy(connection: ByteStream, start: Start, wanted: ExecRequest)
             if stream is not None:
                 await stream.send(data)
 
-        session = await _started(start, send)
+        tell = _tell(send, version)
+        session = await _started(start, tell)
         if session is not None:
             readers = asyncio.create_task(_read_streams(streams, session, feeder))
-            await _run(session, send, readers)
+            await _run(session, send, tell, readers)
         for stream in streams.values():
             await stream.close()
     except TimeoutError:
@@ -151,21 +159,33 @@ async def _resize(session: ExecSession, data: bytes) -> None:
             continue
 
 
-async def _started(start: Start, send: Send) -> ExecSession | None:
+async def _started(start: Start, tell: Tell) -> ExecSession | None:
     """The session, or None when it could not be started, which the error channel then says."""
     try:
         return await start()
     except StatusError as error:
-        await send(ERROR, orjson.dumps(error.to_document()))
+        await tell(error.to_document())
         return None
 
 
-async def _run(session: ExecSession, send: Send, reader: asyncio.Task[None]) -> None:
+def _tell(send: Send, protocol: str) -> Tell:
+    """How a Status is told in a protocol."""
+
+    async def tell(status: Mapping[str, Any]) -> None:
+        if protocol.startswith(("v4.", "v5.")):
+            await send(ERROR, orjson.dumps(status))
+        elif status["status"] != "Success":
+            await send(ERROR, str(status["message"]).encode())
+
+    return tell
+
+
+async def _run(session: ExecSession, send: Send, tell: Tell, reader: asyncio.Task[None]) -> None:
     """Bring output to the client until the command ends, then say how it ended."""
     try:
         async for stream, data in session.output():
             await send(STDOUT if stream == "stdout" else STDERR, data)
-        await send(ERROR, orjson.dumps(await _end(session)))
+        await tell(await _end(session))
     except (ConnectionError, RuntimeError):
         # The client went away in the middle of it.
         pass
@@ -175,7 +195,7 @@ async def _run(session: ExecSession, send: Send, reader: asyncio.Task[None]) -> 
         await session.close()
 
 
-async def _end(session: ExecSession) -> dict[str, Any]:
+async def _end(session: ExecSession) -> Mapping[str, Any]:
     """How it ended, as a Status."""
     try:
         return _outcome(await session.exit_code())
