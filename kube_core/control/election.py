@@ -9,11 +9,14 @@ The behaviour is client-go's (`tools/leaderelection`, as its package documentati
   holds the Lease, it leads no longer, and must stop at once: that is before anybody else may begin.
 * Who stops in good order gives the Lease up, so that the next need not wait.
 
-What is done while leading, and what it means to have lost, is the caller's business.
+What is done while leading, and what it means to have lost, is the caller's business. A program that was asleep
+(stopped, swapped out, on a machine that was suspended) wakes up to whatever it was about to do: its `LedTransport` lets
+nothing be written once the Lease may be another's, whether that was noticed yet or not.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import attrs
@@ -21,16 +24,18 @@ import attrs
 from kube_core._kit.clock import Clock
 from kube_core._kit.logs import get_logger
 from kube_core._kit.random import Random
+from kube_core.abc.transport import ByteStream, Request, Response, WatchEvent, WatchRequest
 from kube_core.api.resources import LEASES
 from kube_core.client.client import ApiClient
+from kube_core.client.transport import Transport
 from kube_core.meta.documents import Document, MutableDocument, resource_version_of, thaw
-from kube_core.meta.status import AlreadyExists, Conflict, NotFound, StatusError
+from kube_core.meta.status import AlreadyExists, Conflict, NotFound, ServiceUnavailable, StatusError
 from kube_core.meta.times import format_micro_time
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-__all__ = ["ElectionTimes", "LeaderElector", "LeadershipLost"]
+__all__ = ["ElectionTimes", "LeaderElector", "LeadershipLost", "LedTransport"]
 
 _JITTER = 1.2
 
@@ -130,11 +135,12 @@ class LeaderElector:
 
     async def _try(self) -> bool:
         """Take the Lease, or renew it; whether this program holds it now."""
+        began = self._clock.monotonic()
         try:
             if self._seen is not None and self.leader == self.identity:
                 # It is very likely as it was left; if not, the server says so.
                 try:
-                    self._note(await self._client.update(LEASES, self._claimed(self._seen)))
+                    self._note(await self._client.update(LEASES, self._claimed(self._seen)), began)
                 except (Conflict, NotFound):
                     pass
                 else:
@@ -143,12 +149,12 @@ class LeaderElector:
                 lease = await self._client.get(LEASES, self._name, self._namespace)
             except NotFound:
                 fresh: MutableDocument = {"metadata": {"name": self._name, "namespace": self._namespace}}
-                self._note(await self._client.create(LEASES, self._claimed(fresh)))
+                self._note(await self._client.create(LEASES, self._claimed(fresh)), began)
                 return True
             self._note(lease)
             if self.leader not in ("", self.identity) and not self._ran_out(lease):
                 return False
-            self._note(await self._client.update(LEASES, self._claimed(lease)))
+            self._note(await self._client.update(LEASES, self._claimed(lease)), began)
             return True
         except (Conflict, AlreadyExists):
             return False  # somebody was quicker
@@ -171,14 +177,48 @@ class LeaderElector:
         }
         return _with_spec(lease, claim)
 
-    def _note(self, lease: Document) -> None:
+    def _note(self, lease: Document, written: float | None = None) -> None:
+        """`written`: when this program began to write it; others may have seen that before it had the answer."""
         if self._seen is None or resource_version_of(self._seen) != resource_version_of(lease):
-            self._seen_at = self._clock.monotonic()
+            self._seen_at = self._clock.monotonic() if written is None else written
         self._seen = lease
 
     def _ran_out(self, lease: Document) -> bool:
         duration = float((lease.get("spec") or {}).get("leaseDurationSeconds") or self._times.lease_duration)
         return self._clock.monotonic() - self._seen_at > duration
+
+
+class LedTransport(Transport):
+    """`inner`, for what only the leader may do: writes are refused (`ServiceUnavailable`) while it does not lead."""
+
+    def __init__(self, inner: Transport, elector: LeaderElector) -> None:
+        self._inner = inner
+        self._elector = elector
+        self.shares_documents = inner.shares_documents  # type: ignore[misc]  # what the inner class says
+
+    async def request(self, request: Request) -> Response:
+        if request.method not in ("GET", "HEAD"):
+            self._check()
+        return await self._inner.request(request)
+
+    async def watch(self, wanted: WatchRequest) -> AsyncIterator[WatchEvent]:
+        async for event in self._inner.watch(wanted):
+            yield event
+
+    async def connect(self, request: Request) -> ByteStream:
+        self._check()
+        return await self._inner.connect(request)
+
+    async def stream(self, request: Request) -> AsyncIterator[bytes]:
+        async for chunk in self._inner.stream(request):
+            yield chunk
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+    def _check(self) -> None:
+        if not self._elector.leads:
+            raise ServiceUnavailable(f"{self._elector.identity} does not lead any longer")
 
 
 def _holder(lease: Document | None) -> str:

@@ -31,7 +31,7 @@ from kube_core.client.informer import Informer, Informers
 from kube_core.client.observed import ObservedTransport
 from kube_core.client.transport import Transport
 from kube_core.control.controller import ControllerSpec
-from kube_core.control.election import ElectionTimes, LeaderElector
+from kube_core.control.election import ElectionTimes, LeaderElector, LedTransport
 from kube_core.control.metrics import ControllerMetrics
 from kube_core.control.runtime import ControllerRuntime
 from kube_core.operators.discovery import ProgramError, controllers_in, load_program
@@ -153,13 +153,17 @@ class _Work:
         except (OSError, ValueError) as error:
             raise ProgramError(f"metrics: {getattr(error, 'strerror', None) or error}") from error
 
-    async def run(self, stop: asyncio.Event, tell: Callable[[str], None]) -> None:
-        """The controllers, until told to stop."""
-        informers = _Informers(self._client, clock=self._clock, random=self._random, namespace=self._options.namespace)
+    async def run(self, stop: asyncio.Event, tell: Callable[[str], None], elector: LeaderElector | None = None) -> None:
+        """The controllers, until told to stop. `elector`: they write only while it leads."""
+        client = self._client
+        if elector is not None:
+            led = LedTransport(client.transport, elector)
+            client = ApiClient(led, field_manager=client.field_manager)
+        informers = _Informers(client, clock=self._clock, random=self._random, namespace=self._options.namespace)
         async with informers:
             runtime = ControllerRuntime(
                 self._specs,
-                self._client.with_field_manager,
+                client.with_field_manager,
                 clock=self._clock,
                 random=self._random,
                 informers=informers,
@@ -204,7 +208,7 @@ class _Work:
         tell(f"leading as {elector.identity}")
         leading.value = 1
         holding = asyncio.create_task(elector.hold(), name="holding the lease")
-        working = asyncio.create_task(self.run(stop, tell), name="controllers")
+        working = asyncio.create_task(self.run(stop, tell, elector), name="controllers")
         try:
             await asyncio.wait([holding, working], return_when=asyncio.FIRST_COMPLETED)
             if working.done():

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,8 @@ metadata: {name: %s}
 spec: {text: hello}
 """
 #: Long enough for a slow machine, short enough to wait for.
-TIMES = ("--lease-duration", "6", "--renew-deadline", "5", "--retry-period", "0.5")
+LEASE_SECONDS = 6
+TIMES = ("--lease-duration", str(LEASE_SECONDS), "--renew-deadline", "5", "--retry-period", "0.5")
 
 
 @pytest.fixture
@@ -114,7 +116,12 @@ def test_of_two_processes_one_leads_until_it_is_killed(kubectl: Kubectl, program
         assert make_page(kubectl, "first") == str(one.process.pid)
         assert kubectl.value("lease", "page", ".spec.holderIdentity") == "one"
         one.process.kill()
+        one.process.wait()
+        last_renewed = datetime.fromisoformat(kubectl.value("lease", "page", ".spec.renewTime"))
         other.line_with("leading as other", timeout=40)
+        # Not before the lease ran out, by the clock of whoever looks.
+        taken = datetime.fromisoformat(kubectl.value("lease", "page", ".spec.acquireTime"))
+        assert taken - last_renewed > timedelta(seconds=LEASE_SECONDS)
         other.line_with("controllers run", timeout=30)
         assert make_page(kubectl, "second") == str(other.process.pid)
         assert kubectl.value("lease", "page", ".spec.leaseTransitions") == "1"
@@ -122,6 +129,26 @@ def test_of_two_processes_one_leads_until_it_is_killed(kubectl: Kubectl, program
         other.process.send_signal(signal.SIGTERM)
         assert other.process.wait(timeout=20) == 0
         assert kubectl.value("lease", "page", ".spec.holderIdentity") == ""
+
+
+def test_who_was_asleep_when_it_lost_the_lead_does_nothing_more(kubectl: Kubectl, program: Path) -> None:
+    with (
+        operator(kubectl, program, "--leader-elect", "--identity", "one", *TIMES) as one,
+        contextlib.ExitStack() as stack,
+    ):
+        one.line_with("controllers run", timeout=30)
+        other = stack.enter_context(operator(kubectl, program, "--leader-elect", "--identity", "other", *TIMES))
+        other.line_with("standing by as other", timeout=30)
+        assert make_page(kubectl, "first") == str(one.process.pid)
+        one.process.send_signal(signal.SIGSTOP)
+        other.line_with("controllers run", timeout=60)
+        # What both have to do is done by one, also when the other wakes to it.
+        kubectl("delete", "configmap", "first")
+        one.process.send_signal(signal.SIGCONT)
+        assert one.process.wait(timeout=30) != 0
+        kubectl("wait", "--for=create", "configmap/first", "--timeout=20s")
+        assert kubectl.value("configmap", "first", ".data.by") == str(other.process.pid)
+        assert make_page(kubectl, "second") == str(other.process.pid)
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,17 @@ import asyncio
 
 import pytest
 
-from fakes.api import FakeApi, until
+from fakes.api import CONFIG_MAPS, FakeApi, until
 from kube_core._kit.random import Random
 from kube_core.api.resources import LEASES
-from kube_core.control.election import ElectionTimes, LeaderElector, LeadershipLost
+from kube_core.client.client import ApiClient
+from kube_core.control.election import ElectionTimes, LeaderElector, LeadershipLost, LedTransport
 from kube_core.meta.documents import Document
 from kube_core.meta.status import ServiceUnavailable
 
 pytestmark = pytest.mark.anyio
+
+CONFIG_MAP = {"metadata": {"name": "a", "namespace": "default"}}
 
 
 @pytest.fixture
@@ -105,6 +108,21 @@ async def test_who_was_replaced_stops_at_once(api: FakeApi) -> None:
     await api.clock.advance(2.1)
     with pytest.raises(LeadershipLost, match="other holds"):
         await holding
+
+
+async def test_who_may_no_longer_lead_writes_nothing_though_it_has_not_noticed(api: FakeApi) -> None:
+    one = candidate(api, "one")
+    client = ApiClient(LedTransport(api.client("one").transport, one))
+    with pytest.raises(ServiceUnavailable, match="one does not lead"):
+        await client.create(CONFIG_MAPS, CONFIG_MAP)
+    await one.acquire()
+    await client.create(CONFIG_MAPS, CONFIG_MAP)
+    # Its lease runs out while it is asleep, and nobody has told it.
+    await api.clock.advance(15)
+    assert one.leader == "one"
+    with pytest.raises(ServiceUnavailable, match="one does not lead"):
+        await client.delete(CONFIG_MAPS, "a", "default")
+    assert (await client.list(CONFIG_MAPS)).items
 
 
 async def test_a_server_that_is_away_is_waited_for(api: FakeApi) -> None:
