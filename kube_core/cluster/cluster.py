@@ -418,6 +418,7 @@ class Cluster:
                 self.server.node_endpoints,
                 self._serve_metrics(),
                 goes_on=snapshot is not None,
+                cloud="cloud.instances" in drivers,
                 may_wait=self._renewals(),
             )
             await nodes.start(around)

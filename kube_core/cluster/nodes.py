@@ -40,6 +40,9 @@ __all__ = ["STOP_GRACE", "Nodes", "Surroundings"]
 #: Seconds that containers get to end by themselves when their cluster stops.
 STOP_GRACE = 3.0
 
+#: What a kubelet puts on its node that leaves that to a cloud.
+_UNINITIALIZED = {"key": "node.cloudprovider.kubernetes.io/uninitialized", "value": "true", "effect": "NoSchedule"}
+
 _log = get_logger("kube_core.cluster")
 
 
@@ -60,6 +63,8 @@ class Surroundings:
     figures: MutableMapping[str, FiguresSource]
     #: The nodes are those of a snapshot.
     goes_on: bool = False
+    #: A cloud is to say what each node's machine is; until it has, nothing is scheduled there.
+    cloud: bool = False
     #: Which renewals of leases may be left out, if any.
     may_wait: MayWait | None = None
 
@@ -121,7 +126,14 @@ class Nodes:
         state, cidr = self._directory(name), self._cidrs[name]
         agent = NodeAgent(
             # Its streams are called directly, so nothing listens on the kubelet's port.
-            NodeConfig(name, pod_cidr=cidr, state_directory=state, kubelet_port=0, goes_on=around.goes_on),
+            NodeConfig(
+                name,
+                pod_cidr=cidr,
+                state_directory=state,
+                kubelet_port=0,
+                goes_on=around.goes_on,
+                taints=[_UNINITIALIZED] if around.cloud else (),
+            ),
             client=around.client_for(node_user(name)),
             informers=around.informers,
             events=around.events,

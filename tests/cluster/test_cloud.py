@@ -109,6 +109,22 @@ async def test_a_cloud_that_fails_is_asked_again_and_it_is_told(cluster: Cluster
     assert (await get(cluster))["status"]["loadBalancer"]["ingress"]
 
 
+async def test_the_clusters_own_nodes_are_in_the_zones_of_the_cloud() -> None:
+    async with Cluster(nodes=4, cloud="fake", listen=False, seed=1, clock=FakeClock()) as cluster:
+        await cluster.settled()
+        nodes = (await cluster.client.list(resources.NODES)).items
+        zones = [node["metadata"]["labels"]["topology.kubernetes.io/zone"] for node in nodes]
+        assert zones == ["here-1", "here-2", "here-3", "here-1"]
+        assert [node["spec"]["providerID"] for node in nodes][:2] == ["fake://node-1", "fake://node-2"]
+        assert all({each["type"] for each in node["status"]["addresses"]} >= {"InternalIP"} for node in nodes)
+        # Nothing keeps pods from them any longer.
+        container = {"name": "main", "image": "main:1"}
+        pod = {"metadata": {"name": "p", "namespace": "default"}, "spec": {"containers": [container]}}
+        await cluster.client.create(resources.PODS, pod)
+        await cluster.advance(seconds=60)
+        assert (await cluster.client.get(resources.PODS, "p", "default"))["status"]["phase"] == "Running"
+
+
 async def external_node(cluster: Cluster, **spec: Any) -> None:
     await cluster.client.create(resources.NODES, {"metadata": {"name": "far"}, "spec": spec})
 

@@ -28,6 +28,8 @@ __all__ = ["FakeCloud"]
 
 #: Addresses for measurements of networks, which nobody routes.
 _RANGE = "198.18.0.0/16"
+#: Nodes are in these by their numbers, in turn: here-1, here-2, here-3.
+_ZONES = 3
 
 
 @attrs.frozen
@@ -96,7 +98,9 @@ class FakeCloud(CloudDriver):
         self._maybe_fail()
         if node in self.instances:
             return self.instances[node]
-        return Instance(f"fake://{node}", "fake.small", (("Hostname", node),), zone="here-1", region="here")
+        number = node[len(node.rstrip("0123456789")) :]
+        zone = f"here-{(int(number or 1) - 1) % _ZONES + 1}"
+        return Instance(f"fake://{node}", "fake.small", zone=zone, region="here")
 
     async def routes(self) -> Sequence[Route]:
         self._maybe_fail()

@@ -98,7 +98,8 @@ class CloudNodes(Controller):
             if fresh:
                 raise CloudError(f"instance of node {key.name} not found")
             return await_change()
-        addresses = addresses_of(node, instance)
+        # A cloud that knows of no addresses leaves them to the kubelet.
+        addresses = addresses_of(node, instance) if instance.addresses else []
         if fresh:
             node = await self.client.update(resources.NODES, described(node, instance))
         elif missing := _differing(node, instance):
