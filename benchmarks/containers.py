@@ -113,7 +113,6 @@ async def main(pods: int, together: int) -> None:
         plain = bare(store, Path(folder), pods)
         async with Cluster(name="bench", runtime="oci", network="bridge", proxy="userspace", listen=False) as cluster:
             alone, at_once = await measure(cluster, pods, together)
-    print(f"crun run, bare:                 p50 {statistics.median(plain):6.1f} ms")
     show("crun run, bare", plain)
     show("pod created → Ready, one at a time", alone)
     print(f"  above the bare run{statistics.median(alone) - statistics.median(plain):31.1f} ms")
