@@ -115,13 +115,12 @@ def _takes_room(pod: Document, now: float | None) -> bool:
 
 
 def _pod(pod: Document, found: dict[str, Quantity]) -> None:
-    spec = pod["spec"]
-    for name, amount in _together(spec, "requests").items():
+    for name, amount in _together(pod, "requests").items():
         if name in _COMPUTE or name.startswith(_HUGE_PAGES):
             found[name] = found[f"requests.{name}"] = amount
         elif _is_extended(name):
             found[f"requests.{name}"] = amount
-    for name, amount in _together(spec, "limits").items():
+    for name, amount in _together(pod, "limits").items():
         if name in _COMPUTE:
             found[f"limits.{name}"] = amount
 
@@ -131,17 +130,18 @@ def _is_extended(name: str) -> bool:
     return "/" in name and "kubernetes.io/" not in name
 
 
-def _together(spec: Document, kind: str) -> dict[str, Quantity]:
+def _together(pod: Document, kind: str) -> dict[str, Quantity]:
     """What a pod asks for: its containers together, or the init container that wants more, and the overhead."""
+    spec, held = pod["spec"], _held(pod, kind)
     found: dict[str, Quantity] = {}
     for container in spec.get("containers") or ():
-        for name, amount in _amounts(container, kind):
+        for name, amount in _asked(container, kind, held):
             found[name] = found.get(name, _ZERO) + amount
     highest: dict[str, Quantity] = {}
     beside: dict[str, Quantity] = {}
     for container in spec.get("initContainers") or ():
         stays = container.get("restartPolicy") == "Always"
-        for name, amount in _amounts(container, kind):
+        for name, amount in _asked(container, kind, held):
             if stays:
                 beside[name] = beside.get(name, _ZERO) + amount
             highest[name] = max(
@@ -157,6 +157,27 @@ def _together(spec: Document, kind: str) -> dict[str, Quantity]:
         if kind == "requests" or name in found:
             found[name] = found.get(name, _ZERO) + quantities.parse(text)
     return found
+
+
+def _held(pod: Document, kind: str) -> Mapping[str, Mapping[str, Quantity]]:
+    """What containers have according to their status, which after a resize may be more than they ask for."""
+    status = pod.get("status") or {}
+    held: dict[str, dict[str, Quantity]] = {}
+    for each in (*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())):
+        if found := dict(_amounts(each, kind)):
+            held[str(each.get("name"))] = found
+    return held
+
+
+def _asked(
+    container: Document, kind: str, held: Mapping[str, Mapping[str, Quantity]]
+) -> Iterable[tuple[str, Quantity]]:
+    if container.get("name") not in held:
+        return _amounts(container, kind)
+    asked = dict(_amounts(container, kind))
+    for name, amount in held[container["name"]].items():
+        asked[name] = max(asked.get(name, _ZERO), amount)
+    return asked.items()
 
 
 def _amounts(holder: Document, kind: str) -> Iterator[tuple[str, Quantity]]:

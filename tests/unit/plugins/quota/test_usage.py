@@ -146,3 +146,12 @@ def test_an_attributes_class_is_had_wished_for_or_under_way() -> None:
     target = {"modifyVolumeStatus": {"targetVolumeAttributesClassName": "gold"}}
     assert in_scope(quota, claims, {"spec": {"volumeAttributesClassName": "tin"}, "status": target})
     assert not in_scope(quota, claims, {"spec": {}})
+
+
+def test_a_container_that_still_has_more_than_it_asks_for_counts_by_what_it_has() -> None:
+    shrinking = pod(requests={"cpu": "100m", "memory": "1Gi"})
+    shrinking["spec"]["containers"] = shrinking["spec"]["containers"][:1]
+    had = {"requests": {"cpu": "300m", "memory": "512Mi"}, "limits": {"cpu": "1"}}
+    shrinking["status"] = {"phase": "Running", "containerStatuses": [{"name": "a", "resources": had}]}
+    found = used(resources.PODS, shrinking)
+    assert (found["cpu"], found["requests.memory"], found["limits.cpu"]) == ("300m", "1Gi", "1")
