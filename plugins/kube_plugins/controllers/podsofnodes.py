@@ -1,8 +1,8 @@
 """Which pods are bound to a node, and how the controllers that look after nodes mark a pod that is to go.
 
-Shared by node lifecycle, taint eviction and pod garbage collection: one index of the pods' informer, and the patch that
-notes in a pod's status why it is disrupted (upstream: "Pod disruption conditions"). What does not belong here: which
-pods are to go, and why.
+Shared by node lifecycle, taint eviction, pod garbage collection and preemption: one index of the pods' informer, and
+the patch that notes in a pod's status why it is disrupted (upstream: "Pod disruption conditions"). What does not belong
+here: which pods are to go, and why.
 """
 
 from __future__ import annotations
