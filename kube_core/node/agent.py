@@ -192,6 +192,7 @@ class NodeAgent:
             node_ips=addresses,
             log_directory=f"{config.state_directory}/logs" if config.state_directory else "",
             node=lambda: registration.node,
+            see_node=registration.see,
             services=self._services.variables,
             spawn=self._spawn,
             allocations=Allocations(lambda: registration.node, events, self.look_again),

@@ -155,6 +155,13 @@ class Registration:
         except StatusError:
             self._status_at = -math.inf
 
+    async def see(self) -> None:
+        """Look at the Node again, which others change, too. Where that fails, what was seen last has to do."""
+        try:
+            self.node = await self._client.get(resources.NODES, self._config.name)
+        except StatusError:
+            self._log.debug("the node cannot be read")
+
     def _can_wait(self) -> bool:
         """Whether the renewal that is due may be left out: the lease holds until the next one, and nobody minds."""
         if self._may_wait is None or self._lease is None or self._failing:

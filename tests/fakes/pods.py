@@ -135,6 +135,7 @@ class FakeNode:
             node_ips=("10.1.0.1",),
             log_directory="",
             node=lambda: self.node,
+            see_node=self._see_node,
             services=lambda namespace, links: services or {},
             spawn=self._spawn,
             allocations=Allocations(lambda: self.node, events, self._look_again),
@@ -184,6 +185,9 @@ class FakeNode:
 
     def condition(self, kind: str, name: str = "p") -> dict[str, Any] | None:
         return next((each for each in self.status(name)["conditions"] if each["type"] == kind), None)
+
+    async def _see_node(self) -> None:
+        """There is no server that would know better."""
 
     async def _follow(self) -> None:
         async for event in self.runtime.events():

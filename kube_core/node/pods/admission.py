@@ -54,16 +54,13 @@ def is_critical(pod: Document) -> bool:
     return is_static(pod) or int(pod["spec"].get("priority") or 0) >= CRITICAL_PRIORITY
 
 
-def admit(host: Host, pod: Document) -> Refusal | None:
+async def admit(host: Host, pod: Document) -> Refusal | None:
     """None: it may run here, and has its resources."""
-    refusal = (
-        _under_pressure(host, pod)
-        or _shutting_down(host)
-        or forbidden_sysctl(pod, host.settings.allowed_unsafe_sysctls)
-        or _wrong_system(host, pod)
-        or host.allocations.room_for(pod)
-        or _unwanted(host, pod)
-    )
+    refusal = _refusal(host, pod)
+    if refusal is not None:
+        # The node may be another one by now than the scheduler's choice was made for, and than the last one seen here.
+        await host.see_node()
+        refusal = _refusal(host, pod)
     if refusal is None:
         host.allocations.grant(pod)
     return refusal
@@ -81,6 +78,17 @@ def forbidden_sysctl(pod: Document, allowed: Iterable[str]) -> Refusal | None:
         if spec.get("hostIPC") and name.startswith(_OF_IPC):
             return Refusal("SysctlForbidden", f'forbidden sysctl: "{name}" not allowed with host ipc enabled')
     return None
+
+
+def _refusal(host: Host, pod: Document) -> Refusal | None:
+    return (
+        _under_pressure(host, pod)
+        or _shutting_down(host)
+        or forbidden_sysctl(pod, host.settings.allowed_unsafe_sysctls)
+        or _wrong_system(host, pod)
+        or host.allocations.room_for(pod)
+        or _unwanted(host, pod)
+    )
 
 
 def _fits(name: str, pattern: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -45,6 +45,9 @@ class Host:
     log_directory: str
     """Where pods' logs go; "" leaves it to the runtime."""
     node: Callable[[], Document | None]
+    """As it was seen last."""
+    see_node: Callable[[], Awaitable[None]]
+    """Look at the Node again, if that can be done."""
     services: Callable[[str, bool], Mapping[str, str]]
     """Service variables for a namespace, with or without links."""
     spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]

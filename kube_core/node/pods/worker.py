@@ -189,7 +189,7 @@ class PodWorker:
             state.over = True
             await clean_up(host, state)
             return
-        if not state.admitted and not self._admit(now):
+        if not state.admitted and not await self._admit(now):
             return
         if not state.start_time:
             state.start_time = format_time(now)
@@ -219,11 +219,13 @@ class PodWorker:
         if not state.over and host.volumes.needs_refreshing(self.pod):
             self._later(state.refresh_at - now)
 
-    def _admit(self, now: float) -> bool:
+    async def _admit(self, now: float) -> bool:
         """Whether this node runs the pod; one that has run already is not asked again."""
         host, state = self.host, self.state
-        if not host.runtime.list_sandboxes(self.uid):
-            refusal = admit(host, self.pod)
+        if host.runtime.list_sandboxes(self.uid):
+            host.allocations.grant(self.pod)
+        else:
+            refusal = await admit(host, self.pod)
             if refusal is not None:
                 host.events.warning(self.pod, refusal.reason, refusal.message)
                 state.start_time = state.start_time or format_time(now)

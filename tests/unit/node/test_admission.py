@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 
 from kube_core.node.pods.admission import STATIC_SOURCE
@@ -193,3 +194,16 @@ async def test_a_new_agent_goes_on_with_what_was_granted() -> None:
         assert node.status()["phase"] == "Running"
         assert node.condition("PodResizePending")["reason"] == "Deferred"  # type: ignore[index]
         assert node.runs("c")[0].config.resources.cpu_quota == 100_000
+
+
+async def test_a_node_that_is_another_one_by_now_is_looked_at_again() -> None:
+    async with FakeNode(node=NODE) as node:
+        now = {**NODE, "metadata": {"name": "n", "labels": {"disk": "hdd"}}}
+
+        async def see() -> None:
+            node.node = now
+
+        node.host = attrs.evolve(node.host, see_node=see)
+        node.run(pod("p", nodeSelector={"disk": "hdd"}, **TOLERATED))
+        await node.settle()
+        assert node.status()["phase"] == "Running"
