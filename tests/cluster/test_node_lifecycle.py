@@ -116,6 +116,16 @@ async def test_an_eviction_is_called_off_when_the_node_comes_back_in_time(cluste
     ]
 
 
+async def test_a_pod_is_ready_again_as_soon_as_its_node_is_heard_of(cluster: Cluster) -> None:
+    await cluster.client.create(resources.PODS, pod("web", "node-2", automountServiceAccountToken=False))
+    await cluster.settled()
+    with cluster.faults.inject(Fault.partitions("node-2")):
+        await cluster.advance(minutes=2)
+        assert not any(map(pods.is_ready, await pods_of(cluster)))
+    await cluster.advance(minutes=1)
+    assert all(map(pods.is_ready, await pods_of(cluster)))
+
+
 async def test_a_taint_evicts_at_once_who_does_not_tolerate_it_and_in_time_who_does(cluster: Cluster) -> None:
     tolerations = [{"key": "team", "operator": "Exists"}]
     await cluster.client.create(resources.PODS, pod("stays", "node-1", tolerations=tolerations))

@@ -8,7 +8,7 @@ last status. Called by the workers.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -18,6 +18,7 @@ from kube_core.api import resources
 from kube_core.client.client import ApiClient
 from kube_core.meta.documents import Document, MutableDocument, name_of, namespace_of, uid_of
 from kube_core.meta.status import Conflict, NotFound, StatusError
+from kube_core.node.pods.status import OUR_CONDITIONS
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -58,6 +59,8 @@ class StatusReports:
         self._log = log
         self._waiting: dict[str, _Report] = {}
         self._written: dict[str, Document] = {}
+        #: The pod that is being written now: what is seen of it may be that already.
+        self._writing = ""
         self._wake = asyncio.Event()
 
     def submit(self, pod: Document, status: Document, *, delete: bool = False) -> None:
@@ -67,6 +70,21 @@ class StatusReports:
             return
         self._waiting[uid] = _Report(pod, status, delete)
         self._wake.set()
+
+    def contradicted(self, before: Document, after: Document) -> bool:
+        """Whether somebody else has changed what was written of a pod; then its next report is written again.
+
+        So does the node lifecycle controller while the node is not heard of. What only arrives late is not meant: the
+        pod was as it was written, and is no longer.
+        """
+        written = self._written.get(uid_of(after))
+        if written is None or uid_of(after) == self._writing:
+            return False
+        wanted = _conditions(written)
+        if wanted != _conditions(before.get("status") or {}) or wanted == _conditions(after.get("status") or {}):
+            return False
+        del self._written[uid_of(after)]
+        return True
 
     def forget(self, uid: str) -> None:
         """The pod is gone from the API."""
@@ -104,9 +122,13 @@ class StatusReports:
             name, namespace = name_of(pod), namespace_of(pod)
             status: MutableDocument = {field: None for field in _OPTIONAL if field not in report.status}
             patch = {"metadata": {"uid": uid_of(pod)}, "status": {**status, **report.status}}
-            await self._client.patch(
-                resources.PODS, name, patch, namespace, patch_type="strategic", subresource="status"
-            )
+            self._writing = uid
+            try:
+                await self._client.patch(
+                    resources.PODS, name, patch, namespace, patch_type="strategic", subresource="status"
+                )
+            finally:
+                self._writing = ""
             self._written[uid] = report.status
         if report.delete and not (self._ended is not None and await self._ended(report.pod)):
             name, namespace = name_of(report.pod), namespace_of(report.pod)
@@ -120,3 +142,9 @@ class StatusReports:
         for uid, report in failed.items():
             self._waiting.setdefault(uid, report)
         self._wake.set()
+
+
+def _conditions(status: Document) -> dict[str, object]:
+    """The node's own conditions of a pod, by type."""
+    conditions: Sequence[Document] = status.get("conditions") or ()
+    return {each["type"]: each.get("status") for each in conditions if each["type"] in OUR_CONDITIONS}

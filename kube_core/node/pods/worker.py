@@ -100,7 +100,7 @@ class PodWorker:
         less = grace_of(pod) < grace_of(before)
         if is_deleting(pod) and (not is_deleting(before) or less):
             self.interrupt()
-        elif _worth_a_look(before) != _worth_a_look(pod):
+        elif self.host.reports.contradicted(before, pod) or _worth_a_look(before) != _worth_a_look(pod):
             self.poke()
 
     def vanish(self) -> None:
