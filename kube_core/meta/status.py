@@ -227,9 +227,15 @@ def forbidden(resource: GroupResource, name: str, why: str) -> Forbidden:
     return Forbidden(what, details=_details(name, resource.group, resource.resource))
 
 
-def invalid(kind: GroupKind, name: str, errors: Iterable[FieldError]) -> Invalid:
-    """422 with a cause for each field error; the message lists them as upstream's aggregate does."""
+def invalid(kind: GroupKind, name: str, errors: Iterable[FieldError], *, once: bool = False) -> Invalid:
+    """422 with a cause for each field error; the message lists them as upstream's aggregate does.
+
+    `once`: what is said twice is one cause, as for the kinds that upstream also has generated checks for.
+    """
     errors = sorted(errors, key=lambda error: error.generated)
+    if once:
+        said = dict.fromkeys(error for error in errors if not error.generated)
+        errors = [*said, *(error for error in errors if error.generated)]
     details = _details(name, kind.group, kind.kind)
     if errors:
         details["causes"] = [{"reason": error.reason, "message": error.body, "field": error.field} for error in errors]

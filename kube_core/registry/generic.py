@@ -260,7 +260,7 @@ class Registry:
         try:
             errors = [*validate_metadata(document, self.descriptor, self.strategy), *self.strategy.validate(document)]
             if errors:
-                raise invalid(self.strategy.group_kind, key.name, errors)
+                raise invalid(self.strategy.group_kind, key.name, errors, once=self.strategy.says_once)
             context.warn(*self.strategy.warnings(document))
             await context.admission.validate(
                 context.attributes("CREATE", self.type, key, document, options=options, shapes=self)
@@ -391,7 +391,7 @@ class Registry:
                 *self._validate(document, old, update.subresource),
             ]
             if errors:
-                raise invalid(self.strategy.group_kind, key.name, errors)
+                raise invalid(self.strategy.group_kind, key.name, errors, once=self.strategy.says_once)
             if not update.subresource:
                 context.warn(*self.strategy.warnings(document, old))
             await admission.validate(attributes)

@@ -38,6 +38,8 @@ class Strategy:
     default_propagation = "Background"
     #: Finalizers need a domain and a path (`example.org/hold`), but for the standard ones.
     qualifies_finalizers = True
+    #: What is wrong with an object twice over is one cause of its refusal.
+    says_once = False
     #: Deletion answers the deleted object rather than a Status.
     returns_deleted = False
 

@@ -27,6 +27,7 @@ LOCAL = {
 
 class APIServiceStrategy(BuiltinStrategy):
     allows_unconditional_update = False
+    says_once = False
 
     def name_rule(self, name: str) -> names.Messages:
         return names.path_segment(name)

@@ -26,6 +26,7 @@ OWN_METADATA = ("annotations", "finalizers", "labels", "ownerReferences")
 class BuiltinStrategy(Strategy):
     """The common part of all built-in kinds."""
 
+    says_once = True
     #: Whether `metadata.generation` is kept; None: where there is a status subresource.
     keeps_generation: ClassVar[bool] = False
     #: The metadata that an update of the status leaves as it was.

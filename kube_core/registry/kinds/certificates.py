@@ -241,7 +241,7 @@ def signer_name(path: Path, name: str) -> Errors:
 def _request(spec: Mapping[str, Any]) -> Errors:
     text = spec.get("request") or ""
     if b"-----BEGIN CERTIFICATE REQUEST-----" not in base64.b64decode(text):
-        yield fields.invalid(SPEC.child("request"), text, "PEM block type must be CERTIFICATE REQUEST")
+        yield fields.invalid(SPEC.child("request"), text or None, "PEM block type must be CERTIFICATE REQUEST")
 
 
 def _usages(listed: Sequence[str]) -> Errors:

@@ -65,9 +65,13 @@ class EventStrategy(BuiltinStrategy):
     """`v1`."""
 
     allows_create_on_update = True
+    qualifies_finalizers = False
     #: How this form calls the object that it is about, and who reports.
     about = "involvedObject"
     reporter = "reportingComponent"
+
+    def name_rule(self, name: str) -> names.Messages:
+        return names.path_segment(name)
 
     def validate(self, document: Document) -> Errors:
         yield from self._about(document)
@@ -109,7 +113,7 @@ class EventStrategy(BuiltinStrategy):
             text = document.get(name) or ""
             if not text:
                 yield fields.required(Path(name))
-            elif len(text) > _LIMIT:
+            if len(text) > _LIMIT:
                 yield fields.invalid(Path(name), "", f"can have at most {_LIMIT} characters")
         if len(document.get("message") or document.get("note") or "") > _MESSAGE_LIMIT:
             yield fields.invalid(Path("message"), "", f"can have at most {_MESSAGE_LIMIT} characters")

@@ -92,12 +92,16 @@ class PriorityLevelStrategy(BuiltinStrategy):
             yield fields.invalid(SPEC.child("type"), kind, detail)
         if kind == "Exempt" and exempt is not None:
             yield from _shares(SPEC.child("exempt"), exempt)
+            yield from _lendable(SPEC.child("exempt"), exempt)
         if kind == "Limited" and limited is not None:
             yield from _limited(SPEC.child("limited"), limited)
-        yield from _union(SPEC, spec, "type", {"Exempt": "exempt", "Limited": "limited"}, optional=("exempt",))
+        elif kind not in ("", "Exempt", "Limited"):
+            yield from checks.one_of(SPEC.child("type"), kind, ("Exempt", "Limited"))
+        members = {"Exempt": "exempt", "Limited": "limited"}
+        yield from fields.generated(_union(SPEC, spec, "type", members, optional=("exempt",)))
         if limited is not None:
-            where = SPEC.child("limited").child("limitResponse")
-            yield from _union(where, limited.get("limitResponse") or {}, "type", {"Queue": "queuing", "Reject": ""})
+            where, response = SPEC.child("limited").child("limitResponse"), limited.get("limitResponse") or {}
+            yield from fields.generated(_union(where, response, "type", {"Queue": "queuing", "Reject": ""}))
 
     def validate_status_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         return _conditions(document)
@@ -115,23 +119,30 @@ def _conditions(document: Document) -> Errors:
 
 
 def _shares(path: Path, part: Part) -> Errors:
-    shares, lendable = part.get("nominalConcurrencyShares") or 0, part.get("lendablePercent") or 0
+    shares = part.get("nominalConcurrencyShares") or 0
     if shares < 0:
         yield fields.invalid(path.child("nominalConcurrencyShares"), shares, "must be a non-negative integer")
+
+
+def _lendable(path: Path, part: Part) -> Errors:
+    lendable = part.get("lendablePercent") or 0
     if not 0 <= lendable <= 100:
         yield fields.invalid(path.child("lendablePercent"), lendable, "must be between 0 and 100, inclusive")
 
 
 def _limited(path: Path, limited: Part) -> Errors:
     yield from _shares(path, limited)
+    response = limited.get("limitResponse") or {}
+    here, queuing, kind = path.child("limitResponse"), response.get("queuing"), response.get("type") or ""
+    if kind == "Queue" and queuing is not None:
+        yield from _queuing(here.child("queuing"), queuing)
+    elif kind not in ("", "Queue", "Reject"):
+        yield from checks.one_of(here.child("type"), kind, ("Queue", "Reject"))
+    yield from _lendable(path, limited)
     borrowing = limited.get("borrowingLimitPercent")
     if borrowing is not None and borrowing < 0:
         detail = "if specified, must be a non-negative integer"
         yield fields.invalid(path.child("borrowingLimitPercent"), borrowing, detail)
-    response = limited.get("limitResponse") or {}
-    here, queuing = path.child("limitResponse"), response.get("queuing")
-    if response.get("type") == "Queue" and queuing is not None:
-        yield from _queuing(here.child("queuing"), queuing)
 
 
 def _union(
@@ -146,8 +157,6 @@ def _union(
             yield fields.required(path.child(name))
     if not kind:
         yield fields.required(path.child(discriminator))
-    else:
-        yield from checks.one_of(path.child(discriminator), kind, members)
 
 
 def _queuing(path: Path, queuing: Part) -> Errors:

@@ -8,7 +8,7 @@ from typing import Any
 
 from kube_core.meta import fields, names
 from kube_core.meta.documents import Document, MutableDocument
-from kube_core.meta.fields import Path
+from kube_core.meta.fields import Path, generated
 from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.admission import expressions, rules
 from kube_core.registry.kinds.admission.expressions import Scope
@@ -26,6 +26,11 @@ Part = Mapping[str, Any]
 
 SPEC = Path("spec")
 _REASONS = ("Forbidden", "Invalid", "RequestEntityTooLarge")
+_MOST_ANNOTATIONS = 20
+#: Bytes.
+_LONGEST_EXPRESSION = 5 * 1024
+#: What mutates sees nothing of deletions.
+_MUTABLE = ("*", "CONNECT", "CREATE", "UPDATE")
 _VARIABLE = re.compile("[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _SOMETHING = "validations or auditAnnotations must contain at least one item"
 
@@ -33,6 +38,7 @@ _SOMETHING = "validations or auditAnnotations must contain at least one item"
 class _PolicyStrategy(BuiltinStrategy):
     keeps_generation = True
     allows_unconditional_update = False
+    qualifies_finalizers = False
 
     def default(self, document: MutableDocument) -> None:
         spec = document.setdefault("spec", {})
@@ -40,6 +46,13 @@ class _PolicyStrategy(BuiltinStrategy):
         _default_match(spec.get("matchConstraints"))
 
     def validate(self, document: Document) -> Errors:
+        return self._judged(document, None)
+
+    def validate_update(self, document: Document, old: Document) -> Errors:
+        return self._judged(document, old.get("spec") or {})
+
+    def _judged(self, document: Document, old: Part | None) -> Errors:
+        """Match conditions that are as they were are let be, unless they may name parameters now or no more."""
         spec = document.get("spec") or {}
         kind = spec.get("paramKind")
         if kind is not None:
@@ -55,18 +68,22 @@ class _PolicyStrategy(BuiltinStrategy):
             if not match.get("resourceRules"):
                 yield fields.required(where.child("resourceRules"))
         scope = Scope(params=kind is not None)
-        yield from rules.match_conditions(SPEC.child("matchConditions"), spec.get("matchConditions") or (), scope)
+        conditions = spec.get("matchConditions") or ()
+        known = old is not None and conditions == (old.get("matchConditions") or ())
+        if not (known and old is not None and kind == old.get("paramKind")):
+            yield from rules.match_conditions(SPEC.child("matchConditions"), conditions, scope)
         variables: Sequence[Part] = spec.get("variables") or ()
         yield from _variables(variables, scope)
-        yield from self._actions(spec, expressions.declare(variables, scope))
+        name = document["metadata"].get("name") or ""
+        yield from self._actions(name, spec, expressions.declare(variables, scope))
 
-    def _actions(self, spec: Part, scope: Scope) -> Errors:
-        """What the policy does."""
+    def _actions(self, name: str, spec: Part, scope: Scope) -> Errors:
+        """What the policy, of this name, does."""
         raise NotImplementedError
 
 
 class ValidatingPolicyStrategy(_PolicyStrategy):
-    def _actions(self, spec: Part, scope: Scope) -> Errors:
+    def _actions(self, name: str, spec: Part, scope: Scope) -> Errors:
         validations: Sequence[Part] = spec.get("validations") or ()
         audits: Sequence[Part] = spec.get("auditAnnotations") or ()
         if not validations and not audits:
@@ -90,15 +107,22 @@ class ValidatingPolicyStrategy(_PolicyStrategy):
                 yield fields.invalid(here.child("message"), message, "message must not contain line breaks")
             if validation.get("reason") is not None:
                 yield from checks.one_of(here.child("reason"), validation["reason"], _REASONS)
+        if len(audits) > _MOST_ANNOTATIONS:
+            detail = f"must not have more than {_MOST_ANNOTATIONS} auditAnnotations"
+            yield fields.invalid(SPEC.child("auditAnnotations"), list(audits), detail)
         seen: set[str] = set()
         for position, audit in enumerate(audits):
             here, key = SPEC.child("auditAnnotations").index(position), audit.get("key") or ""
-            yield from checks.named(here.child("key"), key, names.qualified_name)
+            yield from checks.named(here.child("key"), f"{name}/{key}", names.qualified_name)
             if key in seen:
                 yield fields.duplicate(here.child("key"), key)
             seen.add(key)
-            if not (audit.get("valueExpression") or "").strip():
+            text = (audit.get("valueExpression") or "").strip()
+            if not text:
                 yield fields.required(here.child("valueExpression"), "valueExpression is not specified")
+            elif len(text.encode()) > _LONGEST_EXPRESSION:
+                detail = f"must not exceed {_LONGEST_EXPRESSION} bytes in length"
+                yield fields.required(here.child("valueExpression"), detail)
             else:
                 yield from expressions.problems(
                     here.child("valueExpression"), audit["valueExpression"], expressions.TEXT_OR_NULL, scope
@@ -106,7 +130,8 @@ class ValidatingPolicyStrategy(_PolicyStrategy):
 
 
 class MutatingPolicyStrategy(_PolicyStrategy):
-    def _actions(self, spec: Part, scope: Scope) -> Errors:
+    def _actions(self, name: str, spec: Part, scope: Scope) -> Errors:
+        yield from _mutable_rules(SPEC.child("matchConstraints"), spec.get("matchConstraints") or {})
         mutations: Sequence[Part] = spec.get("mutations") or ()
         if not mutations:
             yield fields.required(SPEC.child("mutations"), "mutations must contain at least one item")
@@ -122,6 +147,7 @@ class MutatingPolicyStrategy(_PolicyStrategy):
 class MutatingBindingStrategy(BuiltinStrategy):
     keeps_generation = True
     allows_unconditional_update = False
+    qualifies_finalizers = False
 
     def default(self, document: MutableDocument) -> None:
         _default_match((document.get("spec") or {}).get("matchResources"))
@@ -130,13 +156,17 @@ class MutatingBindingStrategy(BuiltinStrategy):
         spec = document.get("spec") or {}
         name, where = spec.get("policyName") or "", SPEC.child("policyName")
         if not name:
-            yield fields.required(where)
+            yield from generated([fields.required(where)])
         else:
             yield from checks.named(where, name, names.dns1123_subdomain)
         if spec.get("paramRef") is not None:
             yield from _param_ref(SPEC.child("paramRef"), spec["paramRef"])
-        if spec.get("matchResources") is not None:
-            yield from _match(SPEC.child("matchResources"), spec["matchResources"])
+        yield from self._matched(SPEC.child("matchResources"), spec.get("matchResources"))
+
+    def _matched(self, path: Path, match: Part | None) -> Errors:
+        if match is not None:
+            yield from _match(path, match)
+            yield from _mutable_rules(path, match)
 
 
 class ValidatingBindingStrategy(MutatingBindingStrategy):
@@ -145,7 +175,7 @@ class ValidatingBindingStrategy(MutatingBindingStrategy):
         actions: Sequence[str] = (document.get("spec") or {}).get("validationActions") or ()
         where = SPEC.child("validationActions")
         if not actions:
-            yield fields.required(where)
+            yield from generated([fields.required(where)])
         for position, action in enumerate(actions):
             yield from checks.one_of(where.index(position), action, ("Audit", "Deny", "Warn"))
             if action in actions[:position]:
@@ -154,6 +184,16 @@ class ValidatingBindingStrategy(MutatingBindingStrategy):
             detail = "must not contain both Deny and Warn (repeating the same validation failure information in the "
             detail += "API response and headers serves no purpose)"
             yield fields.invalid(where, list(actions), detail)
+
+    def _matched(self, path: Path, match: Part | None) -> Errors:
+        if match is not None:
+            yield from _match(path, match)
+
+
+def _mutable_rules(path: Path, match: Part) -> Errors:
+    for rule in match.get("resourceRules") or ():
+        for operation in rule.get("operations") or ():
+            yield from checks.one_of(path.child("resourceRules").child("operations"), operation, _MUTABLE)
 
 
 def _default_match(match: dict[str, Any] | None) -> None:
@@ -184,6 +224,14 @@ def _param_kind(path: Path, kind: Part) -> Errors:
         yield fields.required(path.child("apiVersion"))
     elif version.count("/") > 1:
         yield fields.invalid(path.child("apiVersion"), version, f"unexpected GroupVersion string: {version}")
+    else:
+        group, slash, number = version.rpartition("/")
+        if slash and group and (messages := names.dns1123_subdomain(group)):
+            yield fields.invalid(path.child("apiVersion"), group, ",".join(messages))
+        if not number:
+            yield fields.invalid(path.child("apiVersion"), version, "version must be specified")
+        elif messages := names.dns1035_label(number):
+            yield fields.invalid(path.child("apiVersion"), number, ",".join(messages))
     if not name:
         yield fields.required(path.child("kind"))
     else:
@@ -194,14 +242,17 @@ def _param_kind(path: Path, kind: Part) -> Errors:
 
 def _param_ref(path: Path, reference: Part) -> Errors:
     name, selector = reference.get("name") or "", reference.get("selector")
-    if name and selector is not None:
-        yield fields.forbidden(path.child("name"), "name and selector are mutually exclusive")
-    elif not name and selector is None:
-        yield fields.required(path, "one of name or selector must be specified")
-    elif selector is not None:
-        yield from checks.label_selector(path.child("selector"), selector)
-    elif name:
+    both = "name and selector are mutually exclusive"
+    if name:
         yield from checks.named(path.child("name"), name, names.path_segment)
+        if selector is not None:
+            yield fields.forbidden(path.child("name"), both)
+    if selector is not None:
+        yield from checks.label_selector(path.child("selector"), selector)
+        if name:
+            yield fields.forbidden(path.child("selector"), both)
+    if not name and selector is None:
+        yield fields.required(path, "one of name or selector must be specified")
     action, where = reference.get("parameterNotFoundAction"), path.child("parameterNotFoundAction")
     if not action:
         yield fields.required(where)
@@ -210,21 +261,17 @@ def _param_ref(path: Path, reference: Part) -> Errors:
 
 
 def _variables(listed: Sequence[Part], scope: Scope) -> Errors:
-    seen: set[str] = set()
     for position, variable in enumerate(listed):
         here, name = SPEC.child("variables").index(position), variable.get("name") or ""
-        if not name:
+        if not name.strip():
             yield fields.required(here.child("name"), "name is not specified")
         elif not _VARIABLE.fullmatch(name):
-            yield fields.invalid(here.child("name"), name, "name is not a valid CEL identifier")
+            yield fields.invalid(here.child("name"), name, "must be a valid CEL identifier")
         if not (variable.get("expression") or "").strip():
             yield fields.required(here.child("expression"), "expression is not specified")
         else:
             before = expressions.declare(listed[:position], scope)
             yield from expressions.problems(here.child("expression"), variable["expression"], (), before)
-        if name and name in seen:
-            yield fields.duplicate(here.child("name"), name)
-        seen.add(name)
 
 
 def _mutation(path: Path, mutation: Part, scope: Scope) -> Errors:
@@ -240,11 +287,9 @@ def _mutation(path: Path, mutation: Part, scope: Scope) -> Errors:
     if mutation.get(form) is None:
         yield fields.required(path.child(form), f"must be specified when patchType is {kind}")
     elif not (mutation[form].get("expression") or "").strip():
-        yield fields.required(path.child(form).child("expression"), "expression is not specified")
+        yield fields.required(path.child(form).child("expression"))
     else:
         where, text = path.child(form).child("expression"), mutation[form]["expression"]
         yield from expressions.mutation_problems(where, text, kind, scope)
     if mutation.get(other) is not None:
-        yield fields.invalid(
-            path.child(other), dict(mutation[other]), f"must not be specified when patchType is {kind}"
-        )
+        yield fields.invalid(path.child(other), f"{{{other}}}", f"must not be specified when patchType is {kind}")

@@ -43,6 +43,7 @@ class DefinitionStrategy(BuiltinStrategy):
 
     keeps_generation = True
     qualifies_finalizers = False
+    says_once = False
 
     def name_problems(self, name: str, *, prefix: bool = False) -> Sequence[str]:
         # What a name must be follows from the spec: see `_names`.

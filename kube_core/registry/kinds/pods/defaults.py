@@ -13,6 +13,7 @@ from typing import Any
 from kube_core.meta import quantities
 from kube_core.meta.documents import MutableDocument
 from kube_core.meta.quantities import Quantity
+from kube_core.registry.kinds.pods import references
 
 __all__ = [
     "default_claim_template",
@@ -77,13 +78,7 @@ def default_claim_template(spec: Part) -> None:
 
 def pull_policy(image: str) -> str:
     """`Always` for the tag `latest` and for none, else `IfNotPresent`."""
-    name, at, _ = image.partition("@")
-    _, colon, tag = name.rpartition(":")
-    if not colon or "/" in tag:
-        tag = ""
-    if not image:
-        return "IfNotPresent"
-    return "Always" if tag == "latest" or (not tag and not at) else "IfNotPresent"
+    return "Always" if references.tag_of(image) == "latest" else "IfNotPresent"
 
 
 def round_resources(amounts: Part) -> None:

@@ -71,16 +71,13 @@ def host_aliases(path: Path, aliases: Sequence[Mapping[str, Any]]) -> Errors:
 def hostname_override(path: Path, name: str, spec: Mapping[str, Any]) -> Errors:
     """A host name that replaces all that the pod would have: of the length that Linux allows, and the pod's own."""
     here = path.child("hostnameOverride")
-    if not name:
-        yield fields.invalid(here, name, "must not be empty")
-    elif len(name) > _HOSTNAME:
-        yield fields.too_long(here, _HOSTNAME)
-    elif name:
-        yield from named(here, name, names.dns1123_subdomain)
-    if spec.get("hostNetwork"):
-        yield fields.forbidden(here, "may not be specified when hostNetwork is true")
     if spec.get("setHostnameAsFQDN"):
         yield fields.forbidden(here, "may not be specified when setHostnameAsFQDN is true")
+    if spec.get("hostNetwork"):
+        yield fields.forbidden(here, "may not be specified when hostNetwork is true")
+    if len(name) > _HOSTNAME:
+        yield fields.too_long(here, _HOSTNAME)
+    yield from named(here, name, names.dns1123_subdomain)
 
 
 def _search(path: Path, search: str) -> Errors:

@@ -190,7 +190,7 @@ def resize_policy(path: Path, policies: Collection[Mapping[str, Any]], pod_resta
             supported = ["NotRequired", "RestartContainer"]
             yield fields.not_supported(path, restart, supported) if restart else fields.required(path)
         if pod_restarts == "Never" and restart != "NotRequired":
-            yield fields.invalid(path, restart, "must be 'NotRequired' when `restartPolicy` is 'Never'")
+            yield fields.invalid(path, restart, "must be 'NotRequired' when pod `restartPolicy` is 'Never'")
 
 
 def _within_limit(path: Path, name: str, request: str, limit: str | None) -> Errors:

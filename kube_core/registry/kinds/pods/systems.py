@@ -51,7 +51,7 @@ def system(path: Path, spec: Part) -> Errors:
     name = (spec.get("os") or {}).get("name") or ""
     here = path.child("os")
     if not name:
-        yield fields.required(here.child("name"), "cannot be empty")
+        yield fields.required(here.child("name"))
     elif name == "linux":
         for where, context in ((path, spec.get("securityContext") or {}), *_contexts(path, spec)):
             spot = where.child("securityContext") if where is path else where

@@ -106,7 +106,9 @@ def validate_spec(
     yield from given(scheduling.tolerations, path, spec, "tolerations")
     yield from given(network.host_aliases, path, spec, "hostAliases")
     preemption = spec.get("preemptionPolicy")
-    if preemption is not None:
+    if preemption == "":
+        yield fields.required(path.child("preemptionPolicy"))
+    elif preemption is not None:
         yield from one_of(path.child("preemptionPolicy"), preemption, ("PreemptLowerPriority", "Never"), ordered=True)
     if spec.get("overhead"):
         yield from resources.overhead(path.child("overhead"), spec["overhead"])

@@ -14,6 +14,7 @@ from kube_core.meta.fields import FieldError, Path
 from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.builtin import OWN_METADATA, BuiltinStrategy
 from kube_core.registry.kinds.checks import NOT_NEGATIVE, Errors
+from kube_core.registry.kinds.devices.parts import opaque_driver
 from kube_core.registry.kinds.storage.volumes import inline_volume_spec
 
 __all__ = ["AttachmentStrategy", "CapacityStrategy", "DriverStrategy", "NodeStrategy"]
@@ -165,20 +166,23 @@ class AttachmentStrategy(BuiltinStrategy):
     returns_deleted = True
 
     def validate(self, document: Document) -> Errors:
-        spec = document["spec"]
-        attacher = spec.get("attacher") or ""
-        yield from _driver_name(SPEC.child("attacher"), attacher)
-        yield from self._source(spec.get("source") or {})
-        yield from checks.named(SPEC.child("nodeName"), spec.get("nodeName") or "", names.dns1123_subdomain)
-        yield from _attachment_status(document.get("status") or {})
+        yield from self._rest(document)
+        yield from fields.generated(opaque_driver(SPEC.child("attacher"), document["spec"].get("attacher") or ""))
 
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
-        yield from self.validate(document)
+        yield from _driver_name(SPEC.child("attacher"), document["spec"].get("attacher") or "")
+        yield from self._rest(document)
         if document["spec"] != old["spec"]:
             yield fields.invalid(SPEC, None, checks.IMMUTABLE)
 
     def validate_status_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         return _attachment_status(document.get("status") or {})
+
+    def _rest(self, document: Document) -> Errors:
+        spec = document["spec"]
+        yield from self._source(spec.get("source") or {})
+        yield from checks.named(SPEC.child("nodeName"), spec.get("nodeName") or "", names.dns1123_subdomain)
+        yield from _attachment_status(document.get("status") or {})
 
     def _source(self, source: Mapping[str, Any]) -> Errors:
         inline, name = source.get("inlineVolumeSpec"), source.get("persistentVolumeName")

@@ -41,11 +41,11 @@ def template(path: Path, part: Part | None, context: ValidationContext) -> Error
     yield from template_metadata(path, metadata)
     notes = metadata.get("annotations") or {}
     yield from annotated.pod_annotations(path.child("annotations"), notes, spec)
+    yield from validate_spec(path.child("spec"), spec, context)
+    yield from annotated.profiles(path.child("spec"), notes, spec)
     if spec.get("ephemeralContainers"):
         detail = "ephemeral containers not allowed in pod template"
         yield fields.forbidden(path.child("spec").child("ephemeralContainers"), detail)
-    yield from validate_spec(path.child("spec"), spec, context)
-    yield from annotated.profiles(path.child("spec"), notes, spec)
 
 
 def required_selector(path: Path, selector: Part | None, kind: str) -> Errors:

@@ -98,7 +98,7 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
         pod({"restartPolicy": "Never"}, resizePolicy=[{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]),
         [
             "spec.containers[0].resizePolicy: "
-            "Invalid value: \"RestartContainer\": must be 'NotRequired' when `restartPolicy` is 'Never'",
+            "Invalid value: \"RestartContainer\": must be 'NotRequired' when pod `restartPolicy` is 'Never'",
         ],
     ),
     (

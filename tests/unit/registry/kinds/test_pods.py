@@ -55,8 +55,20 @@ def test_a_pod_with_one_container_gets_upstreams_defaults(pods: Any) -> None:
         ("busybox:1.2", "IfNotPresent"),
         ("registry:5000/busybox", "Always"),
         ("registry:5000/busybox:1", "IfNotPresent"),
-        ("busybox@sha256:0123", "IfNotPresent"),
-        ("busybox:latest@sha256:0123", "Always"),
+        (f"busybox@sha256:{'0' * 64}", "IfNotPresent"),
+        (f"busybox:latest@sha256:{'0' * 64}", "Always"),
+        (f"busybox:1.2@sha256:{'0' * 64}", "IfNotPresent"),
+        ("example.org/a/b__c/d-e.f", "Always"),
+        ("Registry/busybox", "Always"),
+        ("[::1]:5000/busybox", "Always"),
+        # What is no reference has no tag.
+        ("", "IfNotPresent"),
+        ("busybox:latest@sha256:0123", "IfNotPresent"),
+        ("busybox@sha256:" + "0" * 63, "IfNotPresent"),
+        ("Busybox:latest", "IfNotPresent"),
+        ("a//b", "IfNotPresent"),
+        ("0" * 64, "IfNotPresent"),
+        ("a/" + "b" * 256, "IfNotPresent"),
     ],
 )
 def test_pull_policy_follows_the_tag(image: str, policy: str) -> None:
