@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from kube_core.meta import fields
+from kube_core.meta import fields, names
 from kube_core.meta.documents import Document
 from kube_core.meta.fields import FieldError, Path
 from kube_core.registry.kinds import checks
@@ -24,26 +24,27 @@ class MigrationStrategy(BuiltinStrategy):
     keeps_generation = True
 
     def validate(self, document: Document) -> Errors:
-        if not checks.mapping(document, "spec", "resource").get("resource"):
-            yield fields.required(SPEC.child("resource").child("resource"), "resource is required")
+        named, path = checks.mapping(document, "spec", "resource"), SPEC.child("resource")
+        resource, group = named.get("resource") or "", named.get("group") or ""
+        if not resource:
+            yield fields.required(path.child("resource"), "resource is required to be set")
+        elif problems := names.dns1035_label(resource):
+            yield fields.invalid(path.child("resource"), resource, ",".join(problems))
+        if group and (problems := names.dns1123_subdomain(group)):
+            yield fields.invalid(path.child("group"), group, ",".join(problems))
 
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         yield from self.validate(document)
-        new, before = (checks.mapping(each, "spec", "resource") for each in (document, old))
-        for name in ("group", "resource"):
-            # Upstream leaves out where they are.
-            yield from checks.immutable(Path(name), new.get(name) or "", before.get(name) or "")
+        yield from checks.immutable(SPEC, document.get("spec") or {}, old.get("spec") or {})
 
     def validate_status_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         status, before = (checks.mapping(each, "status") for each in (document, old))
         yield from _resource_version(status.get("resourceVersion") or "", before.get("resourceVersion") or "")
         listed: list[dict[str, Any]] = status.get("conditions") or []
         yield from conditions(CONDITIONS, listed)
-        succeeded, failed, running = (is_true(listed, kind) for kind in ("Succeeded", "Failed", "Running"))
+        succeeded, failed = (is_true(listed, kind) for kind in ("Succeeded", "Failed"))
         contradictions = (
             (succeeded and failed, "Both success and failed conditions cannot be true at the same time"),
-            (succeeded and running, "Running condition cannot be true when success condition is true"),
-            (failed and running, "Running condition cannot be true when failed condition is true"),
             (
                 is_true(before.get("conditions"), "Succeeded") and not succeeded,
                 "Success condition cannot be set to false once it is true",
@@ -59,10 +60,7 @@ class MigrationStrategy(BuiltinStrategy):
 
 
 def _resource_version(version: str, before: str) -> Errors:
-    if version and not version.lstrip("-").isdigit():
-        detail = f'failed to parse resource version "{version}": strconv.ParseInt: parsing "{version}": invalid syntax'
-        yield fields.invalid(VERSION, version, detail)
-    elif version:
-        yield from checks.non_negative(VERSION, int(version))
+    if version and not (version.isascii() and version.isdecimal() and version[0] != "0"):
+        yield fields.invalid(VERSION, version, f"resource version is not well formed: {version}")
     if before and version != before:
-        yield fields.invalid(VERSION, version, "cannot be updated")
+        yield fields.invalid(VERSION, version, "field is immutable")
