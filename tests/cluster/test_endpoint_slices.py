@@ -152,3 +152,14 @@ async def test_hand_made_endpoints_are_mirrored_until_the_service_has_a_selector
     await cluster.client.patch(resources.SERVICES, "web", {"spec": {"selector": {"app": "web"}}}, "default")
     managed = [each["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] for each in await slices(cluster)]
     assert managed == ["endpointslice-controller.k8s.io"]
+
+
+async def test_writes_that_overtake_the_cache_are_nobodys_news(cluster: Cluster) -> None:
+    await cluster.client.create(resources.SERVICES, service())
+    await cluster.client.create(resources.DEPLOYMENTS, deployment(8))
+    await cluster.advance(seconds=60)
+    for name in await pod_names(cluster):
+        await cluster.client.delete(resources.PODS, name, "default")
+    await cluster.advance(seconds=120)
+    told = await cluster.client.list(resources.EVENTS, "default", field_selector="involvedObject.kind=Service")
+    assert [event["reason"] for event in told.items] == []

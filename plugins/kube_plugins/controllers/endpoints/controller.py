@@ -12,7 +12,7 @@ from kube_core.api import resources
 from kube_core.control.action import Action, await_change
 from kube_core.control.controller import Controller, ControllerContext, Watch, to_itself
 from kube_core.meta.documents import Document, Key, is_deleting, key_of, labels_of, namespace_of, thaw
-from kube_core.meta.status import AlreadyExists, NotFound, StatusError
+from kube_core.meta.status import AlreadyExists, Conflict, NotFound, StatusError
 from kube_plugins.controllers import services
 from kube_plugins.controllers.endpoints.subsets import build_endpoints, same_endpoints
 from kube_plugins.controllers.triggertimes import TriggerTimes
@@ -60,7 +60,7 @@ class EndpointsController(Controller):
             elif not same_endpoints(present, wanted):
                 metadata = {**thaw(present["metadata"]), **wanted["metadata"]}
                 await self.client.update(resources.ENDPOINTS, {**wanted, "metadata": metadata})
-        except AlreadyExists:
+        except (AlreadyExists, Conflict):
             raise  # the cache is behind: look again
         except StatusError as error:
             verb = "create" if present is None else "update"
