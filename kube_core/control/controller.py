@@ -11,7 +11,6 @@ controller, waits for its informers, feeds its queue and runs its workers.
 from __future__ import annotations
 
 import abc
-import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
@@ -112,6 +111,11 @@ class Watch:
         """Whether a change counts."""
         return self._predicate is None or self._predicate.admits(self.kind, before, after)
 
+    @property
+    def is_own(self) -> bool:
+        """Whether keys are those of the objects themselves."""
+        return self._map is None or self._map is to_itself
+
     def keys(self, document: Document) -> Iterable[Key]:
         """The keys that an object concerns."""
         if self._map is None:
@@ -211,7 +215,7 @@ class ControllerSpec:
     """The component that its events name; "": `name`."""
     workers: int | None = None
     """How many keys are reconciled at a time; None: what the controller's class says."""
-    rate_limits: RateLimits = RateLimits(retries_per_second=math.inf)
+    rate_limits: RateLimits = RateLimits()
     timeout: float | None = None
     """Seconds after which one reconcile is cancelled, and counts as failed."""
     resync: float | None = None

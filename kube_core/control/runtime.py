@@ -9,8 +9,8 @@ What always holds:
 * A reconciler that raises is asked again, after 5 ms at first and up to 1000 s (upstream's rate limits); one key's
   trouble holds up neither other keys nor other controllers. `Conflict`, `NotFound` and `AlreadyExists` are the normal
   way to learn that a cache was behind, and are logged for debugging only.
-* What a reconciler raises is reported with its trace once: as long as the same key fails in the same place again, the
-  report is one line.
+* What a reconciler raises is reported with its trace once, and by an event of the object, where the key is of one: as
+  long as the same key fails in the same place again, the report is one line.
 * A controller that cannot be built, or whose `start` fails, is named, reported and left out.
 * Leaving stops: no new key is begun; a reconcile that is under way has `grace` seconds to come to its end, and is then
   cancelled. A reconciler is level-based, so whoever looks at the key next finds what was left half done.
@@ -57,6 +57,8 @@ __all__ = ["ControllerRuntime", "LeftOut"]
 
 #: Changes that are remembered of one key until it is reconciled.
 _REASONS = 16
+#: Of an event.
+_LONGEST_MESSAGE = 1024
 
 
 @attrs.frozen
@@ -295,6 +297,8 @@ class _Loop:
         self._timeout = spec.timeout
         self._resync = spec.resync
         self._meter = meter
+        #: The objects whose keys are reconciled, where there are such.
+        self._own: Informer | None = None
         #: Where each key that fails failed last.
         self._reported: dict[Key, tuple[str, str, int]] = {}
         self._handlers: list[tuple[Informer, Callable[[Document | None, Document | None], None]]] = []
@@ -309,6 +313,8 @@ class _Loop:
     def watch(self, watch: Watch) -> None:
         """Put the keys that a change concerns in the queue."""
         informer = self.context.informers.informer(watch.resource)
+        if self._own is None and watch.is_own:
+            self._own = informer
 
         def handle(before: Document | None, after: Document | None) -> None:
             if not watch.admits(before, after):
@@ -415,6 +421,9 @@ class _Loop:
             return
         self._reported[key] = place
         self.context.log.error("reconcile failed", key=str(key), exc_info=error)
+        subject = self._own.lister.get(key) if self._own is not None else None
+        if subject is not None:
+            self.context.events.warning(subject, "ReconcileFailed", f"{place[0]}: {error}"[:_LONGEST_MESSAGE])
 
     def _count(self, result: str) -> None:
         if self._meter is not None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from fakes.api import CONFIG_MAPS, NODES, PODS, FakeApi, until
+from fakes.api import CONFIG_MAPS, EVENTS, NODES, PODS, FakeApi, until
 from kube_core._kit.random import Random
 from kube_core.api.types import ResourceType
 from kube_core.client.informer import Informers
@@ -19,6 +19,7 @@ from kube_core.control.controller import (
     ControllerContext,
     ControllerSpec,
     MapToKeys,
+    RateLimits,
     Watch,
     to_controller_owner,
     to_itself,
@@ -194,6 +195,46 @@ async def test_failing_reconcile_is_tried_again_with_growing_delay_and_others_go
             0.02,
             0.04,
         ]
+
+
+async def test_a_crash_is_told_by_one_event_of_the_object(api: FakeApi) -> None:
+    async with runtime(api, SPEC) as running:
+        probe = probe_of(running)
+
+        async def answer(_key: Key) -> Action:
+            raise RuntimeError("no such thing")
+
+        probe.answer = answer
+        await running.started()
+        api.put(PODS, pod())
+        await until(lambda: len(probe.keys) == 1 and running.idle)
+        await api.clock.advance(1)
+        await until(lambda: len(probe.keys) > 3 and running.idle)
+        [event] = api.objects(EVENTS).values()
+        assert (event["reason"], event["type"]) == ("ReconcileFailed", "Warning")
+        assert event["message"] == "RuntimeError: no such thing"
+        assert event["involvedObject"]["name"] == "a"
+        assert event["count"] == 1
+
+
+async def test_many_keys_that_fail_take_turns_beyond_a_burst(api: FakeApi) -> None:
+    async with runtime(api, ControllerSpec("probe", Probe, rate_limits=RateLimits(burst=3))) as running:
+        probe = probe_of(running)
+
+        async def answer(_key: Key) -> Action:
+            raise Conflict("no")
+
+        probe.answer = answer
+        await running.started()
+        for name in "abcde":
+            api.put(PODS, pod(name))
+        await until(lambda: len(probe.keys) == 5 and running.idle)
+        await api.clock.advance(0.09)
+        # Three have their own back-off alone; what comes after them waits for a turn, ten of which there are a second.
+        tried = len(probe.keys)
+        await api.clock.advance(1.0)
+        assert tried < 5 + 3 + 3
+        assert 9 <= len(probe.keys) - tried <= 11
 
 
 async def test_success_forgets_earlier_failures(api: FakeApi) -> None:
