@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from fakes.images import BUSYBOX, busybox_layer, make_image
+from kube_core.abc.runtime import Resources, RuntimeFailure
+from kube_drivers import kernel
+from kube_drivers.runtime.oci.cgroups import Cgroups
 from kube_drivers.runtime.oci.images.archives import load_archive
 from kube_drivers.runtime.oci.images.registries import Registries, Registry
 from kube_drivers.runtime.oci.images.store import ImageStore
@@ -28,7 +33,30 @@ def missing(*programs: str) -> str:
     if not BUSYBOX.exists():
         return f"{BUSYBOX} is missing (Debian's busybox-static)"
     gone = [program for program in programs if shutil.which(program) is None]
-    return f"{', '.join(gone)} is not installed" if gone else ""
+    return f"{', '.join(gone)} is not installed" if gone else _refused()
+
+
+@functools.cache
+def _refused() -> str:
+    """What of containers this machine does not let anyone have; "" for nothing."""
+    cgroups, name = Cgroups.of_machine(), f"/kube-core-probe-{os.getpid()}"
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        for each in ("upper", "lower", "work", "merged", "namespaces"):
+            (place / each).mkdir()
+        try:
+            kernel.pin_namespaces(("net", "ipc", "uts"), place / "namespaces", lambda: None)
+            kernel.mount(
+                "overlay", place / "merged", f"lowerdir={place}/lower,upperdir={place}/upper,workdir={place}/work"
+            )
+            cgroups.create(name, Resources())
+        except (OSError, RuntimeFailure) as error:
+            return f"this machine has no containers: {error}"
+        finally:
+            for path in kernel.mounts_below(place):
+                kernel.unmount(path)
+            cgroups.remove(name)
+    return ""
 
 
 def needs_containers(*programs: str) -> pytest.MarkDecorator:

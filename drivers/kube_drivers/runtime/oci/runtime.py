@@ -99,6 +99,8 @@ class OciRuntime(SupervisedRuntime):
 
         `registries`: otherwise as the store's folder says. Raises `RuntimeFailure` where containers cannot be run.
         """
+        if os.geteuid() != 0:
+            raise RuntimeFailure("the oci runtime needs root")
         if not state_directory:
             raise RuntimeFailure("the oci runtime needs a state directory")
         root = Path(state_directory).absolute() / "oci"
@@ -158,7 +160,7 @@ class OciRuntime(SupervisedRuntime):
     async def start(self) -> None:
         try:
             await self._with_store(self._store.open)
-            for archive in self._archives:
+            for archive in filter(_is_archive, self._archives):
                 await self._with_store(load_archive, self._store, archive)
         except ImageFailure as error:
             raise RuntimeFailure(str(error)) from None
@@ -371,6 +373,11 @@ class OciRuntime(SupervisedRuntime):
             return RuntimeUsage({identity: usage for identity, usage in found.items() if usage is not None})
 
         return await anyio.to_thread.run_sync(measure)
+
+
+def _is_archive(path: Path) -> bool:
+    """Not a folder of programs, such as the process runtime takes for images."""
+    return not path.is_dir() or any((path / name).exists() for name in ("oci-layout", "manifest.json"))
 
 
 def _find_program(chosen: str) -> str:

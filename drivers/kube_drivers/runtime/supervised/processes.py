@@ -132,6 +132,15 @@ def hold(place):
     return pid
 
 
+def rename(name):
+    """Be called this by who lists processes, instead of by the words that this process was started with."""
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    start, end = int(fields[45]), int(fields[46])
+    ctypes.memset(start, 0, end - start)
+    ctypes.memmove(start, name, min(len(name), end - start - 1))
+
+
 def stay(libc, place, ready):
     """Be such a process."""
     try:
@@ -140,6 +149,7 @@ def stay(libc, place, ready):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are collected by the kernel
         os.setsid()
+        rename(b"/pause")
         os.dup2(ready, 3)
         os.closerange(4, 1 << 16)
         for result in (
