@@ -13,7 +13,7 @@ import attrs
 
 from kube_core.abc.usage import NodeFigures, Usage
 
-__all__ = ["LEAST_WINDOW", "ContainerRate", "PodRates", "Points", "Rate", "rate_of"]
+__all__ = ["LEAST_WINDOW", "ContainerRate", "Look", "PodRates", "Points", "Rate", "rate_of"]
 
 #: Seconds that what is new has to run before anything is said of it.
 LEAST_WINDOW = 10.0
@@ -84,25 +84,45 @@ class Points:
 
     def look(self, figures: Iterable[NodeFigures]) -> None:
         """What all nodes say now. What they do not mention any more is forgotten."""
-        points: dict[tuple[str, str], _Point] = {}
-        nodes: dict[str, Rate] = {}
-        pods: dict[tuple[str, str], PodRates] = {}
+        look = self.begin()
         for node in figures:
-            rate = self._advance(points, ("", node.name), _Point(node.started_at, node.usage))
-            if rate is not None:
-                nodes[node.name] = rate
-            for pod in node.pods:
-                rates = [
-                    (each.name, self._advance(points, (pod.uid, each.name), _Point(each.started_at, each.usage)))
-                    for each in pod.containers
-                ]
-                known = tuple(ContainerRate(name, rate) for name, rate in rates if rate is not None)
-                if known and len(known) == len(rates):
-                    pods[pod.namespace, pod.name] = PodRates(pod.namespace, pod.name, pod.uid, known)
-        self._points, self._nodes, self._pods = points, nodes, pods
+            look.add(node)
+        self.end(look)
 
-    def _advance(self, points: dict[tuple[str, str], _Point], key: tuple[str, str], point: _Point) -> Rate | None:
-        points[key] = point
-        last = self._points.get(key)
-        same = last is not None and last.started_at == point.started_at
-        return rate_of(last.usage if same and last is not None else None, point.usage, point.started_at)
+    def begin(self) -> Look:
+        """The same node by node, for who has others to let in between; `end` it when all have been added."""
+        return Look(self._points)
+
+    def end(self, look: Look) -> None:
+        """From now on this is the last look."""
+        self._points, self._nodes, self._pods = look.points, look.nodes, look.pods
+
+
+class Look:
+    """One look at all nodes. Made by `Points.begin`."""
+
+    def __init__(self, before: Mapping[tuple[str, str], _Point]) -> None:
+        self._before = before
+        self.points: dict[tuple[str, str], _Point] = {}
+        self.nodes: dict[str, Rate] = {}
+        self.pods: dict[tuple[str, str], PodRates] = {}
+
+    def add(self, node: NodeFigures) -> None:
+        """What one node says."""
+        rate = self._rate(("", node.name), _Point(node.started_at, node.usage))
+        if rate is not None:
+            self.nodes[node.name] = rate
+        for pod in node.pods:
+            rates = [
+                (each.name, self._rate((pod.uid, each.name), _Point(each.started_at, each.usage)))
+                for each in pod.containers
+            ]
+            known = tuple(ContainerRate(name, rate) for name, rate in rates if rate is not None)
+            if known and len(known) == len(rates):
+                self.pods[pod.namespace, pod.name] = PodRates(pod.namespace, pod.name, pod.uid, known)
+
+    def _rate(self, key: tuple[str, str], point: _Point) -> Rate | None:
+        self.points[key] = point
+        last = self._before.get(key)
+        before = last.usage if last is not None and last.started_at == point.started_at else None
+        return rate_of(before, point.usage, point.started_at)

@@ -17,7 +17,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kube_core._kit.clock import Clock
+from kube_core._kit.clock import Clock, turn
 from kube_core._kit.logs import get_logger
 from kube_core.abc.transport import Request, Response
 from kube_core.abc.usage import FiguresSource, NodeFigures
@@ -36,6 +36,8 @@ _log = get_logger("kube_core.metricsserver")
 RESOLUTION = 15.0
 #: Seconds that a node gets to answer.
 _TIMEOUT = 10.0
+#: Objects that are gone through without letting others have their turn.
+_AT_ONCE = 200
 _TABLE = "as=table"
 
 
@@ -74,17 +76,17 @@ class MetricsServer:
                 return Response(document=documents.resource_list())
             case ["nodes"]:
                 await self._refresh()
-                return self._listing(request, "nodes", "")
+                return await self._listing(request, "nodes", "")
             case ["nodes", name]:
                 await self._refresh()
                 found = self._node_metrics(self._nodes.get(Key("", name)))
                 return self._single(request, found, not_found(GroupResource("metrics.k8s.io", "nodemetrics"), name))
             case ["pods"]:
                 await self._refresh()
-                return self._listing(request, "pods", "")
+                return await self._listing(request, "pods", "")
             case ["namespaces", namespace, "pods"]:
                 await self._refresh()
-                return self._listing(request, "pods", namespace)
+                return await self._listing(request, "pods", namespace)
             case ["namespaces", namespace, "pods", name]:
                 await self._refresh()
                 found = self._pod_metrics(self._pods.get(Key(namespace, name)))
@@ -106,7 +108,12 @@ class MetricsServer:
                 return  # somebody else has just looked
             sources = self._sources()
             found = await asyncio.gather(*(self._ask(name, source) for name, source in sources.items()))
-            self._points.look(each for each in found if each is not None)
+            look = self._points.begin()
+            for each in found:
+                if each is not None:
+                    look.add(each)
+                    await turn()  # a node at a time, so that a large cluster holds up nobody
+            self._points.end(look)
             self._looked_at = self._clock.monotonic()
 
     async def _ask(self, name: str, source: FiguresSource) -> NodeFigures | None:
@@ -119,12 +126,14 @@ class MetricsServer:
 
     # -- answering ---------------------------------------------------------------------------------------------------
 
-    def _listing(self, request: Request, plural: str, namespace: str) -> Response:
+    async def _listing(self, request: Request, plural: str, namespace: str) -> Response:
         labels = selectors.parse_labels(request.parameter("labelSelector"))
         fields = selectors.parse_fields(request.parameter("fieldSelector"))
         lister, make = (self._nodes, self._node_metrics) if plural == "nodes" else (self._pods, self._pod_metrics)
         items = []
-        for document in lister.list(namespace):
+        for number, document in enumerate(lister.list(namespace), start=1):
+            if not number % _AT_ONCE:
+                await turn()
             named = {"metadata.name": name_of(document), "metadata.namespace": namespace_of(document)}
             if labels.matches(labels_of(document)) and fields.matches(named):
                 made = make(document)
