@@ -87,6 +87,16 @@ class Place:
         uids = {uid_of(pod) for pod in pods}
         return pods if self.leaks(uids) == [] else None
 
+    async def at_rest(self, client: ApiClient) -> Any:
+        """The same, with what is wrong where it never comes to be."""
+        try:
+            return await eventually(lambda: self.agrees(client), seconds=60)
+        except TimeoutError:
+            pods: Any = (await client.list(resources.PODS, "default")).items
+            shown = [(metadata_of(pod), pod.get("status")) for pod in pods]
+            left = self.leaks({uid_of(pod) for pod in pods})
+            raise AssertionError(f"pods {shown}; processes {self.sleepers()}; left {left}") from None
+
     def leaks(self, uids: set[str]) -> list[str]:
         """What of the machine belongs to this cluster, and to none of these pods."""
         state = self.site.state
@@ -155,7 +165,7 @@ async def test_a_cluster_of_containers_killed_at_any_moment_runs_every_pod_once(
                 await asyncio.wait_for(process.communicate(), 20)
             await here.up()
         async with here.site.client() as client:
-            pods = await eventually(lambda: here.agrees(client), seconds=60)
+            pods = await here.at_rest(client)
             uids = [uid_of(pod) for pod in pods]
             for pod in pods:
                 # It never ended by itself, so it was started once.

@@ -244,9 +244,10 @@ class SupervisedRuntime(Runtime):
         if container is None:
             return
         await self.stop_container(container_id, 0)
+        # Files first: who is killed in between finds the container again, and removes it again.
+        await self._discard_container(container)
         await self._call("remove", container=container_id)
         self._forget(container_id)
-        await self._discard_container(container)
 
     def list_containers(self, pod_uid: str = "") -> Sequence[ContainerStatus]:
         found = [each for each in self._containers.values() if pod_uid in ("", each.pod_uid)]
