@@ -21,6 +21,7 @@ __all__ = [
     "dns1123_label_prefix",
     "dns1123_subdomain",
     "dns1123_subdomain_prefix",
+    "dns1123_subdomain_with_underscores",
     "domain_prefixed_path",
     "environment_name",
     "header_name",
@@ -41,6 +42,8 @@ _OK: Messages = ()
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+_UNDERSCORED_LABEL = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+_UNDERSCORED = rf"{_UNDERSCORED_LABEL}(\.{_UNDERSCORED_LABEL})*"
 _LABEL_1035 = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = f"({_QUALIFIED})?"
@@ -117,6 +120,12 @@ _BAD_CONFIG_MAP_KEY = _explain(
     "KEY_NAME",
     "key-name",
 )
+_BAD_UNDERSCORED = _explain(
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must "
+    "start and end with an alphanumeric character",
+    _UNDERSCORED,
+    "example.com",
+)
 _BAD_PERCENT = _explain(
     "a valid percent string must be a numeric string followed by an ending '%'", _PERCENT, "1%", "93%"
 )
@@ -147,6 +156,12 @@ def dns1123_subdomain(text: str) -> Messages:
         return _OK
     messages = [_at_most(253)] if len(text) > 253 else []
     return (*messages, *([] if _is_subdomain(text) else [_BAD_SUBDOMAIN]))
+
+
+def dns1123_subdomain_with_underscores(text: str) -> Messages:
+    """A domain to search names in: services in the DNS have labels that begin with an underscore."""
+    messages = [_at_most(253)] if len(text) > 253 else []
+    return (*messages, *([] if re.fullmatch(_UNDERSCORED, text) else [_BAD_UNDERSCORED]))
 
 
 def dns1123_label_prefix(text: str) -> Messages:

@@ -107,6 +107,8 @@ def _default_container(container: Part) -> None:
             if "grpc" in probe:
                 probe["grpc"].pop("mode", None)
     container.get("lifecycle", {}).pop("stopSignal", None)
+    for mount in container.get("volumeMounts") or ():
+        mount.pop("bindMountOptions", None)
     for name in ("postStart", "preStop"):
         if (handler := container.get("lifecycle", {}).get(name)) is not None:
             _default_http(handler)
@@ -168,7 +170,10 @@ def _default_volume(volume: Part) -> None:
         volume["emptyDir"] = {}
         return
     part: Part = volume[source]
+    _drop_users(part)
     match source:
+        case "emptyDir":
+            part.pop("mode", None)
         case "secret" | "configMap":
             part.setdefault("defaultMode", _MODE)
         case "downwardAPI":
@@ -186,6 +191,17 @@ def _default_volume(volume: Part) -> None:
         case "image":
             if not part.get("pullPolicy"):
                 part["pullPolicy"] = pull_policy(part.get("reference", ""))
+
+
+def _drop_users(part: Part) -> None:
+    """Take out who owns files: no gate lets it in."""
+    part.pop("defaultUser", None)
+    for projection in part.get("sources") or ():
+        for source in projection.values():
+            source.pop("user", None)
+            _drop_users(source)
+    for item in part.get("items") or ():
+        item.pop("user", None)
 
 
 def _default_files(part: Part) -> None:

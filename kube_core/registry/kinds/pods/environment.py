@@ -12,6 +12,7 @@ from typing import Any
 from kube_core.meta import fields, names, quantities
 from kube_core.meta.fields import Path
 from kube_core.registry.kinds.checks import Errors, named
+from kube_core.registry.kinds.pods.paths import no_backsteps
 
 __all__ = ["ENV_FIELDS", "VOLUME_FIELDS", "environment", "environment_from", "field_reference", "resource_reference"]
 
@@ -64,6 +65,22 @@ def environment(path: Path, variables: Sequence[Mapping[str, Any]]) -> Errors:
             yield from _value_from(here.child("valueFrom"), variable)
 
 
+def file_volumes(
+    path: Path, variables: Sequence[Mapping[str, Any]], volumes: Mapping[str, Mapping[str, Any]]
+) -> Errors:
+    """Files that variables are read from lie in empty directories; `volumes` are all that the pod names."""
+    for position, variable in enumerate(variables):
+        selector = (variable.get("valueFrom") or {}).get("fileKeyRef")
+        if selector is None:
+            continue
+        here, name = path.index(position).child("valueFrom").child("fileKeyRef"), selector.get("volumeName") or ""
+        where = here.child("volumeName")
+        if name not in volumes:
+            yield fields.not_found(where, name)
+        elif volumes[name].get("emptyDir") is None:
+            yield fields.invalid(where, name, "referenced volume must be of type emptyDir")
+
+
 def environment_from(path: Path, sources: Sequence[Mapping[str, Any]]) -> Errors:
     """Whole ConfigMaps and Secrets. Upstream names the list, not the item, where a source is missing."""
     for position, source in enumerate(sources):
@@ -95,7 +112,11 @@ def field_reference(path: Path, reference: Mapping[str, Any], allowed: Collectio
         return
     subscript = _SUBSCRIPT.fullmatch(text)
     field = subscript[1] if subscript else text
-    if field not in _KNOWN_FIELDS or reference["apiVersion"] != "v1":
+    if reference["apiVersion"] != "v1":
+        detail = f"error converting fieldPath: unsupported pod version: {reference['apiVersion']}"
+        yield fields.invalid(here, text, detail)
+        return
+    if field not in _KNOWN_FIELDS:
         yield fields.invalid(here, text, f"error converting fieldPath: field label not supported: {field}")
         return
     if subscript is None:
@@ -161,8 +182,12 @@ def _object_key(path: Path, selector: Mapping[str, Any]) -> Errors:
 
 
 def _file_key(path: Path, selector: Mapping[str, Any]) -> Errors:
-    for name in ("key", "path", "volumeName"):
+    for name, rule in (("key", names.environment_name), ("volumeName", names.dns1123_label)):
         if not selector.get(name):
             yield fields.required(path.child(name))
-    if selector.get("key"):
-        yield from named(path.child("key"), selector["key"], names.environment_name)
+        else:
+            yield from named(path.child(name), selector[name], rule)
+    if not selector.get("path"):
+        yield fields.required(path.child("path"))
+    else:
+        yield from no_backsteps(path.child("path"), selector["path"])

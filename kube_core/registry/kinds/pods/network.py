@@ -82,6 +82,4 @@ def hostname_override(path: Path, name: str, spec: Mapping[str, Any]) -> Errors:
 
 def _search(path: Path, search: str) -> Errors:
     """A domain; an underscore may begin a label, since services in the DNS have such names."""
-    plain = search.removesuffix(".").replace("_", "a")
-    for message in names.dns1123_subdomain(plain):
-        yield fields.invalid(path, search.removesuffix("."), message)
+    yield from named(path, search.removesuffix("."), names.dns1123_subdomain_with_underscores)

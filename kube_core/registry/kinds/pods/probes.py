@@ -53,8 +53,6 @@ def _handler(path: Path, handler: Mapping[str, Any], grace: int | None) -> Error
     if not given:
         yield fields.required(path, "must specify a handler type")
         return
-    for name in given[1:]:
-        yield fields.forbidden(path.child(name), "may not specify more than 1 handler type")
     name = given[0]
     here, part = path.child(name), handler[name]
     match name:
@@ -69,6 +67,8 @@ def _handler(path: Path, handler: Mapping[str, Any], grace: int | None) -> Error
             yield from port_number(here.child("port"), part.get("port", 0))
         case "sleep":
             yield from _sleep(here, part, grace)
+    for name in given[1:]:
+        yield fields.forbidden(path.child(name), "may not specify more than 1 handler type")
 
 
 def _http(path: Path, request: Mapping[str, Any]) -> Errors:

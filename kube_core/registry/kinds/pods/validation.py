@@ -14,7 +14,7 @@ from kube_core.meta.documents import Document, annotations_of, name_of
 from kube_core.meta.fields import Path
 from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.checks import Errors, given, named, one_of
-from kube_core.registry.kinds.pods import annotated, network, resources, scheduling, security, systems
+from kube_core.registry.kinds.pods import annotated, environment, network, resources, scheduling, security, systems
 from kube_core.registry.kinds.pods.containers import Surroundings, containers
 from kube_core.registry.kinds.pods.volumes import volumes
 from kube_core.registry.kinds.rules import ValidationContext
@@ -73,11 +73,12 @@ def validate_spec(
 ) -> Errors:
     """What is wrong with the spec of a pod or a template. `pod_name`: "" where it is not known yet."""
     listed: Sequence[Part] = spec.get("volumes") or ()
-    yield from volumes(path.child("volumes"), listed, pod_name)
-    claims = [claim.get("name") or "" for claim in spec.get("resourceClaims") or ()]
+    usable: dict[str, Part] = {}
+    yield from volumes(path.child("volumes"), listed, pod_name, usable)
+    claims = [claim["name"] for claim in spec.get("resourceClaims") or () if claim.get("name")]
     yield from _claims(path.child("resourceClaims"), spec.get("resourceClaims") or (), pod_name)
     surroundings = Surroundings(
-        volumes={volume.get("name") or "": volume for volume in listed},
+        volumes=usable,
         claims=claims,
         grace=spec.get("terminationGracePeriodSeconds"),
         host_users=spec.get("hostUsers") is not False,
@@ -114,6 +115,11 @@ def validate_spec(
         yield from resources.overhead(path.child("overhead"), spec["overhead"])
     if spec.get("os") is not None:
         yield from systems.system(path, spec)
+    named_volumes = {volume.get("name") or "": volume for volume in listed}
+    for name in ("initContainers", "containers", "ephemeralContainers"):
+        for position, container in enumerate(spec.get(name) or ()):
+            variables = container.get("env") or ()
+            yield from environment.file_volumes(path.child(name).index(position).child("env"), variables, named_volumes)
 
 
 def _names(path: Path, spec: Part) -> Errors:

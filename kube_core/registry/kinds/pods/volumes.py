@@ -62,11 +62,12 @@ _ORDER = (
     "nfs",
     "iscsi",
     "glusterfs",
+    "flocker",
     "persistentVolumeClaim",
     "rbd",
     "cinder",
     "cephfs",
-    "flocker",
+    "quobyte",
     "downwardAPI",
     "fc",
     "flexVolume",
@@ -77,30 +78,37 @@ _ORDER = (
     "portworxVolume",
     "azureDisk",
     "storageos",
-    "quobyte",
-    "scaleIO",
     "projected",
+    "scaleIO",
     "csi",
     "ephemeral",
     "image",
 )
 _RANKS: Mapping[str, int] = {name: rank for rank, name in enumerate(_ORDER)}
+#: How upstream calls a source in the path of its own errors, and one that is too many, where that is not its name.
+_CALLED: Mapping[str, str] = {"gcePersistentDisk": "persistentDisk"}
+_SURPLUS: Mapping[str, str] = {"cephfs": "cephFS", "downwardAPI": "downwarAPI"}
 
 
-def volumes(path: Path, listed: Sequence[Part], pod_name: str) -> Errors:
-    """`pod_name`: "" where it is not known (templates)."""
-    seen: set[str] = set()
+def volumes(path: Path, listed: Sequence[Part], pod_name: str, usable: dict[str, Part]) -> Errors:
+    """`pod_name`: "" where it is not known (templates). `usable` gets, by name, those that nothing is wrong with."""
+    made = {f"{pod_name}-{volume.get('name') or ''}" for volume in listed if pod_name and volume.get("ephemeral")}
     for position, volume in enumerate(listed):
-        here = path.index(position)
-        yield from _source(here, volume, pod_name)
-        name = volume.get("name") or ""
+        here, name = path.index(position), volume.get("name") or ""
+        errors = [*_source(here, volume, pod_name)]
         if not name:
-            yield fields.required(here.child("name"))
+            errors.append(fields.required(here.child("name")))
         else:
-            yield from named(here.child("name"), name, names.dns1123_label)
-        if name in seen:
-            yield fields.duplicate(here.child("name"), name)
-        seen.add(name)
+            errors += named(here.child("name"), name, names.dns1123_label)
+        if name in usable:
+            errors.append(fields.duplicate(here.child("name"), name))
+        if not errors:
+            usable[name] = volume
+        yield from errors
+        claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
+        if claim in made:
+            where = here.child("persistentVolumeClaim").child("claimName")
+            yield fields.invalid(where, claim, "must not reference a PVC that gets created for an ephemeral volume")
 
 
 def host_path(path: Path, part: Part) -> Errors:
@@ -120,18 +128,19 @@ def _source(path: Path, volume: Part, pod_name: str) -> Errors:
         return
     name = given[0]
     check = _CHECKS.get(name)
+    where = path.child(_CALLED.get(name, name))
     if check is not None:
-        yield from check(path.child(name), volume[name])
+        yield from check(where, volume[name])
     for field in REQUIRED_FIELDS.get(name, ()):
         if not volume[name].get(field):
-            yield fields.required(path.child(name).child(field))
+            yield fields.required(where.child(field))
     if name == "ephemeral" and pod_name and volume.get("name"):
         claim = f"{pod_name}-{volume['name']}"
         for message in names.dns1123_subdomain(claim):
             detail = f'PVC name "{claim}": {message}'
             yield fields.invalid(path.child("name"), volume["name"], detail)
     for other in given[1:]:
-        yield fields.forbidden(path.child(other), "may not specify more than 1 volume type")
+        yield fields.forbidden(path.child(_SURPLUS.get(other, other)), "may not specify more than 1 volume type")
 
 
 def _given(part: Part, ranks: Mapping[str, int]) -> list[str]:
@@ -166,8 +175,8 @@ def _nfs(path: Path, part: Part) -> Errors:
         yield fields.required(path.child("server"))
     if not part.get("path"):
         yield fields.required(path.child("path"))
-    elif not part["path"].startswith("/"):
-        yield fields.invalid(path.child("path"), part["path"], "must be an absolute path")
+    if not (where := part.get("path") or "").startswith("/"):
+        yield fields.invalid(path.child("path"), where, "must be an absolute path")
 
 
 def _claim(path: Path, part: Part) -> Errors:

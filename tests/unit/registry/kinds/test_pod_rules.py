@@ -222,7 +222,7 @@ def test_a_pods_certificate_is_of_a_signer_and_a_kind_and_a_time(
 ) -> None:
     volume = {"name": "v", "projected": {"sources": [{"podCertificate": certificate}]}}
     where = "spec.volumes[0].projected.sources[0].podCertificate."
-    assert [str(each) for each in volumes(Path("spec").child("volumes"), [volume], "p")] == [
+    assert [str(each) for each in volumes(Path("spec").child("volumes"), [volume], "p", {})] == [
         where + each for each in errors
     ]
 
