@@ -159,6 +159,8 @@ class PostFilterResult:
     nominated: str = ""
     then: Callable[[], Any] | None = None
     """An asynchronous function to call outside the cycle (it deletes pods, say)."""
+    keeps_nomination: bool = False
+    """The node that was nominated before is still being cleared."""
 
 
 class PostFilter(Plugin):

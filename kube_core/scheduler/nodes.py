@@ -94,6 +94,8 @@ class Nodes:
         #: Every pod that has a node, whether the node is known or not.
         self._places: dict[str, tuple[str, PodInfo]] = {}
         self._assumed: set[str] = set()
+        #: Pods for which room is being made, by uid: on which node.
+        self._nominated: dict[str, tuple[str, PodInfo]] = {}
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -139,6 +141,7 @@ class Nodes:
 
     def remove_pod(self, uid: str) -> None:
         """A pod takes room no more: it ended, is gone, or was not bound after all."""
+        self.withdraw(uid)
         self._assumed.discard(uid)
         place = self._places.pop(uid, None)
         if place is not None and (node := self._nodes.get(place[0])) is not None:
@@ -146,8 +149,30 @@ class Nodes:
 
     def assume(self, pod: PodInfo, node: str) -> None:
         """A node was chosen: the pod takes its room from now on."""
+        self.withdraw(pod.uid)
         self._put(pod, node)
         self._assumed.add(pod.uid)
+
+    def nominate(self, pod: PodInfo, node: str) -> None:
+        """Room is being made for a pod on a node: nobody of less priority is to take it meanwhile."""
+        self._nominated[pod.uid] = node, pod
+
+    def withdraw(self, uid: str) -> bool:
+        """No room is being made for a pod any more. Tells whether there was."""
+        return self._nominated.pop(uid, None) is not None
+
+    @property
+    def has_nominated(self) -> bool:
+        """Whether room is being made for anybody."""
+        return bool(self._nominated)
+
+    def nominated_before(self, pod: PodInfo, node: str) -> list[PodInfo]:
+        """The others for whom room is being made on a node, and who come before a pod."""
+        return [
+            other
+            for place, other in self._nominated.values()
+            if place == node and other.priority >= pod.priority and other.uid != pod.uid
+        ]
 
     def _put(self, pod: PodInfo, node: str) -> None:
         self._places[pod.uid] = (node, pod)

@@ -155,9 +155,14 @@ class Profile:
         enough, looked_at = nodes_to_find(count), 0
         start = self._next_start % count if count else 0
         filters: Sequence[Callable[[CycleState, PodInfo, NodeInfo], Rejection | None]] = state["filters"]
+        making_room = nodes.has_nominated
         for node in ordered[start:] + ordered[:start]:
             looked_at += 1
             if among is not None and node.name not in among:
+                continue
+            others = nodes.nominated_before(pod, node.name) if making_room else ()
+            if others and (rejection := self._refuses_beside(state, pod, node, others)) is not None:
+                rejections[node.name] = rejection
                 continue
             for filter_ in filters:
                 if (rejection := filter_(state, pod, node)) is not None:
@@ -173,15 +178,34 @@ class Profile:
             rejections |= {node.name: outside for node in ordered if node.name not in among}
         return feasible, rejections
 
+    def _refuses_beside(
+        self, state: CycleState, pod: PodInfo, node: NodeInfo, others: Sequence[PodInfo]
+    ) -> Rejection | None:
+        """What the filters would say if the pods for which room is being made were there.
+
+        The node is changed and changed back within one turn of the loop: nobody sees it.
+        """
+        for other in others:
+            node.add(other)
+            self.moved(state, pod, other, node, 1)
+        try:
+            return self.refuses(state, pod, node)
+        finally:
+            for other in others:
+                node.remove(other)
+                self.moved(state, pod, other, node, -1)
+
     def _post_filter(self, state: CycleState, pod: PodInfo, rejections: Mapping[str, Rejection]) -> PostFilterResult:
         messages: list[str] = []
+        keeps = False
         for plugin in self.post_filters:
             result = plugin.post_filter(state, pod, rejections)
             if result.nominated:
                 return result
+            keeps = keeps or result.keeps_nomination
             if result.message:
                 messages.append(result.message)
-        return PostFilterResult(", ".join(messages))
+        return PostFilterResult(", ".join(messages), keeps_nomination=keeps)
 
     def _best(self, state: CycleState, pod: PodInfo, feasible: Sequence[NodeInfo], random: Random) -> NodeInfo:
         if len(feasible) == 1:

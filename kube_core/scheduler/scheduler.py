@@ -133,6 +133,10 @@ class Scheduler:
             work = self._bind(queued, answer) if refusal is None else self._refused(queued, answer, refusal)
         else:
             self._count(queued, "unschedulable")
+            if answer.result.nominated:
+                self.nodes.nominate(pod, answer.result.nominated)
+            elif not answer.result.keeps_nomination:
+                self._withdraw(pod.document)
             self.queue.put_back(queued, answer.plugins)
             work = self._report(queued, answer)
         task = tasks.create_task(work, name=f"schedule {pod.key}")
@@ -302,13 +306,20 @@ class Scheduler:
         if (after["spec"].get("schedulerName") or DEFAULT_SCHEDULER) != self.name:
             return
         if is_deleting(after) or pods.is_terminal(after):
+            self._withdraw(after)
             self.queue.delete(uid)
         elif not self.nodes.is_assumed(uid):
             pod = read_pod(after)
             if self.profile.may_enter(pod) is None:
                 self.queue.update(pod)
 
+    def _withdraw(self, pod: Document) -> None:
+        """The room that was being made for a pod is for anybody again."""
+        if self.nodes.withdraw(uid_of(pod)):
+            self.queue.changed("pods", "delete", pod, None)
+
     def _pod_gone(self, last: Document) -> None:
+        self._withdraw(last)
         self.nodes.remove_pod(uid_of(last))
         self.queue.delete(uid_of(last))
         if pods.node_name_of(last):

@@ -62,7 +62,8 @@ class DefaultPreemption(PostFilter):
         if nominated is not None and any(
             is_deleting(other.document) and other.priority < pod.priority for other in nominated.pods.values()
         ):
-            return PostFilterResult("preemption: not eligible due to a terminating pod on the nominated node.")
+            why = "preemption: not eligible due to a terminating pod on the nominated node."
+            return PostFilterResult(why, keeps_nomination=True)
         candidates: list[_Candidate] = []
         answers: dict[str, Rejection] = {}
         for name, rejection in rejections.items():

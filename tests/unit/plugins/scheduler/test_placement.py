@@ -283,3 +283,14 @@ def test_victims_are_counted_against_their_budgets_in_their_order() -> None:
     assert beyond_budgets(victims, [budget("web", 2)]) == {victims[2].uid}
     assert beyond_budgets(victims, [budget("web", 2, disrupted=("a",))]) == frozenset()
     assert beyond_budgets(victims, [budget("other", 0)]) == frozenset()
+
+
+def test_room_that_is_made_for_a_pod_is_not_taken_by_a_lesser_one() -> None:
+    world = World(node("a", cpu="2"))
+    vip = read_pod(pod("vip", priority=9, requests={"cpu": "2"}))
+    world.nodes.nominate(vip, "a")
+    assert "Insufficient cpu" in world.place(pod("low", priority=1, requests={"cpu": "1"}))
+    assert world.place(pod("higher", priority=10, requests={"cpu": "1"})) == "a"
+    world.nodes.remove_pod(next(each.uid for each in world.nodes.get("a").pods.values()))  # type: ignore[union-attr]
+    world.nodes.withdraw(vip.uid)
+    assert world.place(pod("low", priority=1, requests={"cpu": "1"})) == "a"
