@@ -24,6 +24,8 @@ from kube_core.abc.usage import Usage
 __all__ = ["Cgroups", "weight_of_shares"]
 
 _ROOT = Path("/sys/fs/cgroup")
+#: How often a cgroup is tried whose parents others remove.
+_TRIES = 20
 _CONTROLLERS = ("cpu", "memory", "pids", "cpuset", "io", "hugetlb")
 
 
@@ -64,14 +66,20 @@ class Cgroups:
 
     def create(self, path: str, resources: Resources) -> None:
         """Make a pod's cgroup (`/kubepods/pod…`), with its limits. Raises `RuntimeFailure`."""
-        try:
-            for place in self._places(path):
-                place.mkdir(parents=True, exist_ok=True)
-            if self.pure:
-                self._delegate(path)
-            self.limit(path, resources)
-        except OSError as error:
-            raise RuntimeFailure(f"the cgroup {path} cannot be made: {error.strerror or error}") from None
+        for attempt in range(_TRIES):
+            try:
+                for place in self._places(path):
+                    place.mkdir(parents=True, exist_ok=True)
+                if self.pure:
+                    self._delegate(path)
+                break
+            except FileNotFoundError as error:
+                # Somebody's last pod went, and an empty parent with it.
+                if attempt == _TRIES - 1:
+                    raise RuntimeFailure(f"the cgroup {path} cannot be made: {error.strerror}") from None
+            except OSError as error:
+                raise RuntimeFailure(f"the cgroup {path} cannot be made: {error.strerror or error}") from None
+        self.limit(path, resources)
 
     def limit(self, path: str, resources: Resources) -> None:
         """Change limits, of a pod or of a container. Raises `RuntimeFailure`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -227,3 +228,23 @@ def test_a_pods_cgroup_is_limited_in_the_terms_of_v2(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("shares", "weight"), [(2, 1), (1024, 39), (262144, 10000)])
 def test_shares_become_weights(shares: int, weight: int) -> None:
     assert weight_of_shares(shares) == weight
+
+
+def test_cgroups_are_made_while_others_remove_the_same_parents(tmp_path: Path) -> None:
+    cgroups = Cgroups({"freezer": tmp_path}, None)  # which has no limits
+    wrong: list[Exception] = []
+
+    def make_and_remove(name: str) -> None:
+        try:
+            for _ in range(200):
+                cgroups.create(f"/pods/besteffort/{name}", Resources())
+                cgroups.remove(f"/pods/besteffort/{name}")
+        except RuntimeFailure as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=make_and_remove, args=(name,)) for name in ("a", "b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
