@@ -103,18 +103,18 @@ class NodeAuthorizer(AccessAuthorizer):
     # -- what pods refer to ------------------------------------------------------------------------------------------
 
     @property
-    def _pods_of(self) -> Mapping[str, Mapping[Key, frozenset[Reference]]]:
+    def _known(self) -> _Graph:
         if self._graph is None:
             self._graph = _Graph(self._pods.list())
             self._pods.followers.append(self._graph.follow)
-        return self._graph.nodes
+        return self._graph
+
+    @property
+    def _pods_of(self) -> Mapping[str, Mapping[Key, frozenset[Reference]]]:
+        return self._known.nodes
 
     def _refers(self, node: str, plural: str, namespace: str, name: str) -> bool:
-        wanted = (plural, name)
-        pods = self._pods_of.get(node)
-        return pods is not None and any(
-            key.namespace == namespace and wanted in references for key, references in pods.items()
-        )
+        return (node, namespace, plural, name) in self._known.counts
 
     def _related(self, node: str, *, found: bool) -> Decision:
         if found:
@@ -272,6 +272,8 @@ class _Graph:
 
     def __init__(self, pods: Iterable[Stored]) -> None:
         self.nodes: dict[str, dict[Key, frozenset[Reference]]] = {}
+        #: How many pods of a node refer to a thing, by node, namespace and reference: nothing of what none does.
+        self.counts: dict[tuple[str, str, str, str], int] = {}
         self._known: dict[Key, tuple[object, ...]] = {}
         for pod in pods:
             self._put(pod)
@@ -298,7 +300,10 @@ class _Graph:
         self._remove(pod.key)
         if node:
             self._known[pod.key] = mark
-            self.nodes.setdefault(node, {})[pod.key] = frozenset(_references(document))
+            references = self.nodes.setdefault(node, {})[pod.key] = frozenset(_references(document))
+            for plural, name in references:
+                counted = (node, pod.key.namespace, plural, name)
+                self.counts[counted] = self.counts.get(counted, 0) + 1
 
     def _remove(self, key: Key) -> None:
         known = self._known.pop(key, None)
@@ -306,7 +311,11 @@ class _Graph:
             return
         node = str(known[0])
         pods = self.nodes[node]
-        del pods[key]
+        for plural, name in pods.pop(key):
+            counted = (node, key.namespace, plural, name)
+            self.counts[counted] -= 1
+            if not self.counts[counted]:
+                del self.counts[counted]
         if not pods:
             del self.nodes[node]
 

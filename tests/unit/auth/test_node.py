@@ -101,6 +101,16 @@ async def test_a_node_reads_what_its_pods_refer_to_while_they_are_there(resource
     assert not await world.may("get", resource, name)
 
 
+async def test_what_two_pods_refer_to_may_be_read_until_both_are_gone() -> None:
+    world = World()
+    for name in ("one", "two"):
+        world.pod(name, "n1", volumes=VOLUMES)
+    world.remove("", "pods", "one", "shop")
+    assert await world.may("get", "secrets", "by-volume")
+    world.remove("", "pods", "two", "shop")
+    assert not await world.may("get", "secrets", "by-volume")
+
+
 async def test_an_ephemeral_container_counts_when_it_comes() -> None:
     world = World()
     world.pod("web", "n1")

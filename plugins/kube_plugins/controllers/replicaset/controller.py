@@ -35,8 +35,8 @@ __all__ = ["ReplicaSetController"]
 
 #: As many pods are looked at in batches: it would take too long to do so whenever one of them changes.
 MANY_PODS = 500
-#: Seconds: some four times as long as the look itself.
-REST_PER_POD = 20e-6
+#: Seconds: some ten times as long as the look itself.
+REST_PER_POD = 50e-6
 
 
 class ReplicaSetController(Controller):
