@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import anyio.to_thread
+import anyio
 
 from kube_core._kit.clock import Clock
 from kube_core.abc.network import Attachment, Network, NetworkCapabilities, NetworkError, NetworkRanges, SandboxRequest
@@ -35,6 +35,7 @@ from kube_drivers import kernel
 from kube_drivers.network.addresses import KeptAddresses
 from kube_drivers.network.bridge.netlink import Netlink
 from kube_drivers.network.claims import claim, claim_range
+from kube_drivers.threads import to_the_end
 
 __all__ = ["BridgeNetwork"]
 
@@ -145,7 +146,7 @@ class BridgeNetwork(Network):
     async def _do(self, what: str, act: Callable[..., None], *arguments: object) -> None:
         with self.clock.hold(f"bridge network: {what}"):
             try:
-                await anyio.to_thread.run_sync(act, *arguments)
+                await to_the_end(act, *arguments)
             except OSError as error:
                 raise _failure(f"cannot {what}", error) from None
 

@@ -23,7 +23,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-import anyio.to_thread
 import attrs
 
 from kube_core._kit.clock import Clock
@@ -56,6 +55,7 @@ from kube_drivers.runtime.oci.images.store import ImageStore, StoredImage, store
 from kube_drivers.runtime.oci.sandboxes import Sandbox
 from kube_drivers.runtime.oci.users import ResolvedUser, inside, resolve_user
 from kube_drivers.runtime.supervised.driver import MadeContainer, SupervisedRuntime, signal_number
+from kube_drivers.threads import to_the_end
 
 __all__ = ["OciRuntime"]
 
@@ -120,7 +120,7 @@ class OciRuntime(SupervisedRuntime):
         name = parse_name(image)
         registries = self._registries
         if registries is None:
-            registries = await anyio.to_thread.run_sync(Registries.read, self._store.directory)
+            registries = await to_the_end(Registries.read, self._store.directory)
         if registries.of(name.registry).offline and (present := await self._find(image)) is not None:
             return present.status
         # One pull of a name at a time: the second finds what the first brought.
@@ -153,7 +153,7 @@ class OciRuntime(SupervisedRuntime):
 
     async def _with_store(self, act: Callable[..., T], *arguments: Any) -> T:
         with self.clock.hold("oci runtime: images"):
-            return await anyio.to_thread.run_sync(act, *arguments)
+            return await to_the_end(act, *arguments)
 
     # -- pods --------------------------------------------------------------------------------------------------------
 
@@ -171,7 +171,7 @@ class OciRuntime(SupervisedRuntime):
             raise RuntimeFailure("the oci runtime does not support user namespaces")
         sandbox = self._sandbox(identity, config)
         with self.clock.hold("oci runtime: make a sandbox"):
-            await anyio.to_thread.run_sync(sandbox.make, self._cgroups)
+            await to_the_end(sandbox.make, self._cgroups)
         if config.shared_processes:
             await self._call("hold", key=identity, place=str(sandbox.directory))
 
@@ -179,17 +179,20 @@ class OciRuntime(SupervisedRuntime):
         if sandbox.config.shared_processes and self._link is not None and not self._link.closed.is_set():
             await self._call("release", key=sandbox.id)
         with self.clock.hold("oci runtime: remove a sandbox"):
-            await anyio.to_thread.run_sync(self._sandbox(sandbox.id, sandbox.config).unmake, self._cgroups)
+            await to_the_end(self._sandbox(sandbox.id, sandbox.config).unmake, self._cgroups)
 
     async def _found(self) -> None:
-        """Clear away what nobody knows of, and see which sandboxes are still whole."""
+        await self._found_again()
+        keep = {status.id for status in self._sandboxes.values() if status.ready}
+        await to_the_end(self._sweep, keep, set(self._containers))
+
+    async def _found_again(self) -> None:
+        """Sandboxes that are not whole any more are over."""
         known = {status.id: self._sandbox(status.id, status.config) for status in self._sandboxes.values()}
         ready = [sandbox for sandbox in known.values() if self._sandboxes[sandbox.id].ready]
-        broken = await anyio.to_thread.run_sync(lambda: [each.id for each in ready if not self._is_whole(each)])
+        broken = await to_the_end(lambda: [each.id for each in ready if not self._is_whole(each)])
         for identity in broken:
             await self.stop_sandbox(identity)
-        keep = {status.id for status in self._sandboxes.values() if status.ready}
-        await anyio.to_thread.run_sync(self._sweep, keep, set(self._containers))
 
     def _is_whole(self, sandbox: Sandbox) -> bool:
         return sandbox.whole and (not sandbox.config.shared_processes or sandbox.id in self._holders)
@@ -218,7 +221,7 @@ class OciRuntime(SupervisedRuntime):
         if status is None:
             raise ContainerNotFound(f"there is no sandbox {sandbox_id}")
         cgroup = self._sandbox(sandbox_id, status.config).cgroup
-        await anyio.to_thread.run_sync(self._cgroups.limit, cgroup, resources)
+        await to_the_end(self._cgroups.limit, cgroup, resources)
 
     async def port_forward(self, sandbox_id: str, port: int) -> ByteStream:
         status = self._sandboxes.get(sandbox_id)
@@ -240,13 +243,11 @@ class OciRuntime(SupervisedRuntime):
             raise ImageFailure(f'the image "{missing[0]}" is not present on this node')
         stop_signal = config.stop_signal or image.config.stop_signal or _DEFAULT_STOP
         number = signal_number(stop_signal)
-        files = self._files_of(identity)
         try:
             volumes = {name: found for name, found in images.items() if found is not None}
-            user = await anyio.to_thread.run_sync(self._prepare, identity, sandbox, config, image, volumes)
+            user = await to_the_end(self._prepare, identity, sandbox, config, image, volumes)
         except BaseException:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._unprepare, files)
+            await self._give_up_container(identity)
             raise
         spec = {
             "log": self._log_path(sandbox.config, config),
@@ -302,8 +303,11 @@ class OciRuntime(SupervisedRuntime):
         self._store.release(files)
         rootfs.discard_root(files)
 
+    async def _give_up_container(self, identity: str) -> None:
+        await to_the_end(self._unprepare, self._files_of(identity))
+
     async def _discard_container(self, container: ContainerStatus) -> None:
-        await anyio.to_thread.run_sync(self._unprepare, self._files_of(container.id))
+        await self._give_up_container(container.id)
         await super()._discard_container(container)
 
     def _pid_namespace(self, sandbox: Sandbox, config: ContainerConfig) -> str | None:
@@ -357,7 +361,7 @@ class OciRuntime(SupervisedRuntime):
         container = self._known(container_id)
         status = self._sandboxes[container.sandbox_id]
         cgroup = _cgroup_of(self._sandbox(status.id, status.config), container_id)
-        await anyio.to_thread.run_sync(self._cgroups.limit, cgroup, resources)
+        await to_the_end(self._cgroups.limit, cgroup, resources)
         await self._call("amend", container=container_id, meta={"resources": attrs.asdict(resources)})
 
     async def usage(self) -> RuntimeUsage | None:
@@ -372,7 +376,7 @@ class OciRuntime(SupervisedRuntime):
             found = {identity: self._cgroups.usage(cgroup, now) for identity, cgroup in running}
             return RuntimeUsage({identity: usage for identity, usage in found.items() if usage is not None})
 
-        return await anyio.to_thread.run_sync(measure)
+        return await to_the_end(measure)
 
 
 def _is_archive(path: Path) -> bool:

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import anyio.to_thread
-
 from kube_core._kit.clock import Clock
 from kube_core.abc.runtime import (
     ContainerConfig,
@@ -33,6 +31,7 @@ from kube_drivers.runtime.connections import connect
 from kube_drivers.runtime.process.images import Images
 from kube_drivers.runtime.process.paths import link_mounts, mount_variables, path_rule
 from kube_drivers.runtime.supervised.driver import MadeContainer, SupervisedRuntime, signal_number
+from kube_drivers.threads import to_the_end
 
 __all__ = ["ProcessRuntime"]
 
@@ -92,7 +91,7 @@ class ProcessRuntime(SupervisedRuntime):
         root = str(self._files_of(identity))
         spec, image_id = self._spec(identity, sandbox.config, config, root)
         try:
-            await anyio.to_thread.run_sync(_prepare, root, config.mounts, spec["cwd"])
+            await to_the_end(_prepare, root, config.mounts, spec["cwd"])
         except OSError as error:
             raise RuntimeFailure(f"cannot prepare {root}: {error.strerror}") from None
         return MadeContainer(spec, image_id, stop_signal=config.stop_signal or "SIGTERM")

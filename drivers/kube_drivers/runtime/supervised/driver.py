@@ -25,7 +25,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import anyio.to_thread
+import anyio
 import attrs
 
 from kube_core._kit.clock import Clock
@@ -50,6 +50,7 @@ from kube_core.abc.usage import RuntimeUsage, Usage
 from kube_drivers.runtime.records import container_config, record_of, sandbox_config
 from kube_drivers.runtime.supervised import link as links
 from kube_drivers.runtime.supervised.logs import read_log
+from kube_drivers.threads import to_the_end
 
 __all__ = ["MadeContainer", "SupervisedRuntime", "signal_number"]
 
@@ -102,7 +103,11 @@ class SupervisedRuntime(Runtime):
 
     async def _discard_container(self, container: ContainerStatus) -> None:
         """Remove its files, its log last."""
-        await anyio.to_thread.run_sync(_discard, str(self._files_of(container.id)), container.log_path)
+        await to_the_end(_discard, str(self._files_of(container.id)), container.log_path)
+
+    async def _give_up_container(self, identity: str) -> None:
+        """Remove the files of one that came to nothing."""
+        await to_the_end(_discard, str(self._files_of(identity)), "")
 
     async def _make_sandbox(self, identity: str, config: SandboxConfig) -> None:
         """Make what it is besides a record. Raises `RuntimeFailure`, having left nothing."""
@@ -112,6 +117,9 @@ class SupervisedRuntime(Runtime):
 
     async def _found(self) -> None:
         """The supervisor is reached, and what it holds is known: clear away what nobody knows of."""
+
+    async def _found_again(self) -> None:
+        """Another supervisor is reached: see what has gone with the one before."""
 
     def _exec_request(self, container: ContainerStatus, request: ExecRequest) -> dict[str, Any]:
         """What the supervisor is told to run in a container."""
@@ -166,7 +174,7 @@ class SupervisedRuntime(Runtime):
                 await self._discard_container(container)
             self._containers.clear()
             self._sandboxes.clear()
-            await anyio.to_thread.run_sync(self._clear)
+            await to_the_end(self._clear)
 
     async def run_sandbox(self, config: SandboxConfig) -> SandboxStatus:
         if config.handler:
@@ -220,7 +228,11 @@ class SupervisedRuntime(Runtime):
             "stop_signal": made.stop_signal,
             "config": record_of(config),
         }
-        await self._call("create", container=identity, spec=made.spec, meta=meta)
+        try:
+            await self._call("create", container=identity, spec=made.spec, meta=meta)
+        except RuntimeFailure:
+            await self._give_up_container(identity)
+            raise
         return identity
 
     async def start_container(self, container_id: str) -> None:
@@ -356,6 +368,7 @@ class SupervisedRuntime(Runtime):
         while True:
             try:
                 await self._reach()
+                await self._found_again()
             except RuntimeFailure:
                 await self.clock.sleep(1.0)
             else:
@@ -485,6 +498,8 @@ def _user(fields: Sequence[Any] | None) -> ContainerUser | None:
 
 def _discard(files: str, log: str) -> None:
     shutil.rmtree(files, ignore_errors=True)  # links in it are removed, not followed
+    if not log:
+        return
     try:
         for path in (log, *glob.glob(f"{glob.escape(log)}.*")):  # those that were rotated away too
             os.unlink(path)
