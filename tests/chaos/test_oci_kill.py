@@ -165,6 +165,7 @@ async def test_a_cluster_of_containers_killed_at_any_moment_runs_every_pod_once(
                 await asyncio.wait_for(process.communicate(), 20)
             await here.up()
         async with here.site.client() as client:
+            await client.patch(resources.DEPLOYMENTS, "ticks", {"spec": {"replicas": 3}}, "default")
             pods = await here.at_rest(client)
             uids = [uid_of(pod) for pod in pods]
             for pod in pods:
