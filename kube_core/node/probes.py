@@ -51,8 +51,9 @@ class Probed:
 class _Results:
     started: bool
     ready: bool
-    startup_passed: asyncio.Event = attrs.field(factory=asyncio.Event)
-    tasks: list[asyncio.Task[None]] = attrs.field(factory=list)
+    startup_passed: asyncio.Event | None = None
+    """Where there is a startup probe that has not succeeded yet."""
+    tasks: tuple[asyncio.Task[None], ...] = ()
 
 
 class Probes:
@@ -80,14 +81,14 @@ class Probes:
             started="startup" not in kinds or bool(before.get("started")),
             ready="readiness" not in kinds or bool(before.get("ready")),
         )
-        if results.started:
-            results.startup_passed.set()
+        if not results.started:
+            results.startup_passed = asyncio.Event()
         self._results[probed.run.id] = results
         for kind in kinds:
             if kind == "startup" and results.started:
                 continue
             name = f"{kind} probe of {container['name']}"
-            results.tasks.append(self._spawn(self._run(probed, kind, results), name))
+            results.tasks += (self._spawn(self._run(probed, kind, results), name),)
 
     def forget(self, container_id: str) -> None:
         """Stop probing."""
@@ -112,7 +113,7 @@ class Probes:
     async def _run(self, probed: Probed, kind: Kind, results: _Results) -> None:
         probe: Document = probed.container[f"{kind}Probe"]
         period = float(probe.get("periodSeconds") or 10)
-        if kind != "startup":
+        if kind != "startup" and results.startup_passed is not None:
             await results.startup_passed.wait()
         wait = float(probe.get("initialDelaySeconds") or 0) - (self._clock.now() - probed.run.started_at)
         if wait > 0:
@@ -141,7 +142,8 @@ class Probes:
             return True
         if kind == "startup":
             results.started = True
-            results.startup_passed.set()
+            if results.startup_passed is not None:
+                results.startup_passed.set()
             probed.poke()
             return True
         return False

@@ -7,7 +7,6 @@ runs the agent (a signal to the process, or `NodeAgent.shut_down`), and is over 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -34,8 +33,7 @@ class Endable(Protocol):
     @property
     def over(self) -> bool: ...
 
-    @property
-    def ended_for_good(self) -> asyncio.Event: ...
+    async def wait_until_over(self) -> None: ...
 
     def evict(self, eviction: Eviction) -> None: ...
 
@@ -93,7 +91,7 @@ class Shutdown:
             try:
                 async with self._clock.timeout(group.seconds):
                     for worker in group.workers:
-                        await worker.ended_for_good.wait()
+                        await worker.wait_until_over()
             except TimeoutError:
                 continue
 

@@ -197,9 +197,8 @@ class FakeNode:
             self._look_again(event.pod_uid)
 
     def _look_again(self, uid: str) -> None:
-        for worker in self.workers.values():
-            if worker.uid == uid:
-                worker.poke()
+        if (worker := self.workers.get(uid.removeprefix("uid-"))) is not None:
+            worker.poke()
 
     def _spawn(self, work: Any, name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)

@@ -207,6 +207,8 @@ class FakeRuntime(Runtime):
         self._last_id = 0
         self._images: dict[str, ImageStatus] = {}
         self._sandboxes: dict[str, SandboxStatus] = {}
+        #: The sandboxes of each pod.
+        self._runs: dict[str, tuple[str, ...]] = {}
         self._containers: dict[str, _Container] = {}
         self._pods: dict[str, list[str]] = {}
         self._events: asyncio.Queue[ContainerEvent | None] = asyncio.Queue()
@@ -233,6 +235,8 @@ class FakeRuntime(Runtime):
         self.unready = set(state.unready)
         self._images = dict(state.images)
         self._sandboxes = dict(state.sandboxes)
+        for identity, sandbox in self._sandboxes.items():
+            self._runs[sandbox.config.uid] = (*self._runs.get(sandbox.config.uid, ()), identity)
         for kept in state.containers:
             status = kept.status
             container = _Container(status, kept.behaviour, list(kept.log))
@@ -262,6 +266,7 @@ class FakeRuntime(Runtime):
         identity = f"sandbox-{self.node_name}-{self._next_id()}"
         status = SandboxStatus(identity, config, ready=True, created_at=self.clock.now(), ips=config.ips)
         self._sandboxes[identity] = status
+        self._runs[config.uid] = (*self._runs.get(config.uid, ()), identity)
         return status
 
     async def stop_sandbox(self, sandbox_id: str) -> None:
@@ -277,10 +282,15 @@ class FakeRuntime(Runtime):
         await self.stop_sandbox(sandbox_id)
         for container in self._in_sandbox(sandbox):
             await self.remove_container(container.status.id)
-        self._sandboxes.pop(sandbox_id, None)
+        if self._sandboxes.pop(sandbox_id, None) is not None:
+            left = tuple(each for each in self._runs.pop(sandbox.config.uid, ()) if each != sandbox_id)
+            if left:
+                self._runs[sandbox.config.uid] = left
 
     def list_sandboxes(self, pod_uid: str = "") -> Sequence[SandboxStatus]:
-        return [each for each in self._sandboxes.values() if pod_uid in ("", each.config.uid)]
+        if not pod_uid:
+            return list(self._sandboxes.values())
+        return [self._sandboxes[identity] for identity in self._runs.get(pod_uid, ())]
 
     async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
         sandbox = self._sandboxes.get(sandbox_id)

@@ -35,12 +35,14 @@ class Refusal:
 
 @attrs.define
 class _Grant:
-    """`resources` are those of the pod (by "") and of its containers, where they are not what the spec says."""
+    """`pod` is what it was given for. `resources` are those of the pod (by "") and of its containers, where they are
+    not what its spec says by now.
+    """
 
+    pod: Document
     requests: Amounts
     ports: tuple[HostPort, ...]
     resources: dict[str, Document] | None = None
-    asked: Any = None
     pending: Document | None = None
     in_progress: Document | None = None
 
@@ -82,7 +84,8 @@ class Allocations:
         """Give a pod what it asks for, or what it had already when an earlier agent looked after it."""
         uid = uid_of(pod)
         if uid not in self._grants:
-            grant = _Grant({}, host_ports_of(pod["spec"]), _had_before(pod))
+            had = _had_before(pod)
+            grant = _Grant(pod if had is None else _with(pod, had), {}, host_ports_of(pod["spec"]), had)
             self._grants[uid] = grant
             self._count(grant, requests_of(_as_before(pod)))
 
@@ -101,24 +104,22 @@ class Allocations:
     def consider(self, pod: Document) -> None:
         """Grant what the spec asks for now, if it is something else and there is room."""
         grant = self._grants.get(uid_of(pod))
-        asked = _resources(pod)
-        if grant is None:
+        if grant is None or pod["spec"] is grant.pod["spec"]:
             return
-        if grant.asked is None:
-            grant.asked = asked if grant.resources is None else {**asked, **grant.resources}
-        if asked == grant.asked:
+        granted = _resources(grant.pod)
+        if _resources(pod) == granted:
             grant.pending = grant.resources = None
             return
         generation = metadata_of(pod).get("generation") or 0
         requests = requests_of(pod)
         refusal = self.room_for(pod, requests)
         if refusal is not None:
-            before, grant.resources = grant.pending, grant.asked
+            before, grant.resources = grant.pending, granted
             grant.pending = _condition("PodResizePending", generation, "Deferred", refusal.message)
             if before is None or before["observedGeneration"] != generation:
                 self._tell(pod, "ResizeDeferred", "Pod resize Deferred", refusal.message)
             return
-        grant.asked, grant.resources, grant.pending = asked, None, None
+        grant.pod, grant.resources, grant.pending = pod, None, None
         grant.in_progress = _condition("PodResizeInProgress", generation)
         self._count(grant, requests)
         self._tell(pod, "ResizeStarted", "Pod resize started")

@@ -47,7 +47,7 @@ async def carry_out(host: Host, state: PodState, *, poke: Callable[[], None], la
         for stop in plan.stop:
             await stop_one(host, state, stop.run, Stopping(_grace(state.pod, stop), stop.why))
             probes.forget(stop.run.id)
-            state.unpunished.add(stop.run.id)
+            state.unpunished |= {stop.run.id}
         resized = await resize(host, state, runs)
         begun = False
         for container in plan.start:

@@ -42,7 +42,7 @@ async def stop_all(host: Host, state: PodState, runs: History, *, grace: float, 
 async def stop_one(host: Host, state: PodState, run: ContainerStatus, stopping: Stopping) -> None:
     """End a container, whose preStop hook runs once, however often it is asked to end."""
     hook = run.id not in state.hooked
-    state.hooked.add(run.id)
+    state.hooked |= {run.id}
     if run.state == "created":
         await host.runtime.stop_container(run.id, 0)
         return

@@ -57,7 +57,7 @@ async def _resize_one(host: Host, state: PodState, container: Document, run: Con
             why = f"Container {container['name']} resize requires restart"
             await stop_one(host, state, run, Stopping(grace_of(state.pod), why))
             host.probes.forget(run.id)
-            state.unpunished.add(run.id)
+            state.unpunished |= {run.id}
             return True
     if host.runtime.capabilities.resize:
         await host.runtime.update_container(run.id, wanted)

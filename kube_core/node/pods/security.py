@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kube_core.abc.security import SeccompProfile, SecurityContext
+from kube_core.abc.security import DEFAULT_SECURITY, SeccompProfile, SecurityContext
 from kube_core.meta.documents import Document, name_of, namespace_of, uid_of
 from kube_core.node.environment import ConfigurationError
 
@@ -27,6 +27,8 @@ def container_security(
     own = container.get("securityContext") or {}
     context: dict[str, Any] = {key: of_pod[key] for key in _OF_POD if of_pod.get(key) is not None}
     context |= {key: value for key, value in own.items() if value is not None}
+    if not context and not of_pod:
+        return DEFAULT_SECURITY
     if context.get("runAsNonRoot"):
         _check_user(pod, container, context.get("runAsUser"), image_user)
     capabilities = context.get("capabilities") or {}

@@ -33,13 +33,13 @@ class PodState:
     waiting: dict[str, Waiting] = attrs.field(factory=dict)
     messages: dict[str, str] = attrs.field(factory=dict)
     """What ended containers said, by their ids."""
-    hooked: set[str] = attrs.field(factory=set)
+    hooked: frozenset[str] = frozenset()
     """Containers whose preStop hook was run."""
     attempts: dict[str, int] = attrs.field(factory=dict)
     """The next run of each container, where what the runtime lists does not say it."""
     resources: dict[str, Resources] = attrs.field(factory=dict)
     """What running containers were given since they began, by their ids."""
-    unpunished: set[str] = attrs.field(factory=set)
+    unpunished: frozenset[str] = frozenset()
     """Containers that this node ended itself to start them again: no back-off counts from their end."""
     status: Document = attrs.field(factory=dict)
     """As it was last reported or read."""
@@ -78,8 +78,8 @@ class PodState:
         """A container was removed."""
         self.messages.pop(container_id, None)
         self.resources.pop(container_id, None)
-        self.unpunished.discard(container_id)
-        self.hooked.discard(container_id)
+        self.unpunished -= {container_id}
+        self.hooked -= {container_id}
 
     def rejection(self) -> Document:
         """The status of a pod that the node does not run."""

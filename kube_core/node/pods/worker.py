@@ -58,9 +58,8 @@ class PodWorker:
     ended: Callable[[PodWorker], None]
     gone: bool = False
     state: PodState = attrs.field(init=False)
-    done: asyncio.Event = attrs.field(factory=asyncio.Event)
-    ended_for_good: asyncio.Event = attrs.field(factory=asyncio.Event)
-    """Set once nothing of it runs, or will."""
+    done: bool = False
+    """Nothing of it is left on this node, or the agent stops."""
     _dirty: bool = False
     _interrupted: bool = False
     #: The task has begun. One that has not would be cancelled for good, and has nothing to be left.
@@ -72,6 +71,7 @@ class PodWorker:
     _grace_ends: float | None = None
     _deleted: bool = False
     _eviction: Eviction | None = None
+    _over: asyncio.Event | None = None
 
     def __attrs_post_init__(self) -> None:
         self.state = PodState.of(self.pod)
@@ -88,6 +88,12 @@ class PodWorker:
     def over(self) -> bool:
         """Whether nothing of it runs, or will."""
         return self.state.over or is_terminal(self.pod)
+
+    async def wait_until_over(self) -> None:
+        """Return once nothing of it runs, or will."""
+        if not self.over:
+            self._over = self._over or asyncio.Event()
+            await self._over.wait()
 
     def update(self, pod: Document) -> None:
         """The pod changed."""
@@ -117,7 +123,7 @@ class PodWorker:
     def poke(self) -> None:
         """Look again, soon."""
         self._dirty = True
-        if self._task is None and not self.done.is_set():
+        if self._task is None and not self.done:
             self._task = self.host.spawn(self._run(), f"pod {namespace_of(self.pod)}/{name_of(self.pod)}")
 
     def interrupt(self) -> None:
@@ -129,7 +135,7 @@ class PodWorker:
 
     def close(self) -> None:
         """The agent stops: forget timers; what runs goes on."""
-        self.done.set()
+        self.done = True
         if self._timer is not None:
             self._timer.cancel()
 
@@ -138,7 +144,7 @@ class PodWorker:
         assert task is not None
         self._begun = True
         try:
-            while self._dirty and not self.done.is_set():
+            while self._dirty and not self.done:
                 self._dirty = False
                 try:
                     await self._look()
@@ -150,7 +156,7 @@ class PodWorker:
         finally:
             self._task = None
             self._begun = False
-            if not self.done.is_set():
+            if not self.done:
                 self._set_timer()
 
     async def _look(self) -> None:
@@ -175,8 +181,8 @@ class PodWorker:
             self._try_again()
         else:
             self._failures = 0
-        if self.over:
-            self.ended_for_good.set()
+        if self._over is not None and self.over:
+            self._over.set()
 
     # -- running ---------------------------------------------------------------------------------------------------
 
@@ -260,7 +266,7 @@ class PodWorker:
                 await host.runtime.remove_container(run.id)
             host.backoffs.forget_all(self.uid)
             host.image_backoffs.forget_all(self.uid)
-            self.done.set()
+            self.done = True
             self.ended(self)
         elif not self._deleted:
             self._deleted = True

@@ -167,12 +167,15 @@ class Ending:
     def __init__(self, name: str, priority: int, takes: float, clock: FakeClock, log: list[Any]) -> None:
         self.pod: Document = pod(name, priority=priority, terminationGracePeriodSeconds=30)
         self.over = False
-        self.ended_for_good = asyncio.Event()
+        self._ended = asyncio.Event()
         self._takes, self._clock, self._log = takes, clock, log
 
     def evict(self, eviction: Any) -> None:
         self._log.append((self.pod["metadata"]["name"], self._clock.monotonic(), eviction.grace, eviction.reason))
-        self._clock.call_later(self._takes, self.ended_for_good.set)
+        self._clock.call_later(self._takes, self._ended.set)
+
+    async def wait_until_over(self) -> None:
+        await self._ended.wait()
 
 
 PERIODS = KubeletSettings(
