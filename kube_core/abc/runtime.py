@@ -518,6 +518,10 @@ class Runtime(Snapshots, abc.ABC):
         """Whether this container is reached at its pod's address; one driver may have some that are not."""
         return self.capabilities.reachable
 
+    def attachable(self, container_id: str) -> bool:
+        """Whether this container can be attached to; one driver may have some that cannot."""
+        return self.capabilities.attach
+
     async def probe(self, container_id: str, request: NetworkProbe) -> ProbeAnswer:
         """What a network probe would find; asked only where the container is not `reachable`."""
         return ProbeAnswer(success=True)

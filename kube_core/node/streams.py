@@ -48,7 +48,7 @@ class PodStreams:
     async def attach(self, namespace: str, pod: str, container: str, request: ExecRequest) -> ExecSession:
         """The streams of the container's main process from now on; its log, where the runtime has no more."""
         run = self._running(self._pod(namespace, pod), container)
-        if not self._agent.runtime.capabilities.attach:
+        if not self._agent.runtime.attachable(run.id):
             return _Attached(self._agent, run)
         try:
             return await self._agent.runtime.attach(

@@ -117,6 +117,14 @@ async def test_a_pod_reaches_the_api_server_at_its_service(cluster: Cluster) -> 
     assert await says(cluster, "in-cluster") == "443\n"
 
 
+async def test_a_pod_has_names_of_its_own(cluster: Cluster) -> None:
+    aliases = [{"ip": "192.0.2.7", "hostnames": ["other.example"]}]
+    await create(cluster, "named", "grep -E 'named|other' /etc/hosts", hostAliases=aliases)
+    pod = await pod_when(cluster, "named", is_over)
+    lines = [line.split() for line in (await says(cluster, "named")).splitlines()]
+    assert lines == [[pod["status"]["podIP"], "named"], ["192.0.2.7", "other.example"]]
+
+
 async def test_a_class_chooses_among_runtimes(cluster: Cluster) -> None:
     await cluster.client.create(resources.RUNTIME_CLASSES, {"metadata": {"name": "pretend"}, "handler": "fake"})
     await create(cluster, "real", "exit 3")

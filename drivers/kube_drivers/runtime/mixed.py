@@ -11,8 +11,9 @@ puts every pod with `runtimeClassName: process` on the second. A handler that is
 the pod's event says so.
 
 What always holds: a sandbox and its containers are one runtime's for good, and every call about them, their images too,
-is that one's. `capabilities`, which speak of the whole node, claim no more than holds of all, except that volumes are
-real directories as soon as one runtime has processes; `reachable` and `probe` are asked for each container.
+is that one's. `capabilities`, which speak of the whole node, claim no more than holds of all, except for what the agent
+prepares (volumes that are real directories, a hosts file), which it does as soon as one runtime has a use for it;
+`reachable`, `attachable` and `probe` are asked for each container.
 
 What the runtimes do is none of this file's: it only hands on.
 """
@@ -193,6 +194,9 @@ class MixedRuntime(Runtime):
     def reachable(self, container_id: str) -> bool:
         return self._with_container(container_id).reachable(container_id)
 
+    def attachable(self, container_id: str) -> bool:
+        return self._with_container(container_id).attachable(container_id)
+
     async def probe(self, container_id: str, request: NetworkProbe) -> ProbeAnswer:
         return await self._with_container(container_id).probe(container_id, request)
 
@@ -281,7 +285,8 @@ def _names(url: str) -> list[str]:
 def _combined(all_of: Sequence[RuntimeCapabilities]) -> RuntimeCapabilities:
     if len({each.networked for each in all_of}) > 1:
         raise DriverError("a runtime that gives pods their addresses itself cannot be mixed with one that does not")
-    some = {"processes", "images", "behaviours"}
+    # Of what the agent prepares for containers, those who cannot use it take no notice.
+    some = {"processes", "images", "behaviours", "own_root", "confinement"}
     return RuntimeCapabilities(**{
         field.name: (any if field.name in some else all)(getattr(each, field.name) for each in all_of)
         for field in attrs.fields(RuntimeCapabilities)
