@@ -54,12 +54,12 @@ class _PolicyStrategy(BuiltinStrategy):
     def _judged(self, document: Document, old: Part | None) -> Errors:
         """Match conditions that are as they were are let be, unless they may name parameters now or no more."""
         spec = document.get("spec") or {}
-        kind = spec.get("paramKind")
-        if kind is not None:
-            yield from _param_kind(SPEC.child("paramKind"), kind)
         policy = spec.get("failurePolicy")
         if policy is not None:
             yield from checks.one_of(SPEC.child("failurePolicy"), policy, rules.FAILURE_POLICIES)
+        kind = spec.get("paramKind")
+        if kind is not None:
+            yield from _param_kind(SPEC.child("paramKind"), kind)
         match, where = spec.get("matchConstraints"), SPEC.child("matchConstraints")
         if match is None:
             yield fields.required(where)

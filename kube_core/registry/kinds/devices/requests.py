@@ -59,6 +59,7 @@ def claim_spec(path: Path, spec: Part) -> Errors:
     here, known = path.child("devices"), request_names(spec)
     requests: Sequence[Part] = devices.get("requests") or ()
     where = here.child("requests")
+    yield from distinct(where, requests, MOST_REQUESTS, lambda each: each.get("name") or "")
     yield from checked_each(where, requests, MOST_REQUESTS, _request)
     yield from checked_each(
         here.child("constraints"),
@@ -69,7 +70,6 @@ def claim_spec(path: Path, spec: Part) -> Errors:
     yield from checked_each(
         here.child("config"), devices.get("config") or (), _MOST, lambda spot, each: _config(spot, each, known)
     )
-    yield from distinct(where, requests, MOST_REQUESTS, lambda each: each.get("name") or "")
 
 
 def request_references(path: Path, listed: Sequence[str], known: Requests) -> Errors:

@@ -11,7 +11,7 @@ from typing import Any
 
 from kube_core.meta import fields, names, quantities
 from kube_core.meta.fields import Path
-from kube_core.registry.kinds.checks import Errors, named, one_of
+from kube_core.registry.kinds.checks import Errors, label_selector, named, one_of
 from kube_core.registry.kinds.pods.environment import VOLUME_FIELDS, field_reference, resource_reference
 from kube_core.registry.kinds.pods.paths import local_non_reserved, no_backsteps
 from kube_core.registry.kinds.pods.token_volume import TOKEN_PROJECTION
@@ -216,17 +216,19 @@ def _projected(path: Path, part: Part) -> Errors:
     for position, source in enumerate(part.get("sources") or ()):
         here = path.child("sources").index(position)
         given = _given(source, _PROJECTION_RANKS)
-        if not given:
-            yield fields.required(here, "must specify a projection type")
-            continue
-        for other in given[1:]:
-            yield fields.forbidden(here.child(other), "may not specify more than 1 volume type")
-        name = given[0]
-        yield from _PROJECTIONS[name](here.child(name), source[name])
-        for where in _projected_paths(source[name]):
-            if where in taken:
-                yield fields.invalid(path, where, "conflicting duplicate paths")
-            taken.add(where)
+        for name in given:
+            projected = source[name]
+            yield from _PROJECTIONS[name](here.child(name), projected)
+            if name == "serviceAccountToken":
+                yield from _token_path(path.child("path"), projected.get("path") or "")
+                continue
+            for where in _projected_paths(projected):
+                if where in taken:
+                    shown = projected.get("name") or "" if name in ("secret", "configMap") else where
+                    yield fields.invalid(path, shown, "conflicting duplicate paths")
+                taken.add(where)
+        if len(given) > 1:
+            yield fields.forbidden(here, "may not specify more than 1 volume type per source")
 
 
 def _projected_paths(part: Part) -> Sequence[str]:
@@ -257,17 +259,37 @@ def _token_projection(path: Path, part: Part) -> Errors:
         yield fields.invalid(
             path.child("expirationSeconds"), seconds, "may not specify a duration larger than 2^32 seconds"
         )
-    if not part.get("path"):
-        yield fields.required(path.child("path"))
+
+
+def _token_path(path: Path, where: str) -> Errors:
+    """Where a token is; upstream names it as if it were the volume's own."""
+    if not where:
+        yield fields.required(path)
     else:
-        yield from local_non_reserved(path.child("path"), part["path"])
+        yield from local_non_reserved(path, where)
 
 
 def _trust_projection(path: Path, part: Part) -> Errors:
     name, signer = part.get("name"), part.get("signerName")
     if name is not None and signer is not None:
         yield fields.invalid(path, "", "only one of name and signerName may be used")
-    elif name is None and signer is None:
+    elif name is not None:
+        if not name:
+            yield fields.required(path.child("name"), "must be a valid object name")
+        for message in names.dns1123_subdomain(name.rpartition(":")[2]):
+            yield fields.invalid(path.child("name"), name, f"not a valid clustertrustbundlename: {message}")
+        if part.get("labelSelector") is not None:
+            detail = "labelSelector must be unset if name is specified"
+            yield fields.invalid(path.child("labelSelector"), part["labelSelector"], detail)
+    elif signer is not None:
+        # lazily: few pods have one
+        from kube_core.registry.kinds.certificates import signer_name
+
+        if not signer:
+            yield fields.required(path.child("signerName"), "must be a valid signer name")
+        yield from signer_name(path.child("signerName"), signer)
+        yield from label_selector(path.child("labelSelector"), part.get("labelSelector"))
+    else:
         yield fields.required(path, "either name or signerName must be specified")
     if not part.get("path"):
         yield fields.required(path.child("path"))
