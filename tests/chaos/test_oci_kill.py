@@ -53,8 +53,16 @@ class Place:
     archive: Path
     mark: str
 
+    @property
+    def options(self) -> list[str]:
+        # Ranges of this process's own: a cluster that is dead for a moment must find them free.
+        number = os.getpid() % 256
+        pods, services = f"100.{65 + number // 16}.{number % 16 * 16}.0/20", f"100.64.{number}.0/24"
+        ranges = ["--pod-cidr", pods, "--service-cidr", services]
+        return ["--runtime", "oci", "--network", "bridge", "--images", str(self.archive), *ranges]
+
     async def up(self) -> None:
-        await self.site.up("--runtime", "oci", "--network", "bridge", "--images", str(self.archive))
+        await self.site.up(*self.options)
 
     def deployment(self, replicas: int) -> MutableDocument:
         # A line for each start, in the pod's own log; and a process that is told from others.
@@ -159,7 +167,7 @@ async def test_a_cluster_of_containers_killed_at_any_moment_runs_every_pod_once(
             await disturb(here.site, random, life)
             await here.site.kill()
             if random.below(2):
-                process = await here.site.begin_up("--runtime", "oci", "--network", "bridge")
+                process = await here.site.begin_up(*here.options)
                 await asyncio.sleep(random.below(1000) / 1000)
                 process.kill()
                 await asyncio.wait_for(process.communicate(), 20)

@@ -147,10 +147,10 @@ async def test_the_addresses_of_services_are_the_hosts_while_the_cluster_has_the
 
 
 def test_clusters_on_one_machine_have_ranges_side_by_side() -> None:
-    assert BridgeNetwork.ranges_for("mine") == NetworkRanges("10.244.0.0/16", "10.96.0.0/16")
-    second = BridgeNetwork.ranges_for("mine@/state#2")
-    assert second == BridgeNetwork.ranges_for("mine@/state#2")
-    assert second not in (BridgeNetwork.ranges, BridgeNetwork.ranges_for("mine@/state#3"))
+    assert BridgeNetwork.ranges_for("default@/state") == NetworkRanges("10.244.0.0/16", "10.96.0.0/16")
+    mine = BridgeNetwork.ranges_for("mine@/state")
+    assert mine == BridgeNetwork.ranges_for("mine@/state")
+    assert mine not in (BridgeNetwork.ranges, BridgeNetwork.ranges_for("mine@/state#1"))
 
 
 async def test_a_detached_pod_leaves_nothing(tmp_path: Path) -> None:

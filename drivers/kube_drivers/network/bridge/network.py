@@ -43,7 +43,8 @@ __all__ = ["BridgeNetwork"]
 _TABLE = 27491
 _PRIORITY = 27490
 _POD_DEVICE = "eth0"
-#: Ranges for clusters beside the first.
+#: The cluster that has upstream's usual ranges, and how many there are beside them.
+_DEFAULT = "default"
 _SLOTS = 30
 
 
@@ -67,11 +68,11 @@ class BridgeNetwork(Network):
 
     @classmethod
     def ranges_for(cls, cluster: str) -> NetworkRanges:
-        """Upstream's usual ranges; for a further cluster on this machine (`name#1` and so on) one of a few beside them.
+        """Upstream's usual ranges for the cluster `default`, and ranges beside them for those with other names.
 
-        By its name, so that one which does not run just now is likely to find its own ranges free.
+        By the name, so that a cluster which does not run just now is likely to find its own ranges free.
         """
-        if "#" not in cluster:
+        if cluster.partition("@")[0] == _DEFAULT:
             return cls.ranges
         slot = int.from_bytes(hashlib.sha256(cluster.encode()).digest()[:4]) % _SLOTS
         return NetworkRanges(pod_cidr=f"10.{243 - slot}.0.0/16", service_cidr=f"10.{97 + slot}.0.0/16")
