@@ -12,6 +12,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,7 +35,12 @@ def make_root(store: ImageStore, image: StoredImage, files: Path) -> Path:
             path.mkdir(parents=True, mode=0o711 if path == files else 0o755)
         if not lowers:
             (files / "empty").mkdir()
+            (files / "empty").chmod(0o755)
             lowers = [str(files / "empty")]
+        # The root looks as the uppermost of the overlay's directories does.
+        there = (store.layers_directory / lowers[0]).stat()
+        os.chown(upper, there.st_uid, there.st_gid)
+        upper.chmod(stat.S_IMODE(there.st_mode))
         own = f",upperdir={upper},workdir={work}"
         try:
             _overlay(store, lowers, merged, own + ",volatile")
@@ -68,7 +74,8 @@ def make_directory(root: Path, path: str, owner: tuple[int, int]) -> None:
         place = os.path.dirname(place)
     try:
         for each in reversed(missing):
-            os.mkdir(each, 0o755)
+            os.mkdir(each)
+            os.chmod(each, 0o755)
         if missing:
             os.chown(missing[0], *owner)
     except OSError as error:

@@ -81,8 +81,9 @@ class Sandbox:
         config = self.config
         try:
             (self.directory / "ns").mkdir(parents=True, mode=0o711)
-            (self.directory / "hostname").write_text(self.hostname + "\n")
-            (self.directory / "resolv.conf").write_text(_resolver(config))
+            for name, content in (("hostname", self.hostname + "\n"), ("resolv.conf", _resolver(config))):
+                (self.directory / name).write_text(content)
+                (self.directory / name).chmod(0o644)
             if not config.host_ipc:
                 (self.directory / "shm").mkdir()
                 kernel.mount("tmpfs", self.directory / "shm", f"mode=1777,size={_SHM_BYTES}", flags=0b1110)

@@ -13,7 +13,7 @@ import attrs
 import pytest
 
 from fakes.containers import REGISTRIES, image_store, needs_containers
-from fakes.images import entry, make_image, make_layer
+from fakes.images import busybox_layer, entry, make_image, make_layer
 from fakes.waiting import eventually
 from kube_core._kit.clock import SystemClock
 from kube_core.abc.runtime import (
@@ -60,7 +60,7 @@ class Site:
         return await self.ended(await self.begin(sandbox.id, script, **fields))
 
     async def begin(self, sandbox_id: str, script: str, name: str = "main", **fields: Any) -> str:
-        config = ContainerConfig(name, "busybox", command=("sh", "-c", script), **fields)
+        config = ContainerConfig(name, fields.pop("image", "busybox"), command=("sh", "-c", script), **fields)
         identity = await self.runtime.create_container(sandbox_id, config)
         await self.runtime.start_container(identity)
         return identity
@@ -162,6 +162,21 @@ async def test_the_root_is_read_only_where_that_is_said_and_the_working_director
         security = SecurityContext(read_only_root=True)
         script = "pwd; touch file 2>/dev/null || echo refused; touch /dev/shm/file && echo done"
         assert await site.says(script, security=security, working_dir="/deep/er") == ["/deep/er", "refused", "done"]
+
+
+async def test_who_is_not_root_may_read_what_everybody_may_whatever_our_umask(tmp_path: Path, store: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        layer = make_layer(entry("opt/app/file", b"content\n", mode=0o644))
+        root = make_image(busybox_layer(), layer).save_docker(tmp_path / "i.tar", "masked")
+        load_archive(ImageStore(store), root)
+        async with started(tmp_path / "state", store) as site:
+            script = "ls -d / >&- && cat /opt/app/file /etc/hostname && pwd && stat -c %a / /etc/resolv.conf"
+            security = SecurityContext(user=1000)
+            lines = await site.says(script, image="masked", security=security, working_dir="/some/where")
+            assert lines == ["content", "my-pod", "/some/where", "755", "644"]
+    finally:
+        os.umask(before)
 
 
 async def test_mounts_stand_where_they_are_told_with_what_they_are_told(tmp_path: Path, store: Path) -> None:

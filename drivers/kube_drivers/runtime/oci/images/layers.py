@@ -285,7 +285,8 @@ class _Unpacking:
         lower = self._in_lower(parts) if there is None else None
         if lower is not None and os.path.islink(lower):
             return os.readlink(lower)
-        os.mkdir(path, 0o755)
+        os.mkdir(path)
+        os.chmod(path, 0o755)  # whatever the umask is
         if parts in self._whiteouts:
             self._make_opaque(parts)
         elif lower is not None and os.path.isdir(lower):
@@ -294,6 +295,7 @@ class _Unpacking:
 
     def _inherit_root(self) -> None:
         """The root is as the layers below have it."""
+        os.chmod(self._root, 0o755)
         if (lower := self._in_lower(())) is not None:
             self._copy_description(lower, self._root)
 
