@@ -29,6 +29,7 @@ __all__ = [
     "item",
     "member",
     "of_paths",
+    "ordered",
     "path_text",
     "paths",
     "union",
@@ -60,6 +61,11 @@ def member(value: Any) -> str:
 def contains(tree: Fields) -> bool:
     """Whether the path that has `tree` under its last element is itself in the set."""
     return not tree or _SELF in tree
+
+
+def ordered(tree: Fields) -> Fields:
+    """The same set as upstream writes it: elements in order. Clients compare what was written, byte by byte."""
+    return {element: ordered(below) if (below := tree[element]) else below for element in sorted(tree)}
 
 
 def check(tree: Any) -> None:

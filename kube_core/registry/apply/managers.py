@@ -5,7 +5,7 @@ one entry for each. `Ledger` holds the entries of one object while a write is wo
 
 What always holds of what is written: entries that own nothing are left out; appliers come first, then the older entry;
 at most `MAX_UPDATERS` entries are of updates, the oldest being put together under the name `ancient-changes`. An entry
-that did not change is written as it was read.
+that did not change is written as it was read; the fields of one that did are in order.
 
 Mirrors "managedFields" in upstream's "Server-Side Apply".
 """
@@ -87,6 +87,9 @@ class Ledger:
 
     def put(self, identity: Identity, owner: Owner) -> None:
         """Record what a manager owns; an owner of nothing is forgotten."""
+        held = self._owners.get(identity)
+        if owner.fields and (held is None or held.fields is not owner.fields):
+            owner = Owner(fieldsets.ordered(owner.fields), owner.api_version, owner.time)
         if owner.fields:
             self._owners[identity] = owner
         else:
@@ -119,7 +122,7 @@ class Ledger:
             merged = fieldsets.union(owner.fields, self._owners[bucket].fields)
             if identity != bucket:
                 del self._owners[identity]
-            self._owners[bucket] = Owner(merged, owner.api_version, owner.time)
+            self.put(bucket, Owner(merged, owner.api_version, owner.time))
             excess -= 1
 
     def write(self) -> list[dict[str, Any]]:
@@ -150,6 +153,7 @@ def read(entries: Sequence[Mapping[str, Any]] | None, *, trusted: bool = True) -
             raise ValueError(f"fieldsV1 of managed fields entry {place} must be an object")
         if not trusted:
             fieldsets.check(fields)
+            fields = fieldsets.ordered(fields)
         identity = Identity(
             entry.get("manager") or "",
             operation,

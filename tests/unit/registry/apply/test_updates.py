@@ -8,7 +8,7 @@ from kube_core.api import schemas
 from kube_core.api.schemas import Schema
 from kube_core.meta.documents import Document, MutableDocument, freeze, thaw
 from kube_core.meta.gvk import GroupVersionKind
-from kube_core.registry.apply import FieldManager, manager_name, settle_times
+from kube_core.registry.apply import FieldManager, fieldsets, manager_name, settle_times
 
 CONFIG_MAPS = FieldManager(
     schemas.builtin("io.k8s.api.core.v1.ConfigMap"), GroupVersionKind("", "v1", "ConfigMap"), has_status=False
@@ -116,6 +116,16 @@ def test_removed_fields_are_nobodys_and_owners_of_nothing_vanish() -> None:
     live = created(CONFIG_MAPS, config_map({"a": "1"}))
     new = updated(CONFIG_MAPS, live, config_map())
     assert "managedFields" not in new["metadata"]
+
+
+def test_fields_are_written_in_order_whoever_sets_them() -> None:
+    live = created(CONFIG_MAPS, config_map({"b": "1", "a": "1"}, labels={"z": "1", "c": "1"}))
+    new = updated(CONFIG_MAPS, live, config_map({"b": "2", "a": "2", "0": "2"}, labels={"z": "1", "c": "1"}))
+    back = updated(CONFIG_MAPS, new, config_map({"b": "3", "a": "2", "0": "2"}, labels={}), manager="maker")
+    for each in (live, new, back):
+        for entry in each["metadata"]["managedFields"]:
+            assert str(entry["fieldsV1"]) == str(fieldsets.ordered(entry["fieldsV1"]))
+    assert list(owned(live, "maker")["f:data"]) == [".", "f:a", "f:b"]
 
 
 def test_update_that_changes_nothing_keeps_the_very_entries() -> None:
