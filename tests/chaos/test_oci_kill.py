@@ -21,13 +21,17 @@ from chaos.site import Site, alive, site, until
 from fakes.containers import needs_containers, offline
 from fakes.images import busybox_layer, make_image
 from fakes.waiting import eventually
+from kube_core._kit.clock import SystemClock
 from kube_core._kit.random import Random
 from kube_core.api import resources
 from kube_core.client.client import ApiClient
 from kube_core.meta.documents import MutableDocument, is_deleting, metadata_of, uid_of
 from kube_core.testing.runtime import marked, unique
 from kube_drivers import kernel
+from kube_drivers.network.bridge import BridgeNetwork
 from kube_drivers.network.bridge.netlink import Netlink
+from kube_drivers.network.bridge.network import device
+from kube_drivers.runtime.oci import OciRuntime
 from kube_drivers.runtime.oci.cgroups import Cgroups
 
 pytestmark = [pytest.mark.anyio, pytest.mark.chaos, needs_containers("crun"), pytest.mark.timeout(900)]
@@ -131,9 +135,7 @@ class Place:
 
     @property
     def bridge(self) -> str:
-        from kube_drivers.network.bridge.network import _device
-
-        return _device("kcb", str(self.site.state / "nodes/node-1"))
+        return device("kcb", str(self.site.state / "nodes/node-1"))
 
 
 @asynccontextmanager
@@ -143,15 +145,14 @@ async def place(root: Path, archive: Path) -> AsyncIterator[Place]:
         try:
             yield made
         finally:
+            await here.clear()
             for pid in marked(made.mark):
                 _kill(pid)
-            await here.clear()
-            for path in kernel.mounts_below(root):
-                kernel.unmount(path)
-            with Netlink() as netlink:
-                for device in made.devices():
-                    netlink.remove_link(device)
-                netlink.remove_link(made.bridge)
+            node = here.state / "nodes/node-1"
+            if node.exists():
+                where: dict[str, Any] = {"clock": SystemClock(), "node_name": "node-1", "state_directory": str(node)}
+                await OciRuntime(**where).end()
+                await BridgeNetwork(**where, pod_cidr="100.64.0.0/24").end()
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
