@@ -30,7 +30,7 @@ from kube_core.testing.runtime import marked, unique
 from kube_drivers import kernel
 from kube_drivers.network.bridge import BridgeNetwork
 from kube_drivers.network.bridge.netlink import Netlink
-from kube_drivers.network.bridge.network import device
+from kube_drivers.network.bridge.network import device_name
 from kube_drivers.runtime.oci import OciRuntime
 from kube_drivers.runtime.oci.cgroups import Cgroups
 
@@ -135,7 +135,7 @@ class Place:
 
     @property
     def bridge(self) -> str:
-        return device("kcb", str(self.site.state / "nodes/node-1"))
+        return device_name("kcb", str(self.site.state / "nodes/node-1"))
 
 
 @asynccontextmanager

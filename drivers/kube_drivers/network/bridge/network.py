@@ -37,7 +37,7 @@ from kube_drivers.network.bridge.netlink import Netlink
 from kube_drivers.network.claims import claim, claim_range
 from kube_drivers.threads import to_the_end
 
-__all__ = ["BridgeNetwork", "device"]
+__all__ = ["BridgeNetwork", "device_name"]
 
 #: Of the routes to pods' bridges, and the first of two priorities of the rules that lead there.
 _TABLE = 27491
@@ -63,7 +63,7 @@ class BridgeNetwork(Network):
         self._addresses = KeptAddresses(pod_cidr, self._state / "bridge-network.json", clock=clock)
         self._range = ipaddress.ip_network(pod_cidr)
         self._gateway = ipaddress.ip_address(self._addresses.node_address)
-        self._bridge = device("kcb", f"{self._state}")
+        self._bridge = device_name("kcb", f"{self._state}")
         self._claim: socket.socket | None = None
 
     @classmethod
@@ -165,7 +165,7 @@ class BridgeNetwork(Network):
         Path(f"/proc/sys/net/ipv4/conf/{self._bridge}/forwarding").write_text("1")
 
     def _sweep(self, known: set[str]) -> None:
-        ours = {device("kcv", f"{self._state}/{each}") for each in known}
+        ours = {device_name("kcv", f"{self._state}/{each}") for each in known}
         with Netlink() as netlink:
             index = netlink.index(self._bridge)
             for link in netlink.links():
@@ -192,7 +192,7 @@ class BridgeNetwork(Network):
         return self._state / "namespaces" / sandbox_id / "net"
 
     def _make_pod(self, sandbox_id: str, ip: str) -> None:
-        path, device = self._namespace(sandbox_id), device("kcv", f"{self._state}/{sandbox_id}")
+        path, device = self._namespace(sandbox_id), device_name("kcv", f"{self._state}/{sandbox_id}")
         with Netlink() as netlink:
             if kernel.is_mount(path) and netlink.index(device):
                 return
@@ -214,7 +214,7 @@ class BridgeNetwork(Network):
 
     def _remove_pod(self, sandbox_id: str) -> None:
         with Netlink() as netlink:
-            netlink.remove_link(device("kcv", f"{self._state}/{sandbox_id}"))
+            netlink.remove_link(device_name("kcv", f"{self._state}/{sandbox_id}"))
         self._let_go(self._namespace(sandbox_id).parent)
 
     def _let_go(self, directory: Path) -> None:
@@ -222,7 +222,7 @@ class BridgeNetwork(Network):
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def device(prefix: str, what: str) -> str:
+def device_name(prefix: str, what: str) -> str:
     """A name of a device, of 15 characters at most."""
     return f"{prefix}{hashlib.sha256(what.encode()).hexdigest()[:11]}"
 
