@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from kube_core.abc.transport import User
+from kube_core.api.kubelet import KubeletSettings
 from kube_core.auth.options import SecurityOptions
 
 __all__ = ["ClusterConfig", "ConfigError"]
@@ -102,6 +103,8 @@ class ClusterConfig:
     tokens: Mapping[str, User] = attrs.field(factory=dict, repr=False)
     #: Who may come in, what they may do, what is encrypted and noted.
     security: SecurityOptions = attrs.field(factory=SecurityOptions)
+    #: What nodes are told: thresholds, periods, static pods, the cluster's DNS.
+    kubelet: KubeletSettings = attrs.field(factory=KubeletSettings)
     #: Seconds for which Events are kept after they were last written; 0 keeps them.
     event_ttl: float = attrs.field(default=3600.0, validator=attrs.validators.ge(0))
     #: Serve metrics.k8s.io from what the nodes say that they use.

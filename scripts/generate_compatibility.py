@@ -160,13 +160,11 @@ ACTED_ON_BY: Mapping[str, Sequence[str]] = {
 
 #: What cannot be asked of the program: said by hand.
 GAPS: Mapping[str, str] = {
-    "pods": "the node starts no ephemeral containers, and resizes nothing in place",
     "componentstatuses": "always an empty list",
     "networkpolicies.networking.k8s.io": "stored; no network driver enforces them",
     "csidrivers.storage.k8s.io": "stored; volumes come from volume drivers",
     "csinodes.storage.k8s.io": "stored; nodes make none",
     "csistoragecapacities.storage.k8s.io": "stored; the scheduler does not read them",
-    "clustertrustbundles.certificates.k8s.io": "stored; not projected into pods",
     "podcertificaterequests.certificates.k8s.io": "stored; nodes make none",
 }
 
@@ -184,16 +182,22 @@ BY_HAND: Mapping[str, Sequence[tuple[str, str, str]]] = {
         ("registration, leases, capacity, conditions", DONE, ""),
         ("init containers, sidecars, restart policies with back-off", DONE, ""),
         ("readiness, liveness and startup probes", DONE, "HTTP, TCP, exec and gRPC"),
-        ("volumes", DONE, "configMap, secret, downwardAPI, projected, emptyDir, hostPath, persistentVolumeClaim"),
+        ("volumes", DONE, "configMap, secret, downwardAPI, projected, emptyDir, hostPath, claims, images; `fsGroup`"),
         ("`postStart` and `preStop`", DONE, ""),
         ("logs, exec, attach, port-forward", DONE, "over WebSocket and SPDY"),
-        ("container images from a registry", ABSENT, "an image is a folder, or the host"),
-        ("`runAsUser`, `runAsGroup`", DONE, "where the cluster may change users"),
-        ("namespaces, cgroups, limits, security profiles", ABSENT, "no driver here isolates"),
-        ("a file system of its own for each container", ABSENT, "volumes appear by the path rule"),
+        ("container images from a registry", DONE, "by `oci`; of `process` an image is a folder, or the host"),
+        ("security contexts, namespaces, cgroups, limits", DONE, "by `oci`; of `process` users and groups alone"),
+        ("a file system of its own for each container", DONE, "by `oci`; of `process` by the path rule"),
         ("cluster DNS", ABSENT, "service environment variables are there"),
         ("resource metrics", DONE, "metrics.k8s.io; of `process` from `/proc`, of `fake` as it is told"),
-        ("static pods, eviction under pressure", ABSENT, ""),
+        ("admission by the node", DONE, "room, host ports, selectors, taints, system controls, pressure"),
+        ("ephemeral containers", DONE, "`kubectl debug`"),
+        ("restart rules by exit code, restart of a whole pod", DONE, ""),
+        ("resizing in place", DONE, "pods and containers; carried out by runtimes with cgroups"),
+        ("static pods", DONE, "with mirrors"),
+        ("eviction under pressure", DONE, "where thresholds are set; processes are not counted by pod"),
+        ("graceful shutdown, image garbage collection, log rotation", DONE, ""),
+        ("device plugins, dynamic resources, CPU and memory managers, swap", ABSENT, ""),
     ],
     "Services and Ingress": [
         ("ClusterIP, NodePort, external addresses, session affinity", DONE, "TCP and UDP"),

@@ -14,7 +14,7 @@ import inspect
 import itertools
 import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import attrs
 from typer.testing import CliRunner
 
 from kube_core import hookspecs
+from kube_core.api.kubelet import KubeletSettings
 from kube_core.auth.options import SecurityOptions
 from kube_core.cli.app import app
 from kube_core.config import ClusterConfig
@@ -102,6 +103,14 @@ def _security_row(field: attrs.Attribute[Any]) -> str:
     return f"| `{field.name}` | `{kind}` | `{default!r}` | {field.metadata['help']} |"
 
 
+def _kubelet_rows() -> Iterator[str]:
+    meanings = _field_comments(KubeletSettings)
+    for field in attrs.fields(KubeletSettings):
+        kind = str(field.type).replace(" | ", " or ")
+        default = getattr(KubeletSettings(), field.name)
+        yield f"| `{field.name}` | `{kind}` | `{default!r}` | {meanings[field.name]} |"
+
+
 _AFTER: Mapping[str, tuple[str, ...]] = {
     "up": (
         "`--images` may be given several times. What is not said is as it was last time, for a cluster that has state:",
@@ -151,6 +160,8 @@ def configuration() -> str:
         default = f"`{field.default!r}`" if factory is None else f"`{factory()!r}`"
         if factory is SecurityOptions:
             default = "[below](#security)"
+        if factory is KubeletSettings:
+            default = "[below](#nodes)"
         shown = f"`{option}`" if f"  {option} " in options else ""
         lines.append(f"| `{field.name}` | `{kind}` | {default} | {shown} | {meanings[field.name]} |")
     lines += [
@@ -164,6 +175,16 @@ def configuration() -> str:
         "| field | type | default | |",
         "| --- | --- | --- | --- |",
         *(_security_row(each) for each in attrs.fields(SecurityOptions)),
+        "",
+        "## Nodes",
+        "",
+        "The fields of `KubeletSettings`, which is `ClusterConfig`'s field `kubelet`; they are those of upstream's",
+        "`KubeletConfiguration`, with names as they are in Python. Times are in seconds, sizes in bytes. See",
+        "[what a node does with pods](../explanation/nodes.md).",
+        "",
+        "| field | type | default | |",
+        "| --- | --- | --- | --- |",
+        *_kubelet_rows(),
         "",
         "## Drivers",
         "",

@@ -79,6 +79,7 @@ class Nodes:
         self.agents: dict[str, NodeAgent] = {}
         self._clock = clock
         self._state = state
+        self._kubelet = config.kubelet
         self._cidrs = {f"node-{number}": cidr for number, cidr in enumerate(cidrs, start=1)}
         driver = load_driver("runtime", config.runtime) if cidrs else None
         options = _options(config, driver.capabilities) if driver is not None else {}
@@ -131,6 +132,7 @@ class Nodes:
                 pod_cidr=cidr,
                 state_directory=state,
                 kubelet_port=0,
+                kubelet=self._kubelet,
                 goes_on=around.goes_on,
                 taints=[_UNINITIALIZED] if around.cloud else (),
             ),

@@ -56,7 +56,7 @@ class Duties:
         self._health = health
         self._config = config
         self.statics: StaticPods | None = None
-        if config.kubelet.static_pod_path:
+        if config.kubelet.static_pod_path is not None:
             from kube_core.node.statics import StaticPods
 
             self.statics = StaticPods(

@@ -13,7 +13,7 @@ import attrs
 
 from kube_core._kit.clock import Clock
 from kube_core.abc.runtime import ImageFailure, ImageStatus, Runtime
-from kube_core.node.settings import KubeletSettings
+from kube_core.api.kubelet import KubeletSettings
 
 __all__ = ["ImageCollection"]
 

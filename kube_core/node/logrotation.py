@@ -21,7 +21,7 @@ import anyio.to_thread
 
 from kube_core._kit.clock import Clock
 from kube_core.abc.runtime import ContainerStatus, Runtime, RuntimeFailure
-from kube_core.node.settings import KubeletSettings
+from kube_core.api.kubelet import KubeletSettings
 
 __all__ = ["LogRotation"]
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 from kube_core.abc.runtime import DnsConfig
+from kube_core.api.kubelet import KubeletSettings
 from kube_core.meta.documents import Document, name_of, namespace_of
-from kube_core.node.settings import KubeletSettings
 
 __all__ = [
     "NamingError",

@@ -18,6 +18,7 @@ import attrs
 
 from kube_core._kit.clock import Clock
 from kube_core.api import resources
+from kube_core.api.kubelet import DEFAULT_SETTINGS, KubeletSettings
 from kube_core.client.client import ApiClient
 from kube_core.control.events import EventRecorder
 from kube_core.meta import quantities
@@ -26,7 +27,6 @@ from kube_core.meta.quantities import Quantity
 from kube_core.meta.status import AlreadyExists, Conflict, NotFound, StatusError
 from kube_core.meta.times import format_micro_time, format_time
 from kube_core.node.health import NodeHealth
-from kube_core.node.settings import DEFAULT_SETTINGS, KubeletSettings
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger

@@ -13,10 +13,10 @@ from typing import Protocol
 import attrs
 
 from kube_core._kit.clock import Clock
+from kube_core.api.kubelet import KubeletSettings, ShutdownPriority
 from kube_core.meta.documents import Document
 from kube_core.node.pods.admission import CRITICAL_PRIORITY
 from kube_core.node.pods.worker import Eviction
-from kube_core.node.settings import KubeletSettings, ShutdownPriority
 
 __all__ = ["Group", "Shutdown", "groups_of"]
 

@@ -22,6 +22,7 @@ import orjson
 
 from kube_core._kit.clock import Clock
 from kube_core.api import resources
+from kube_core.api.kubelet import KubeletSettings
 from kube_core.client.client import ApiClient
 from kube_core.meta.documents import (
     Document,
@@ -35,7 +36,6 @@ from kube_core.meta.documents import (
 from kube_core.meta.status import AlreadyExists, NotFound, StatusError
 from kube_core.meta.times import format_time
 from kube_core.node.pods.admission import MIRROR, STATIC_SOURCE
-from kube_core.node.settings import KubeletSettings
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -227,7 +227,7 @@ class StaticPods:
         self._told[key] = more["error"]
 
     async def _read(self) -> list[Document]:
-        contents = await anyio.to_thread.run_sync(_files, self._settings.static_pod_path)
+        contents = await anyio.to_thread.run_sync(_files, str(self._settings.static_pod_path))
         pods: list[Document] = []
         for path, content in contents.items():
             try:

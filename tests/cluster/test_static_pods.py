@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from kube_core.api import pods, resources
+from kube_core.api.kubelet import KubeletSettings
 from kube_core.cluster import Cluster
 from kube_core.control.events import EventWriter
 from kube_core.meta.documents import Document, annotations_of, uid_of
 from kube_core.node.agent import NodeAgent, NodeConfig
 from kube_core.node.pods.admission import MIRROR
-from kube_core.node.settings import KubeletSettings
 from kube_core.node.statics import read_static_pod
 from kube_drivers.network.fake import FakeNetwork
 from kube_drivers.runtime.fake import FakeRuntime
@@ -38,7 +38,7 @@ spec:
 async def node(folder: Path) -> AsyncIterator[tuple[Cluster, NodeAgent]]:
     async with Cluster(nodes=0, listen=False, controllers=("serviceaccount-controller",)) as cluster:
         await eventually(lambda: accounts(cluster))
-        settings = KubeletSettings(static_pod_path=str(folder), file_check_frequency=0.1)
+        settings = KubeletSettings(static_pod_path=folder, file_check_frequency=0.1)
         async with EventWriter(cluster.client, clock=cluster.clock, random=cluster.random) as events:
             agent = NodeAgent(
                 NodeConfig("n", pod_cidr="10.244.0.0/24", kubelet=settings),

@@ -17,6 +17,7 @@ from typing import Any, cast
 from kube_core._kit.clock import FakeClock
 from kube_core._kit.logs import get_logger
 from kube_core.abc.runtime import ContainerStatus
+from kube_core.api.kubelet import DEFAULT_SETTINGS, KubeletSettings
 from kube_core.control.events import EventRecorder
 from kube_core.meta.documents import Document, name_of, uid_of
 from kube_core.node.pods.allocations import Allocations
@@ -25,7 +26,6 @@ from kube_core.node.pods.host import Host
 from kube_core.node.pods.reports import StatusReports
 from kube_core.node.pods.worker import PodWorker
 from kube_core.node.probes import Probes
-from kube_core.node.settings import DEFAULT_SETTINGS, KubeletSettings
 from kube_core.node.sources import ApiSources
 from kube_core.node.volumes.mounting import PodVolumes
 from kube_drivers.network.fake import FakeNetwork

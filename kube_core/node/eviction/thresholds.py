@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
+from kube_core.api.kubelet import KubeletSettings
 from kube_core.meta import quantities
-from kube_core.node.settings import KubeletSettings
 
 __all__ = ["CONDITIONS", "Measured", "Pressure", "Threshold", "read_thresholds"]
 

@@ -11,13 +11,13 @@ import attrs
 from kube_core._kit.clock import Clock
 from kube_core.abc.network import Network
 from kube_core.abc.runtime import Runtime
+from kube_core.api.kubelet import DEFAULT_SETTINGS, KubeletSettings
 from kube_core.control.events import EventRecorder
 from kube_core.meta.documents import Document
 from kube_core.node.pods.allocations import Allocations
 from kube_core.node.pods.backoff import Backoffs
 from kube_core.node.pods.reports import StatusReports
 from kube_core.node.probes import Probes
-from kube_core.node.settings import DEFAULT_SETTINGS, KubeletSettings
 from kube_core.node.sources import ApiSources
 from kube_core.node.volumes.mounting import PodVolumes
 

@@ -7,8 +7,8 @@ from typing import Any
 import attrs
 import pytest
 
+from kube_core.api.kubelet import KubeletSettings
 from kube_core.node.pods.admission import STATIC_SOURCE
-from kube_core.node.settings import KubeletSettings
 from kube_drivers.runtime.fake import FakeBehaviour
 from tests.fakes.pods import FakeNode, pod
 

@@ -20,6 +20,8 @@ from kube_core.abc.runtime import (
     RuntimeCapabilities,
     RuntimeFailure,
 )
+from kube_core.api.kubelet import UPSTREAM_EVICTION, KubeletSettings, ShutdownPriority
+from kube_core.config import ClusterConfig
 from kube_core.meta.documents import Document
 from kube_core.node.eviction.evictor import Evictor
 from kube_core.node.eviction.machine import bytes_below, measure_machine
@@ -27,7 +29,6 @@ from kube_core.node.eviction.ranking import PodUse, eviction_message, rank
 from kube_core.node.eviction.thresholds import Measured, Pressure, Threshold, read_thresholds
 from kube_core.node.imagegc import ImageCollection
 from kube_core.node.logrotation import LogRotation
-from kube_core.node.settings import UPSTREAM_EVICTION, KubeletSettings, ShutdownPriority
 from kube_core.node.shutdown import Shutdown, groups_of
 from kube_drivers.runtime.fake import FakeBehaviour, FakeRuntime
 from tests.fakes.pods import FakeNode, pod
@@ -324,3 +325,20 @@ async def test_a_log_that_nobody_opens_again_stays_where_it_is(tmp_path: Path) -
     runtime.uses("a", log_path=str(log))
     await LogRotation(runtime, clock, KubeletSettings(container_log_max_size=100)).rotate()
     assert names_in(tmp_path) == ["0.log"]
+
+
+def test_a_clusters_file_says_what_its_nodes_are_told(tmp_path: Path) -> None:
+    (tmp_path / "cluster.yaml").write_text("""
+kubelet:
+  eviction_hard: {memory.available: 100Mi, nodefs.available: 10%}
+  static_pod_path: manifests
+  shutdown_grace_period: 30
+  shutdown_grace_period_by_pod_priority: [{priority: 0, seconds: 10}]
+""")
+    settings = ClusterConfig.from_yaml(tmp_path / "cluster.yaml").kubelet
+    assert settings == KubeletSettings(
+        eviction_hard={"memory.available": "100Mi", "nodefs.available": "10%"},
+        static_pod_path=tmp_path / "manifests",
+        shutdown_grace_period=30.0,
+        shutdown_grace_period_by_pod_priority=(ShutdownPriority(0, 10.0),),
+    )

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from kube_core.api.kubelet import KubeletSettings
 from kube_core.meta.documents import Document
 from kube_core.node.pods.worker import Eviction
-from kube_core.node.settings import KubeletSettings
 from kube_drivers.runtime.fake import FakeBehaviour
 from tests.fakes.pods import FakeNode, pod
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from kube_core.abc.runtime import DnsConfig
+from kube_core.api.kubelet import KubeletSettings
 from kube_core.node.naming import NamingError, hosts_file, kernel_hostname, parse_resolv_conf, pod_resolver
-from kube_core.node.settings import KubeletSettings
 from tests.fakes.pods import pod
 
 HOST = DnsConfig(("192.0.2.1",), ("corp.example",), ("timeout:1",))

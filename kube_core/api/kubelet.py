@@ -10,7 +10,8 @@ thresholds say so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 
 import attrs
 
@@ -38,45 +39,58 @@ class ShutdownPriority:
 class KubeletSettings:
     """One node's."""
 
-    cluster_dns: Sequence[str] = ()
-    """Addresses of the cluster's DNS; none: pods with `ClusterFirst` get what `Default` gives."""
+    #: Addresses of the cluster's DNS; none: pods with `ClusterFirst` get what `Default` gives.
+    cluster_dns: tuple[str, ...] = ()
+    #: The domain of the cluster, in which pods and Services have names.
     cluster_domain: str = "cluster.local"
+    #: The file that pods with `Default` get; "": a resolver on the pod's own machine.
     resolv_conf: str = "/etc/resolv.conf"
-    """The file that pods with `Default` get; "": a resolver on the pod's own machine."""
-    allowed_unsafe_sysctls: Sequence[str] = ()
-    """Names, or beginnings that end in `*`."""
+    #: Names, or beginnings that end in `*`.
+    allowed_unsafe_sysctls: tuple[str, ...] = ()
+    #: How many processes a pod may have; 0: as many as the machine lets it.
     pod_pids_limit: int = 0
-    """How many processes a pod may have; 0: as many as the machine lets it."""
-    static_pod_path: str = ""
-    """A folder of pods, or a file with one, that run whatever the API says; "": none."""
+    #: A folder of pods, or a file with one, that run whatever the API says.
+    static_pod_path: Path | None = None
+    #: How often static pods are looked for.
     file_check_frequency: float = 20.0
+    #: How often volumes from API objects are looked at again.
     sync_frequency: float = 60.0
-    """How often volumes from API objects are looked at again."""
+    #: A log that is longer is put aside.
     container_log_max_size: int = 10 * 1024 * 1024
+    #: How many files of a container are kept, with the present one.
     container_log_max_files: int = 5
+    #: How often logs are looked at.
     container_log_monitor_interval: float = 10.0
+    #: 100: images are not removed for the place that they take. Upstream's default is 85.
     image_gc_high_threshold_percent: int = 100
-    """100: images are not removed for the place that they take. Upstream's default is 85."""
+    #: How full the disk is to be once images were removed.
     image_gc_low_threshold_percent: int = 80
+    #: Images are left alone for so long after they were first seen.
     image_minimum_gc_age: float = 120.0
+    #: Images that were not used for so long are removed; 0: never for their age.
     image_maximum_gc_age: float = 0.0
-    """Images that were not used for so long are removed; 0: never for their age."""
+    #: How often images are looked at.
     image_gc_period: float = 300.0
+    #: `crashLoopBackOff.maxContainerRestartPeriod`.
     max_container_restart_period: float = 300.0
-    """`crashLoopBackOff.maxContainerRestartPeriod`."""
+    #: Thresholds by signal (`memory.available`, …), as amounts or percents; `UPSTREAM_EVICTION` are upstream's own.
     eviction_hard: Mapping[str, str] = attrs.field(factory=dict)
-    """`UPSTREAM_EVICTION` is what upstream has by default."""
+    #: Thresholds that count once they were met for their grace period.
     eviction_soft: Mapping[str, str] = attrs.field(factory=dict)
+    #: Those periods, by signal.
     eviction_soft_grace_period: Mapping[str, float] = attrs.field(factory=dict)
+    #: The longest grace of a pod that is evicted for a soft threshold.
     eviction_max_pod_grace_period: int = 0
+    #: How long a condition of pressure lasts beyond its cause.
     eviction_pressure_transition_period: float = 300.0
+    #: How often the node looks at what it has left.
     eviction_monitor_interval: float = 10.0
+    #: How long a shutdown waits for all pods; 0: not at all.
     shutdown_grace_period: float = 0.0
-    """How long a shutdown waits for all pods; 0: not at all."""
+    #: The part of it that critical pods have, after all others.
     shutdown_grace_period_critical_pods: float = 0.0
-    """The part of it that critical pods have, after all others."""
-    shutdown_grace_period_by_pod_priority: Sequence[ShutdownPriority] = ()
-    """Instead of the two above."""
+    #: Instead of the two above.
+    shutdown_grace_period_by_pod_priority: tuple[ShutdownPriority, ...] = ()
 
 
 DEFAULT_SETTINGS = KubeletSettings()
