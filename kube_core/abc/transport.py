@@ -100,6 +100,10 @@ class MessageStream(abc.ABC):
     @abc.abstractmethod
     async def send(self, data: bytes) -> None: ...
 
+    async def send_text(self, text: str) -> None:
+        """A message of text, where the stream tells text from bytes."""
+        await self.send(text.encode())
+
     @abc.abstractmethod
     async def close(self) -> None: ...
 

@@ -1,7 +1,8 @@
 """The HTTP adapter: the only module that knows aiohttp's server. HTTP/1.1 over TLS, on the running event loop.
 
 It turns aiohttp's requests into ours and our responses into bytes; everything else is the pipeline's. Streams are
-written as they come, and closed when the client goes away. Upgrades (exec, port-forward) get the native request.
+written as they come, and closed when the client goes away; a client that asks for a WebSocket gets them in messages.
+Upgrades (exec, port-forward) get the native request.
 
 Clients that are slow on purpose cost little: handshakes, heads and bodies have their time, and a head its size; the
 body of who has no right to anything is not read; a watcher that does not read is cut off once too much has happened.
@@ -27,6 +28,7 @@ from multidict import CIMultiDict
 
 from kube_core._kit.logs import get_logger
 from kube_core.abc.transport import ConnectionDropped, EventStream, Handler, MessageStream, Request, Response, Upgrade
+from kube_core.serving.messages import STREAM_PROTOCOLS, in_messages
 from kube_core.serving.raw import RawStream
 from kube_core.serving.tls import peer_chain
 
@@ -136,6 +138,10 @@ class HttpServer:
             raise ConnectionResetError("the connection was dropped") from None
         if response.upgrade is not None:
             return await self._upgrade(native, response, response.upgrade)
+        if response.stream is not None and not response.finite and native.headers.get("Upgrade", "") == "websocket":
+            events = isinstance(response.stream, EventStream) and response.content_type.startswith("application/json")
+            messages = in_messages(response.stream, events=events)
+            return await self._upgrade(native, response, Upgrade(STREAM_PROTOCOLS, messages))
         if response.stream is not None:
             return await self._stream(native, response, compressed=response.finite and _takes_gzip(request))
         body, headers = response.encoded(), _response_headers(response)
@@ -309,6 +315,9 @@ class _WebSocket(MessageStream):
 
     async def send(self, data: bytes) -> None:
         await self._native.send_bytes(data)
+
+    async def send_text(self, text: str) -> None:
+        await self._native.send_str(text)
 
     async def close(self) -> None:
         await self._native.close()
