@@ -238,7 +238,8 @@ class PodWorker:
                 state.reason, state.message = refusal.reason, f"Pod was rejected: {refusal.message}"
                 state.rejected = state.over = state.cleaned = True
                 host.allocations.forget(self.uid)
-                host.reports.submit(self.pod, state.rejection())
+                state.status = state.rejection()
+                host.reports.submit(self.pod, state.status)
                 return False
         state.admitted = True
         return True

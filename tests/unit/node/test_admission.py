@@ -207,3 +207,19 @@ async def test_a_node_that_is_another_one_by_now_is_looked_at_again() -> None:
         node.run(pod("p", nodeSelector={"disk": "hdd"}, **TOLERATED))
         await node.settle()
         assert node.status()["phase"] == "Running"
+
+
+async def test_a_pod_that_was_refused_goes_as_it_is() -> None:
+    document = pod("p", container(cpu="50"))
+    async with FakeNode() as node:
+        node.run(document)
+        await node.settle()
+        refused = node.status()
+        metadata = {
+            **document["metadata"],
+            "deletionTimestamp": "2026-01-01T00:00:00Z",
+            "deletionGracePeriodSeconds": 0,
+        }
+        node.run({**document, "metadata": metadata})
+        await node.settle()
+        assert (node.reports.deleted, node.status()) == (["uid-p"], refused)
