@@ -69,7 +69,8 @@ class ClusterConfig:
     """One cluster. Drivers are named as their entry points are, or by URL; "" takes what goes with the runtime.
 
     `runtime="fake"` goes with the fake network, volumes and proxy, so that a cluster needs nothing of its machine;
-    any other runtime goes with `loopback` (network and cloud), `hostdir`, `userspace` and `http`.
+    any other runtime goes with `loopback` (network and cloud), `hostdir`, `userspace` and `http`, but `oci` with the
+    network `bridge`.
     """
 
     name: str = "embedded"
@@ -138,5 +139,13 @@ class ClusterConfig:
         if seam == "cloud":
             # Load balancers lead to pods, of which there are none without nodes, or only seem to be.
             return "none" if self.simulated or not self.nodes else "loopback"
-        real = {"network": "loopback", "volume": "hostdir", "proxy": "userspace", "ingress": "http"}
+        network = "bridge" if self._contained else "loopback"
+        real = {"network": network, "volume": "hostdir", "proxy": "userspace", "ingress": "http"}
         return "fake" if self.simulated else real[seam]
+
+    @property
+    def _contained(self) -> bool:
+        """Whether no pod is a process that has only the machine's own network."""
+        name, _, rest = self.runtime.partition(":")
+        names = set(rest.split("+")) if name == "mixed" else {name}
+        return "oci" in names and names <= {"oci", "fake"}

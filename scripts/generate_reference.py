@@ -189,7 +189,7 @@ def configuration() -> str:
         "## Drivers",
         "",
         "An empty driver takes what goes with the runtime. `fake` goes with the fakes, so that a cluster needs nothing",
-        "of its machine; any other runtime goes with these:",
+        "of its machine; any other runtime goes with these (`oci` with the network `bridge`):",
         "",
         '| seam | with `runtime="fake"` | with any other |',
         "| --- | --- | --- |",

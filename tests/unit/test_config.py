@@ -34,6 +34,15 @@ def test_real_pods_go_with_real_drivers_unless_others_are_chosen() -> None:
 
 
 @pytest.mark.parametrize(
+    ("runtime", "network"),
+    [("oci", "bridge"), ("oci:runc", "bridge"), ("mixed:fake+oci", "bridge"), ("mixed:oci+process", "loopback")],
+)
+def test_containers_have_a_network_of_their_own_unless_processes_are_among_them(runtime: str, network: str) -> None:
+    assert ClusterConfig(runtime=runtime).driver("network") == network
+    assert ClusterConfig(runtime=runtime, network="loopback").driver("network") == "loopback"
+
+
+@pytest.mark.parametrize(
     ("options", "why"),
     [
         ({"nodes": -1}, "nodes: -1 is less than 0"),
