@@ -42,7 +42,10 @@ async def carry_out(host: Host, state: PodState, *, poke: Callable[[], None], la
             await clean_up(host, state)
             return
         if plan.reset:
-            await _reset(host, state, runs)
+            if (remaining := await _reset(host, state, runs)) > 0:
+                later(remaining)
+                await report(host, state)
+                return
             continue
         for stop in plan.stop:
             await stop_one(host, state, stop.run, Stopping(_grace(state.pod, stop), stop.why))
@@ -120,8 +123,13 @@ def _crash_looping(host: Host, state: PodState, name: str, delay: float) -> None
     )
 
 
-async def _reset(host: Host, state: PodState, runs: History) -> None:
-    """End and remove all containers, so that the pod begins anew in its sandbox."""
+async def _reset(host: Host, state: PodState, runs: History) -> float:
+    """End and remove all containers, so that the pod begins anew in its sandbox; seconds until that may be done."""
+    key, now = f"{state.uid}/", host.clock.now()
+    remaining = host.backoffs.remaining(key, max(run.finished_at for each in runs.values() for run in each), now)
+    if remaining > 0:
+        return remaining
+    host.backoffs.next(key, now)
     state.resetting = True
     await stop_all(host, state, runs, grace=grace_of(state.pod))
     for name, each in state.runs(host).items():
@@ -130,6 +138,7 @@ async def _reset(host: Host, state: PodState, runs: History) -> None:
             host.probes.forget(run.id)
             await host.runtime.remove_container(run.id)
     await report(host, state)
+    return 0.0
 
 
 def _grace(pod: Document, stop: Stop) -> float:

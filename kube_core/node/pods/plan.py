@@ -135,10 +135,9 @@ class _Planner:
 
     def _is_due(self, app: Document, last: ContainerStatus | None) -> bool:
         if last is None:
-            earlier = self.runs.get(app["name"])
             policy = app.get("restartPolicy") or self.pod["spec"].get("restartPolicy") or "Always"
-            done = bool(earlier) and earlier[-1].state == "exited" and earlier[-1].exit_code == 0 if earlier else False
-            return not (done and policy == "OnFailure")
+            earlier = [run for run in self.runs.get(app["name"]) or () if run.state == "exited"]
+            return not (policy == "OnFailure" and earlier and earlier[-1].exit_code == 0)
         return last.state == "created" or restarts(self.pod, app, last.exit_code)
 
     def _to_stop(self, last: ContainerStatus | None, container: Document, what: str) -> bool:

@@ -134,6 +134,11 @@ async def test_a_container_may_have_all_of_its_pod_start_anew() -> None:
         restarting = [c["status"] for each in states for c in each if c["type"] == "AllContainersRestarting"]
         assert "True" in restarting
         assert restarting[-1] == "False"
+        # The next time it waits for a while.
+        await node.clock.advance(6)
+        assert node.runs("fails")[-1].state == "exited"
+        await node.clock.advance(10)
+        assert node.runs("fails")[-1].config.attempt == 2
 
 
 async def test_an_ephemeral_container_runs_once_beside_the_others() -> None:
