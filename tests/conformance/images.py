@@ -80,8 +80,10 @@ class Composer:
         sources = Path(_output([GO, "list", "-m", "-f", "{{.Dir}}", SUITE], HERE).strip()) / "test" / "images"
 
         busybox = self._root("busybox")
-        # The wget of Debian's busybox breaks off where it is given a time limit.
-        self._unpack(["busybox-static", *self._closure(["wget"])], busybox)
+        # Debian's busybox has a wget that breaks off where it is given a time limit, and a shell that hands on no
+        # variable whose name is none of a shell's.
+        self._unpack(["busybox-static", *self._closure(["wget", "bash"])], busybox)
+        (busybox / "bin" / "sh").symlink_to("bash")
         _applets(busybox)
         self._image(f"{E2E}/busybox:1.37.0-2", busybox, command=["sh"])
 
