@@ -73,7 +73,6 @@ CONTROLLERS: Mapping[str, str] = {
     "storage-version-migrator-controller": "rewrites stored objects",
     "taint-eviction-controller": "evicts pods that do not tolerate a taint",
     "ttl-controller": "says on nodes how long objects may be remembered",
-    "ttl-controller": "says how long nodes may keep Secrets",
     "ttl-after-finished-controller": "deletes finished Jobs",
     "validatingadmissionpolicy-status-controller": "checks the types of policies",
     "volumeattributesclass-protection-controller": "keeps classes that are used",

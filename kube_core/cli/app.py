@@ -51,7 +51,9 @@ def up(  # noqa: PLR0913, PLR0917 (each is an option that a person may give)
     shutdown_delay: Annotated[
         float | None, typer.Option(help="Seconds for which /readyz fails before the cluster stops.", min=0)
     ] = None,
-    images: Annotated[list[str] | None, typer.Option(help="Folder of images of the process runtime, or archive of images for oci.")] = None,
+    images: Annotated[
+        list[str] | None, typer.Option(help="Folder of images of the process runtime, or archive of images for oci.")
+    ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when the cluster is ready.")] = False,
     security: Mapping[str, Any] | None = None,
 ) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from fakes.waiting import eventually
 from kube_core.api import pods, resources
 from kube_core.cluster import Cluster
 from kube_core.meta.documents import Document
-from tests.fakes.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

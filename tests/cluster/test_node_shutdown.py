@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from fakes.waiting import eventually
 from kube_core.api import pods, resources
 from kube_core.api.kubelet import KubeletSettings
 from kube_core.cluster import Cluster
 from kube_core.meta.documents import Document
-from tests.fakes.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

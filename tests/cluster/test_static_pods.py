@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fakes.waiting import eventually
 from kube_core.api import pods, resources
 from kube_core.api.kubelet import KubeletSettings
 from kube_core.cluster import Cluster
@@ -20,7 +21,6 @@ from kube_core.node.pods.admission import MIRROR
 from kube_core.node.statics import read_static_pod
 from kube_drivers.network.fake import FakeNetwork
 from kube_drivers.runtime.fake import FakeRuntime
-from tests.fakes.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 

@@ -7,10 +7,10 @@ from typing import Any
 import attrs
 import pytest
 
+from fakes.pods import FakeNode, pod
 from kube_core.api.kubelet import KubeletSettings
 from kube_core.node.pods.admission import STATIC_SOURCE
 from kube_drivers.runtime.fake import FakeBehaviour
-from tests.fakes.pods import FakeNode, pod
 
 pytestmark = pytest.mark.anyio
 

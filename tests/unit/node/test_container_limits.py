@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from fakes.pods import pod
 from kube_core.abc.runtime import Resources
 from kube_core.abc.security import SeccompProfile, SecurityContext
 from kube_core.node.environment import ConfigurationError
 from kube_core.node.pods.limits import cgroup_parent, container_resources, pod_resources
 from kube_core.node.pods.security import container_security, sandbox_security
-from tests.fakes.pods import pod
 
 GIB = 1024**3
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fakes.pods import FakeNode, pod
 from kube_core._kit.clock import FakeClock
 from kube_core.abc.runtime import (
     ContainerConfig,
@@ -31,7 +32,6 @@ from kube_core.node.imagegc import ImageCollection
 from kube_core.node.logrotation import LogRotation
 from kube_core.node.shutdown import Shutdown, groups_of
 from kube_drivers.runtime.fake import FakeBehaviour, FakeRuntime
-from tests.fakes.pods import FakeNode, pod
 
 pytestmark = pytest.mark.anyio
 

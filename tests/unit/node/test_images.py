@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from fakes.pods import FakeNode, pod
 from kube_core.abc.runtime import RegistryCredentials
 from kube_core.meta.documents import Document
 from kube_core.node.pods.credentials import credentials_for
 from kube_drivers.runtime.fake import FakeBehaviour
-from tests.fakes.pods import FakeNode, pod
 
 pytestmark = pytest.mark.anyio
 

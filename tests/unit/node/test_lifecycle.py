@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from fakes.pods import FakeNode, pod
 from kube_core.api.kubelet import KubeletSettings
 from kube_core.meta.documents import Document
 from kube_core.node.pods.worker import Eviction
 from kube_drivers.runtime.fake import FakeBehaviour
-from tests.fakes.pods import FakeNode, pod
 
 pytestmark = pytest.mark.anyio
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from fakes.pods import pod
 from kube_core.abc.runtime import DnsConfig
 from kube_core.api.kubelet import KubeletSettings
 from kube_core.node.naming import NamingError, hosts_file, kernel_hostname, parse_resolv_conf, pod_resolver
-from tests.fakes.pods import pod
 
 HOST = DnsConfig(("192.0.2.1",), ("corp.example",), ("timeout:1",))
 SETTINGS = KubeletSettings(cluster_dns=("10.96.0.10",))

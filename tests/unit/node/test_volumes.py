@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from fakes.pods import pod
 from kube_core._kit.clock import FakeClock
 from kube_core.abc.runtime import Mount, RuntimeCapabilities
 from kube_core.meta.documents import Document
@@ -23,7 +24,6 @@ from kube_core.node.volumes.mounts import container_mounts
 from kube_core.node.volumes.ownership import give_to_group
 from kube_core.node.volumes.payload import Payloads, VolumeFailure
 from kube_core.node.volumes.subpaths import SubPathError, resolve_sub_path
-from tests.fakes.pods import pod
 
 pytestmark = pytest.mark.anyio
 
