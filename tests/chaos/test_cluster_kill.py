@@ -153,6 +153,8 @@ async def test_a_cluster_killed_many_times_at_any_moment_runs_every_pod_once(tmp
                 await die_while_starting(here, random)
             await here.up()
         async with here.client() as client:
+            # However many there were at last: with some there is more to look at.
+            await client.patch(resources.DEPLOYMENTS, "ticks", {"spec": {"replicas": 3}}, "default")
             await eventually(lambda: rolled_out(client), seconds=40)
             found = await eventually(lambda: here.agrees(client), seconds=40)
         # Nothing of it ever ended by itself, so no container was ever started again.
