@@ -43,6 +43,7 @@ def bare(store: ImageStore, folder: Path, count: int) -> list[float]:
     """`crun run` of a container that is over at once, from a root that is mounted already."""
     image = store.find("busybox:1")
     assert image is not None
+    (folder / "bare").mkdir()
     root = make_root(store, image, folder / "bare")
     subprocess.run(["crun", "spec"], cwd=folder, check=True)
     spec = json.loads((folder / "config.json").read_bytes())

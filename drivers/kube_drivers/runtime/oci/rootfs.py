@@ -27,12 +27,12 @@ _MS_RDONLY = 1
 
 
 def make_root(store: ImageStore, image: StoredImage, files: Path) -> Path:
-    """Mount a root in the folder `files`, which is made; returns it. Raises `RuntimeFailure`, and leaves the rest."""
+    """Mount a root in the folder `files`; returns it. Raises `RuntimeFailure`; `discard_root` removes it."""
     merged, upper, work = (files / name for name in ("merged", "upper", "work"))
     lowers = store.lowers(image)
     try:
-        for path in (files, merged, upper, work):
-            path.mkdir(parents=True, mode=0o711 if path == files else 0o755)
+        for path in (merged, upper, work):
+            path.mkdir()
         if not lowers:
             (files / "empty").mkdir()
             (files / "empty").chmod(0o755)

@@ -270,8 +270,13 @@ class OciRuntime(SupervisedRuntime):
         """Mount the root, and what images are mounted in it; write the bundle."""
         files = self._files_of(identity)
         sandbox = self._sandbox(status.id, status.config)
-        root = rootfs.make_root(self._store, image, files)
+        try:
+            files.mkdir(parents=True, mode=0o711)
+        except OSError as error:
+            raise RuntimeFailure(f"{files} cannot be made: {error.strerror}") from None
+        # Before it is used: an image that nobody holds may be removed.
         self._store.hold(files, image)
+        root = rootfs.make_root(self._store, image, files)
         user = resolve_user(root, image.config.user, config.security)
         mounts = []
         for number, mount in enumerate(config.mounts):

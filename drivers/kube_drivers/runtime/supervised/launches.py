@@ -46,7 +46,7 @@ class Launch:
             self.listen()
 
     def begin(self, stdio):
-        """Start the runtime; its id. Raises `Refused`."""
+        """Start the runtime. Answers 0: the id of the process is not known yet. Raises `Refused`."""
         null = os.open(os.devnull, os.O_RDWR)
         argv = list(self.spec["argv"])
         if "{console}" in argv:

@@ -161,6 +161,18 @@ def test_an_image_that_a_container_uses_stays(store: ImageStore, tmp_path: Path)
     assert not any((store.layers_directory / name).is_dir() for name in store.lowers(image))
 
 
+def test_what_others_are_adding_is_neither_swept_nor_collected(store: ImageStore) -> None:
+    with store.adding() as adding:
+        config = adding.blobs.add(b"{}")
+        other = ImageStore(store.directory)
+        other.open()
+        assert adding.aside.is_dir()
+        assert not other.collect()
+        assert adding.blobs.has(config)
+    assert other.collect()
+    assert not adding.blobs.has(config)
+
+
 class PowerLoss(BaseException):
     """Nothing after this moment happens, not even cleaning up."""
 

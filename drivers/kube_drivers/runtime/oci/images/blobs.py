@@ -20,8 +20,6 @@ from kube_core.abc.runtime import ImageFailure
 
 __all__ = ["BlobWriter", "Blobs", "digest_of", "explained", "sync_directory", "write_whole"]
 
-_BLOCK = 1 << 20
-
 
 def digest_of(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
@@ -72,13 +70,6 @@ class Blobs:
         with self.writing(digest) as writer:
             writer.write(data)
         return digest
-
-    def copy(self, source: IO[bytes], digest: str = "") -> tuple[str, int]:
-        """Keep what a file says; digest and size. Raises `ImageFailure` where it is not what `digest` says."""
-        with self.writing(digest) as writer:
-            while block := source.read(_BLOCK):
-                writer.write(block)
-        return writer.digest, writer.size
 
     @contextmanager
     def writing(self, digest: str = "", size: int = -1) -> Iterator[BlobWriter]:

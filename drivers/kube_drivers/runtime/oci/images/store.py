@@ -5,7 +5,7 @@
       blobs/sha256/        manifests and configurations (archives of layers only until they are unpacked)
       layers/<chain>/      a layer, unpacked: a lower directory of overlayfs      <chain>.json  what it is
       holds/<owner>        the image that a container uses, and where that container is
-      staging/<pid>-…/     what is being written; that of a process that is gone is swept away
+      staging/<pid>-…/     what is being written; swept away once nobody writes
       lock, index.lock
 
 What always holds: a name in the index means an image that is here whole. Content is written before names, and both
@@ -191,13 +191,10 @@ class ImageStore:
             fcntl.flock(lock, fcntl.LOCK_SH)
             aside = self._staging / f"{os.getpid()}-{os.urandom(6).hex()}"
             aside.mkdir()
-            handle = os.open(aside, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
                 yield Adding(self, aside, Blobs(self._blobs.directory, aside), self._layers)
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
-                os.close(handle)
 
     def name(self, manifest: str, names: Iterable[str]) -> None:
         """Let these names mean an image that is here whole."""
@@ -224,8 +221,9 @@ class ImageStore:
 
     def hold(self, owner: Path, image: StoredImage) -> None:
         """A container whose files are at `owner` uses this image, for as long as that is there."""
-        path = self._holds / owner.name
-        path.write_bytes(orjson.dumps({"manifest": image.manifest, "owner": str(owner)}))
+        with explained(), open(self.directory / "lock", "a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)  # whoever collects sees it, or is done
+            (self._holds / owner.name).write_bytes(orjson.dumps({"manifest": image.manifest, "owner": str(owner)}))
 
     def release(self, owner: Path) -> None:
         (self._holds / owner.name).unlink(missing_ok=True)
@@ -311,18 +309,14 @@ class ImageStore:
         return held
 
     def _sweep(self) -> None:
-        for path in self._staging.iterdir():
+        """Remove what was being written by programs that are gone: by all, where nobody adds just now."""
+        with explained(), open(self.directory / "lock", "a") as lock:
             try:
-                handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            except OSError:
-                continue
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(path, ignore_errors=True)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                pass  # somebody is at it
-            finally:
-                os.close(handle)
+                return
+            for path in self._staging.iterdir():
+                shutil.rmtree(path, ignore_errors=True)
 
 
 class Adding:
