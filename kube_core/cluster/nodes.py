@@ -118,6 +118,13 @@ class Nodes:
             await asyncio.gather(self._starting, return_exceptions=True)
         await asyncio.gather(*(_end_gently(runtime) for runtime in self._runtimes.values()))
         await asyncio.gather(*(network.end() for network in self._networks.values()))
+        if any(runtime.capabilities.own_root for runtime in self._runtimes.values()):
+            import anyio.to_thread
+
+            from kube_core.node.volumes.emptydirs import unmount_below
+
+            for name in self._cidrs:  # volumes in memory go with what used them
+                await anyio.to_thread.run_sync(unmount_below, f"{self._directory(name)}/pods")
 
     def _start(self, name: str, around: Surroundings) -> tuple[asyncio.Event, asyncio.Task[None]]:
         from kube_core.node.agent import NodeAgent, NodeConfig  # only where there are nodes

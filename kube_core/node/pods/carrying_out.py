@@ -21,7 +21,7 @@ from kube_core.node.pods.reporting import report
 from kube_core.node.pods.resizing import resize
 from kube_core.node.pods.restarts import every_container, find_container
 from kube_core.node.pods.state import PodState, grace_of, pod_text
-from kube_core.node.pods.waiting import NotStarted, Waiting
+from kube_core.node.pods.waiting import LOOK_AGAIN, NotStarted, Waiting
 from kube_core.node.probes import Probed
 
 __all__ = ["carry_out"]
@@ -52,6 +52,8 @@ async def carry_out(host: Host, state: PodState, *, poke: Callable[[], None], la
             probes.forget(stop.run.id)
             state.unpunished |= {stop.run.id}
         resized = await resize(host, state, runs)
+        if host.allocations.is_resizing(state.uid):
+            later(LOOK_AGAIN)
         begun = False
         for container in plan.start:
             begun = await _start(host, state, container, runs, later) or begun

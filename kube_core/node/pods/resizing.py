@@ -2,13 +2,15 @@
 
 What a container has is its configuration, or what it was given since; what it is to have comes from the pod as granted.
 A runtime that cannot change what runs is taken to have done it: where nothing is limited, there is nothing to change.
+
+A container never has more than its pod: the pod's limits grow before those of its containers, and shrink after them.
 """
 
 from __future__ import annotations
 
 import attrs
 
-from kube_core.abc.runtime import ContainerStatus, Resources, RuntimeFailure
+from kube_core.abc.runtime import NO_LIMITS, ContainerStatus, Resources, RuntimeFailure
 from kube_core.meta.documents import Document
 from kube_core.node.pods.containers import Stopping
 from kube_core.node.pods.ending import stop_one
@@ -28,20 +30,48 @@ async def resize(host: Host, state: PodState, runs: History) -> bool:
     if not host.allocations.is_resizing(state.uid):
         return False
     pod, restarted = state.pod, False
+    whole = pod_resources(pod, pids=host.settings.pod_pids_limit)
     try:
+        await _resize_pod(host, state, _larger(whole, _present(state)))
         for container in (*(pod["spec"].get("initContainers") or ()), *pod["spec"]["containers"]):
             each = runs.get(container["name"])
             if each and each[-1].state == "running":
                 restarted = await _resize_one(host, state, container, each[-1]) or restarted
-        if state.sandbox is not None and host.runtime.capabilities.resize:
-            whole = pod_resources(pod, pids=host.settings.pod_pids_limit)
-            await host.runtime.update_sandbox(state.sandbox.id, whole)
+        await _resize_pod(host, state, whole)
     except RuntimeFailure as error:
         host.allocations.fail(pod, str(error))
         return restarted
     if not restarted:
         host.allocations.finish(pod)
     return restarted
+
+
+def _present(state: PodState) -> Resources:
+    """What the pod as a whole has."""
+    if state.whole is not None:
+        return state.whole
+    return state.sandbox.config.resources if state.sandbox is not None else NO_LIMITS
+
+
+async def _resize_pod(host: Host, state: PodState, wanted: Resources) -> None:
+    if state.sandbox is not None and host.runtime.capabilities.resize and wanted != _present(state):
+        await host.runtime.update_sandbox(state.sandbox.id, wanted)
+    state.whole = wanted
+
+
+def _larger(one: Resources, other: Resources) -> Resources:
+    """What both fit in; 0 is no limit."""
+
+    def most(field: str) -> int:
+        values = getattr(one, field), getattr(other, field)
+        return max(values) if all(values) else 0
+
+    return attrs.evolve(
+        one,
+        cpu_shares=max(one.cpu_shares, other.cpu_shares),
+        cpu_quota=most("cpu_quota"),
+        memory_bytes=most("memory_bytes"),
+    )
 
 
 async def _resize_one(host: Host, state: PodState, container: Document, run: ContainerStatus) -> bool:

@@ -52,6 +52,7 @@ async def ensure_sandbox(host: Host, state: PodState) -> None:
         try:
             config = await _config(host, pod, len(known), ips, namespace_path, handler)
             state.sandbox = await host.runtime.run_sandbox(config)
+            state.whole = None
         except (RuntimeFailure, NamingError) as error:
             raise NoSandbox(str(error)) from error
     state.ips = state.sandbox.ips or ips

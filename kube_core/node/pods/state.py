@@ -39,6 +39,8 @@ class PodState:
     """The next run of each container, where what the runtime lists does not say it."""
     resources: dict[str, Resources] = attrs.field(factory=dict)
     """What running containers were given since they began, by their ids."""
+    whole: Resources | None = None
+    """What the pod as a whole was given since it began."""
     unpunished: frozenset[str] = frozenset()
     """Containers that this node ended itself to start them again: no back-off counts from their end."""
     status: Document = attrs.field(factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-__all__ = ["NotStarted", "Waiting"]
+__all__ = ["LOOK_AGAIN", "NotStarted", "Waiting"]
 
 #: How long until what is wrong with a container, and not backed off from, is looked at again.
 LOOK_AGAIN = 10.0

@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 from fakes.pods import FakeNode, pod
+from kube_core.abc.runtime import Resources, RuntimeFailure
 from kube_core.api.kubelet import KubeletSettings
 from kube_core.node.pods.admission import STATIC_SOURCE
 from kube_drivers.runtime.fake import FakeBehaviour
@@ -164,6 +165,39 @@ async def test_a_resize_without_room_waits_until_there_is_some() -> None:
         await node.clock.advance(60)
         assert node.container()["allocatedResources"] == {"cpu": "3"}
         assert node.condition("PodResizePending") is None
+
+
+async def test_a_pod_grows_before_its_containers_and_shrinks_after_them() -> None:
+    document, told = pod("p", container(cpu="1")), []
+    async with FakeNode() as node:
+        vars(node.runtime)["capabilities"] = attrs.evolve(node.runtime.capabilities, resize=True, processes=True)
+
+        async def update_container(container_id: str, resources: Resources) -> None:
+            if failing:
+                raise RuntimeFailure(failing.pop())
+            told.append(("container", resources.cpu_quota))
+
+        async def update_sandbox(sandbox_id: str, resources: Resources) -> None:
+            told.append(("pod", resources.cpu_quota))
+
+        failing: list[str] = []
+        node.runtime.update_container = update_container  # type: ignore[method-assign]
+        node.runtime.update_sandbox = update_sandbox  # type: ignore[method-assign]
+        node.run(document)
+        await node.settle()
+        node.run(with_cpu(document, "2", 2))
+        await node.settle()
+        assert told[-2:] == [("pod", 200_000), ("container", 200_000)]
+        node.run(with_cpu(document, "1", 3))
+        await node.settle()
+        assert told[-2:] == [("container", 100_000), ("pod", 100_000)]
+        failing.append("the cgroup is busy")
+        node.run(with_cpu(document, "3", 4))
+        await node.settle()
+        condition: Any = node.condition("PodResizeInProgress")
+        assert (condition["reason"], condition["message"]) == ("Error", "the cgroup is busy")
+        await node.clock.advance(10)
+        assert (told[-1], node.condition("PodResizeInProgress")) == (("container", 300_000), None)
 
 
 async def test_a_container_that_says_so_is_restarted_for_its_new_resources() -> None:
