@@ -274,8 +274,8 @@ class OciRuntime(SupervisedRuntime):
             files.mkdir(parents=True, mode=0o711)
         except OSError as error:
             raise RuntimeFailure(f"{files} cannot be made: {error.strerror}") from None
-        # Before it is used: an image that nobody holds may be removed.
-        self._store.hold(files, image)
+        # Before they are used: an image that nobody holds may be removed.
+        self._store.hold(files, [image, *volumes.values()])
         root = rootfs.make_root(self._store, image, files)
         user = resolve_user(root, image.config.user, config.security)
         mounts = []

@@ -203,6 +203,10 @@ async def test_an_image_may_be_a_volume(tmp_path: Path, store: Path) -> None:
         )
         script = "cat /whole/data/file /part/file; touch /part/no 2>/dev/null || echo refused"
         assert await site.says(script, mounts=mounts) == ["from an image", "from an image", "refused"]
+        volume = await site.runtime.image_status("volume")
+        assert volume is not None
+        with pytest.raises(ImageFailure, match="in use"):
+            await site.runtime.remove_image(volume.id)
         with pytest.raises(ImageFailure, match="not present"):
             await site.run("true", mounts=(Mount("v", "/whole", "", image="none"),))
 

@@ -149,7 +149,7 @@ def test_an_image_that_a_container_uses_stays(store: ImageStore, tmp_path: Path)
     assert image is not None
     owner = tmp_path / "container"
     owner.mkdir()
-    store.hold(owner, image)
+    store.hold(owner, [image])
     with pytest.raises(ImageFailure, match="in use by a container"):
         store.remove(image)
     # Its name may come to mean another image; the layers stay all the same.

@@ -4,7 +4,7 @@
       index.json           names → digests of manifests; replaced whole
       blobs/sha256/        manifests and configurations (archives of layers only until they are unpacked)
       layers/<chain>/      a layer, unpacked: a lower directory of overlayfs      <chain>.json  what it is
-      holds/<owner>        the image that a container uses, and where that container is
+      holds/<owner>        the images that a container uses, and where that container is
       staging/<pid>-…/     what is being written; swept away once nobody writes
       lock, index.lock
 
@@ -209,7 +209,7 @@ class ImageStore:
     def remove(self, image: StoredImage, names: Iterable[str] = ()) -> None:
         """Take names from an image, or all, and what is then nobody's. Raises `ImageFailure` for one in use."""
         taken = set(names) or set(image.names)
-        if taken >= set(image.names) and any(held == image.manifest for held in self._held().values()):
+        if taken >= set(image.names) and image.manifest in self._held():
             raise ImageFailure(f"the image {image.names[0]} is in use by a container")
 
         def change(index: dict[str, str]) -> None:
@@ -219,11 +219,12 @@ class ImageStore:
         self._change(change)
         self.collect()
 
-    def hold(self, owner: Path, image: StoredImage) -> None:
-        """A container whose files are at `owner` uses this image, for as long as that is there."""
+    def hold(self, owner: Path, images: Iterable[StoredImage]) -> None:
+        """A container whose files are at `owner` uses these images, for as long as that is there."""
+        held = {"manifests": [image.manifest for image in images], "owner": str(owner)}
         with explained(), open(self.directory / "lock", "a") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH)  # whoever collects sees it, or is done
-            (self._holds / owner.name).write_bytes(orjson.dumps({"manifest": image.manifest, "owner": str(owner)}))
+            (self._holds / owner.name).write_bytes(orjson.dumps(held))
 
     def release(self, owner: Path) -> None:
         (self._holds / owner.name).unlink(missing_ok=True)
@@ -236,7 +237,7 @@ class ImageStore:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return False
-            manifests = {*self._index().values(), *self._held().values()}
+            manifests = {*self._index().values(), *self._held()}
             blobs, layers = set(manifests), set()
             for manifest in manifests:
                 document = self._blobs.document(manifest)
@@ -291,21 +292,21 @@ class ImageStore:
             known = self._images[manifest] = StoredImage(config, manifest, (), parsed, size)
         return attrs.evolve(known, names=tuple(names))
 
-    def _held(self) -> dict[str, str]:
-        """Manifests by container; what a container that is gone held is let go."""
-        held: dict[str, str] = {}
+    def _held(self) -> set[str]:
+        """The manifests that containers use; what one that is gone held is let go."""
+        held: set[str] = set()
         for path in self._holds.iterdir():
             try:
                 document = orjson.loads(path.read_bytes())
-                manifest, owner = str(document["manifest"]), str(document["owner"])
+                manifests, owner = list(map(str, document["manifests"])), str(document["owner"])
             except FileNotFoundError:
                 continue
             except (ValueError, KeyError, TypeError):
-                manifest = owner = ""
-            if not manifest or not os.path.exists(owner):
+                manifests, owner = [], ""
+            if not os.path.exists(owner):
                 path.unlink(missing_ok=True)
                 continue
-            held[path.name] = manifest
+            held.update(manifests)
         return held
 
     def _sweep(self) -> None:
