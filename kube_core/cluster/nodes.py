@@ -121,7 +121,7 @@ class Nodes:
         if any(runtime.capabilities.own_root for runtime in self._runtimes.values()):
             import anyio.to_thread
 
-            from kube_core.node.volumes.emptydirs import unmount_below
+            from kube_core.node.volumes.mountpoints import unmount_below
 
             for name in self._cidrs:  # volumes in memory go with what used them
                 await anyio.to_thread.run_sync(unmount_below, f"{self._directory(name)}/pods")

@@ -94,6 +94,21 @@ async def test_a_volume_in_memory_is_one_and_as_large_as_it_may_be(cluster: Clus
     assert text.split() == ["tmpfs", "1024", "777"]
 
 
+async def test_parts_of_volumes_are_mounted_as_they_were_when_the_container_began(cluster: Cluster) -> None:
+    config = {"metadata": {"name": "parts"}, "data": {"one": "1", "two": "2"}}
+    await cluster.client.create(resources.CONFIG_MAPS, config, "default")
+    mounts = [
+        {"name": "config", "mountPath": "/etc/one", "subPath": "one"},
+        {"name": "v", "mountPath": "/v", "subPathExpr": "of/$(POD)"},
+        {"name": "v", "mountPath": "/whole"},
+    ]
+    name = {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+    volumes = [{"name": "config", "configMap": {"name": "parts"}}, {"name": "v", "emptyDir": {}}]
+    script = "cat /etc/one; touch /etc/one 2>/dev/null || echo -ro; echo x > /v/file; ls /whole/of/parts"
+    text = await said(cluster, "parts", script, volumeMounts=mounts, env=[name], spec={"volumes": volumes})
+    assert text == "1-ro\nfile\n"
+
+
 async def test_a_pod_knows_its_names_and_whom_to_ask_for_others(cluster: Cluster) -> None:
     spec = {
         "hostname": "db",

@@ -138,6 +138,7 @@ async def _reset(host: Host, state: PodState, runs: History) -> float:
         state.attempts[name] = each[-1].config.attempt + 1
         for run in each:
             host.probes.forget(run.id)
+            state.forget(run.id)
             await host.runtime.remove_container(run.id)
     await report(host, state)
     return 0.0

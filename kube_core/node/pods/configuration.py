@@ -56,7 +56,8 @@ async def configuration(host: Host, starting: Starting, image: ImageStatus) -> C
         _reader(starting) if capabilities.processes else None,
     )
     env = await environment.of(container)
-    mounts = await container_mounts(container, places, env, capabilities)
+    directory = host.volumes.directory(uid_of(pod)) if host.volumes.writes else ""
+    mounts = await container_mounts(container, places, env, capabilities, directory=directory)
     if capabilities.processes and host.volumes.writes:
         mounts += await _own_mounts(host, starting, mounts)
     return ContainerConfig(

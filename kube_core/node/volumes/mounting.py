@@ -23,8 +23,9 @@ from kube_core.meta import quantities
 from kube_core.meta.documents import Document, namespace_of, uid_of
 from kube_core.node.sources import ApiSources
 from kube_core.node.volumes.directory import replace_files
-from kube_core.node.volumes.emptydirs import make_empty_dir, unmount_below
+from kube_core.node.volumes.emptydirs import make_empty_dir
 from kube_core.node.volumes.hostpaths import check_host_path
+from kube_core.node.volumes.mountpoints import unmount_below
 from kube_core.node.volumes.ownership import give_to_group
 from kube_core.node.volumes.payload import KINDS, Payloads, VolumeFailure
 

@@ -16,7 +16,8 @@ from kube_core.abc.runtime import Mount, Propagation, RuntimeCapabilities
 from kube_core.meta.documents import Document
 from kube_core.node.environment import ConfigurationError, expand, references
 from kube_core.node.volumes.mounting import Place
-from kube_core.node.volumes.subpaths import SubPathError, resolve_sub_path
+from kube_core.node.volumes.payload import VolumeFailure
+from kube_core.node.volumes.subpaths import SubPathError, bind_sub_path, resolve_sub_path
 
 __all__ = ["container_mounts"]
 
@@ -26,10 +27,15 @@ async def container_mounts(
     places: Mapping[str, Place],
     variables: Mapping[str, str],
     runtime: RuntimeCapabilities,
+    *,
+    directory: str = "",
 ) -> tuple[Mount, ...]:
-    """The mounts of a container. Raises `ConfigurationError`."""
+    """The mounts of a container. `directory`: what of the node is the pod's. Raises `ConfigurationError`."""
+    own = f"{directory}/volume-subpaths/{container['name']}" if directory else ""
+    mounts = enumerate(container.get("volumeMounts") or ())
     return tuple([
-        await _mount(container, mount, places, variables, runtime) for mount in container.get("volumeMounts") or ()
+        await _mount(container, mount, places, variables, runtime, f"{own}/{number}" if own else "")
+        for number, mount in mounts
     ])  # fmt: skip
 
 
@@ -39,7 +45,9 @@ async def _mount(
     places: Mapping[str, Place],
     variables: Mapping[str, str],
     runtime: RuntimeCapabilities,
+    own: str,
 ) -> Mount:
+    """`own`: a place of the node's for what is inside a volume."""
     volume = str(mount["name"])
     place = places.get(volume)
     if place is None:
@@ -57,11 +65,14 @@ async def _mount(
         if runtime.processes:
             try:
                 real = await anyio.to_thread.run_sync(resolve_sub_path, place.path, inside)
-            except SubPathError:
+                if runtime.own_root and own and os.geteuid() == 0:
+                    path = await anyio.to_thread.run_sync(bind_sub_path, place.path, inside, own)
+                elif runtime.own_root:
+                    path = real
+                # A process is told the path, which goes on to mean what it says when the volume is brought up to date.
+            except (SubPathError, VolumeFailure, OSError):
                 what = f'subPath for volumeMount "{volume}" of container "{container["name"]}"'
                 raise ConfigurationError(f"failed to prepare {what}") from None
-            # A process is told a path, which goes on to mean what it says when the volume is brought up to date.
-            path = real if runtime.own_root else path
     propagation: Propagation = mount.get("mountPropagation") or "None"
     read_only = bool(mount.get("readOnly")) or place.read_only
     recursive = str(mount.get("recursiveReadOnly") or "Disabled")

@@ -17,13 +17,14 @@ from kube_core.meta.documents import Document
 from kube_core.node.environment import ConfigurationError
 from kube_core.node.sources import ApiSources
 from kube_core.node.volumes.directory import File, replace_files
-from kube_core.node.volumes.emptydirs import make_empty_dir, unmount_below
+from kube_core.node.volumes.emptydirs import make_empty_dir
 from kube_core.node.volumes.hostpaths import check_host_path
 from kube_core.node.volumes.mounting import Place, PodVolumes
+from kube_core.node.volumes.mountpoints import unmount_below
 from kube_core.node.volumes.mounts import container_mounts
 from kube_core.node.volumes.ownership import give_to_group
 from kube_core.node.volumes.payload import Payloads, VolumeFailure
-from kube_core.node.volumes.subpaths import SubPathError, resolve_sub_path
+from kube_core.node.volumes.subpaths import SubPathError, bind_sub_path, resolve_sub_path
 
 pytestmark = pytest.mark.anyio
 
@@ -149,6 +150,31 @@ def test_a_volume_in_memory_is_a_mount_of_its_own_with_its_size(tmp_path: Path) 
     finally:
         unmount_below(str(tmp_path))
     assert not os.path.ismount(place)
+
+
+@root_only
+def test_what_is_inside_a_volume_has_a_place_of_its_own_that_no_link_changes(tmp_path: Path) -> None:
+    if not may_mount(tmp_path):
+        pytest.skip("this machine lets nobody mount")
+    volume, target = tmp_path / "volume", tmp_path / "places" / "c" / "0"
+    (volume / "sub").mkdir(parents=True)
+    (volume / "sub" / "file").write_text("mine")
+    try:
+        assert bind_sub_path(str(volume), "sub", str(target)) == str(target)
+        (volume / "sub").rename(volume / "moved")
+        (volume / "sub").symlink_to("/etc")
+        assert [each.name for each in target.iterdir()] == ["file"]
+        with pytest.raises(SubPathError):
+            bind_sub_path(str(volume), "sub", str(target))
+        # The container's next run mounts something else there.
+        bind_sub_path(str(volume), "moved/file", str(target))
+        assert target.read_text() == "mine"
+        bind_sub_path(str(volume), "new/one", str(target))
+        assert list(target.iterdir()) == []
+    finally:
+        unmount_below(str(tmp_path))
+    assert not target.is_mount()
+    assert list((volume / "new" / "one").iterdir()) == []
 
 
 class Bundles:
