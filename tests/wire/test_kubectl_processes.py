@@ -144,7 +144,6 @@ def test_run_shows_output_and_cleans_up(process_kubectl: Kubectl) -> None:
     assert "NotFound" in process_kubectl.fails("get", "pod", "short")
 
 
-@pytest.mark.xfail(reason="no runtime keeps a container's stdin open for those who attach")
 def test_run_takes_input(process_kubectl: Kubectl) -> None:
     arguments = ("run", "shout", "-i", "--rm", "--restart=Never", "--image=host", "--", "tr", "a-z", "A-Z")
     assert "SHOUT" in process_kubectl(*arguments, stdin="shout\n")
