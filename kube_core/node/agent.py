@@ -135,7 +135,7 @@ class NodeAgent:
             await self._duties.shut_down()
 
     async def _begin(self, group: asyncio.TaskGroup) -> None:
-        addresses = tuple(await self.network.node_addresses())
+        addresses = tuple(self.config.addresses or await self.network.node_addresses())
         events = self._events.recorder("kubelet", host=self.config.name, client=self.client)
         health = NodeHealth(self.runtime)
         registration = Registration(
@@ -211,9 +211,10 @@ class NodeAgent:
     def _pod_changed(self, before: Document | None, after: Document | None) -> None:
         if self._host is None or self._duties is None:
             return
-        if (statics := self._duties.statics) is not None and MIRROR in annotations_of(after or before or {}):
-            statics.mirror_changed(before, after)
-            return
+        if MIRROR in annotations_of(after or before or {}):
+            if (statics := self._duties.statics) is not None:
+                statics.mirror_changed(before, after)
+            return  # it only shows a pod
         uid = uid_of(after or before or {})
         worker = self._workers.get(uid)
         if after is None:

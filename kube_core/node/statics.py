@@ -142,6 +142,9 @@ class StaticPods:
                 self._begin(pod)
         for uid in list(self._known):
             await self._keep_mirror(uid)
+        shown = {(namespace_of(each.pod), name_of(each.pod)) for each in self._known.values()}
+        for place in [each for each in self._mirrors if each not in shown]:
+            await self._remove_mirror(place)  # its file went while nobody looked
 
     def mirror_of(self, uid: str) -> Document | None:
         """The mirror of a static pod, to which its status is written."""
@@ -161,8 +164,7 @@ class StaticPods:
             self._mirrors[place] = after
         for uid, known in self._known.items():
             if (namespace_of(known.pod), name_of(known.pod)) == place:
-                fits = after is not None and annotations_of(after).get(MIRROR) == uid and not is_deleting(after)
-                known.mirror = after if fits else None
+                known.mirror = _fitting(after, uid)
                 self._pods.look_again(uid)
 
     async def ended(self, uid: str) -> None:
@@ -182,7 +184,7 @@ class StaticPods:
             return
         annotations = {**annotations_of(pod), _SEEN: format_time(self._clock.now())}
         pod = {**pod, "metadata": {**pod["metadata"], "annotations": annotations}}
-        self._known[uid_of(pod)] = _Known(pod)
+        self._known[uid_of(pod)] = _Known(pod, _fitting(self._mirrors.get(place), uid_of(pod)))
         self._pods.start_pod(pod)
 
     async def _keep_mirror(self, uid: str) -> None:
@@ -236,6 +238,12 @@ class StaticPods:
             except ValueError as error:
                 self._tell(path, "a file of a static pod cannot be used", path=path, error=str(error))
         return pods
+
+
+def _fitting(mirror: Document | None, uid: str) -> Document | None:
+    """The mirror, if it shows this very pod and stays."""
+    fits = mirror is not None and annotations_of(mirror).get(MIRROR) == uid and not is_deleting(mirror)
+    return mirror if fits else None
 
 
 def _files(place: str) -> Mapping[str, bytes]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fakes.waiting import eventually
+from kube_core._kit.logs import get_logger
 from kube_core.api import pods, resources
 from kube_core.api.kubelet import KubeletSettings
 from kube_core.cluster import Cluster
@@ -18,7 +19,7 @@ from kube_core.control.events import EventWriter
 from kube_core.meta.documents import Document, annotations_of, uid_of
 from kube_core.node.agent import NodeAgent, NodeConfig
 from kube_core.node.pods.admission import MIRROR
-from kube_core.node.statics import read_static_pod
+from kube_core.node.statics import StaticPods, read_static_pod
 from kube_drivers.network.fake import FakeNetwork
 from kube_drivers.runtime.fake import FakeRuntime
 
@@ -101,6 +102,39 @@ async def test_a_file_is_a_pod_that_the_api_shows_and_cannot_end(tmp_path: Path)
         file.unlink()
         await eventually(lambda: none_left(cluster))
         await eventually(lambda: idle(agent))
+
+
+async def test_mirrors_are_found_again_and_those_of_nothing_removed(tmp_path: Path) -> None:
+    (tmp_path / "web.yaml").write_text(POD.replace("IMAGE", "x"))
+    async with node(tmp_path) as (cluster, agent):
+        mirror = await eventually(lambda: ready(cluster))
+        stray = {"name": "stray", "annotations": {**mirror["metadata"]["annotations"], MIRROR: "gone"}}
+        stray["ownerReferences"] = mirror["metadata"]["ownerReferences"]
+        spec = {"nodeName": "n", "containers": [{"name": "c", "image": "x"}], "automountServiceAccountToken": False}
+        await cluster.client.create(resources.PODS, {"metadata": stray, "spec": spec}, "default")
+        await eventually(lambda: only(cluster, "web-n"))
+        assert uid_of((await mirrors(cluster))[0]) == uid_of(mirror)
+        statics = StaticPods(
+            cluster.client, node_name="n", node_uid=lambda: uid_of(agent.node or {}), settings=agent.config.kubelet,
+            clock=cluster.clock, log=get_logger("tests"), pods=Nobody(),
+        )  # fmt: skip
+        statics.mirror_changed(None, mirror)
+        await statics.look()
+        assert uid_of(statics.mirror_of(uid_of(agent.pods[0])) or {}) == uid_of(mirror)
+
+
+class Nobody:
+    """A node that does nothing with its pods."""
+
+    def start_pod(self, pod: Document) -> None: ...
+
+    def stop_pod(self, pod: Document) -> None: ...
+
+    def look_again(self, uid: str) -> None: ...
+
+
+async def only(cluster: Cluster, name: str) -> bool:
+    return [each["metadata"]["name"] for each in await mirrors(cluster)] == [name]
 
 
 async def idle(agent: NodeAgent) -> bool:
