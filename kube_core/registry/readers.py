@@ -61,15 +61,16 @@ class ListReader(Reader):
 
 
 class MapReader(Reader):
-    def __init__(self, values: Reader) -> None:
+    def __init__(self, values: Reader, *, keeps_empty: bool = False) -> None:
         self.values = values
         self.target = f"map[string]{values.target}"
+        self.keeps_empty = keeps_empty
         self.texts = type(values) is TextReader
 
     def read(self, value: Any) -> Any:
         if not isinstance(value, dict):
             raise ODD
-        if not value:
+        if not value and not self.keeps_empty:
             return ABSENT
         if self.texts:
             for item in value.values():
@@ -83,7 +84,7 @@ class MapReader(Reader):
     def explain(self, value: Any, place: Place, problems: Problems) -> Any:
         if not isinstance(value, dict):
             return super().explain(value, place, problems)
-        if not value:
+        if not value and not self.keeps_empty:
             return ABSENT
         return {
             name: self.values.nothing()
@@ -289,7 +290,7 @@ def _reader(
         target = library.get(reference, {})
         if target.get("properties"):
             return _struct(reference, library)
-        return _reader(target, library, keeps_zero=keeps_zero) if target else OpenReader()
+        return _reader(target, library, keeps_zero=keeps_zero, keeps_empty=keeps_empty) if target else OpenReader()
     match document.get("type"):
         case "string" if document.get("format") == "byte":
             return BytesReader(keeps_empty=keeps_zero)
@@ -302,9 +303,12 @@ def _reader(
         case "number":
             return NumberReader()
         case "array":
-            return ListReader(_reader(document.get("items") or {}, library), keeps_empty=keeps_empty)
+            # What is empty inside of a list or map is there all the same.
+            items = _reader(document.get("items") or {}, library, keeps_empty=True)
+            return ListReader(items, keeps_empty=keeps_empty)
         case "object" if isinstance(document.get("additionalProperties"), Mapping):
-            return MapReader(_reader(document["additionalProperties"], library))
+            values = _reader(document["additionalProperties"], library, keeps_empty=True)
+            return MapReader(values, keeps_empty=keeps_empty)
         case "object" if document.get("properties"):
             return StructReader("", Schema(document, library))
     return OpenReader()

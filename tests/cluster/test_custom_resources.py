@@ -152,7 +152,7 @@ async def test_rules_are_judged_on_every_write(client: ApiClient) -> None:
     ]
     await client.patch(DEFINITIONS, NAME, {"spec": {"versions": [version("v1", ruled)]}})
     await client.create(GADGETS, gadget("a", size=1))
-    with pytest.raises(Invalid, match=r"spec.size: Invalid value: .*: what is blue is big"):
+    with pytest.raises(Invalid, match=r"spec.size: Invalid value: what is blue is big"):
         await client.patch(GADGETS, "a", {"spec": {"color": "blue"}}, "default")
     with pytest.raises(Invalid, match="sizes only grow"):
         await client.apply(GADGETS, gadget("a", size=0), force=True)

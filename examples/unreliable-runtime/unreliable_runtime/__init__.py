@@ -12,6 +12,7 @@ import attrs
 
 from kube_core._kit.clock import Timer
 from kube_core.abc.runtime import ContainerNotFound, RuntimeCapabilities
+from kube_core.abc.snapshots import SnapshotRefused
 from kube_drivers.runtime.fake import FakeRuntime
 
 __all__ = ["MEAN_LIFETIME", "UnreliableRuntime"]
@@ -24,7 +25,6 @@ EXIT_CODE = 1
 class UnreliableRuntime(FakeRuntime):
     """What is not said here is the simulated runtime's."""
 
-    # When a container will fail is in no snapshot.
     capabilities: ClassVar[RuntimeCapabilities] = attrs.evolve(FakeRuntime.capabilities, snapshot=False)
 
     def __init__(self, *, node_name: str, **options: Any) -> None:
@@ -49,6 +49,12 @@ class UnreliableRuntime(FakeRuntime):
             timer.cancel()
         self._failing.clear()
         await super().end()
+
+    def snapshot(self) -> Any:
+        raise SnapshotRefused(f"{self.node_name}: when a container will fail is in no snapshot")
+
+    def restore(self, state: Any) -> None:
+        raise SnapshotRefused(f"{self.node_name}: when a container will fail is in no snapshot")
 
     def _fail(self, container_id: str) -> None:
         self._failing.pop(container_id, None)

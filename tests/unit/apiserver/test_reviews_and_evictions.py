@@ -41,6 +41,12 @@ async def test_a_review_has_no_name_and_one_kind_of_selector(api: Caller) -> Non
     ]
 
 
+async def test_what_is_empty_inside_of_a_review_is_there_all_the_same(api: Caller) -> None:
+    spec = {"user": "ann", "extra": {"scopes": []}, "nonResourceAttributes": {"verb": "get", "path": "/"}}
+    answered = await api.post(f"{REVIEWS}/subjectaccessreviews", {"spec": spec})
+    assert answered["spec"]["extra"] == {"scopes": []}
+
+
 async def test_a_review_is_no_table(api: Caller) -> None:
     spec = {"nonResourceAttributes": {"verb": "get", "path": "/"}}
     table = "application/json;as=Table;v=v1;g=meta.k8s.io"
