@@ -25,7 +25,7 @@ __all__ = ["Cgroups", "weight_of_shares"]
 
 _ROOT = Path("/sys/fs/cgroup")
 #: How often a cgroup is tried whose parents others remove.
-_TRIES = 20
+_TRIES = 100
 _CONTROLLERS = ("cpu", "memory", "pids", "cpuset", "io", "hugetlb")
 
 
@@ -73,8 +73,8 @@ class Cgroups:
                 if self.pure:
                     self._delegate(path)
                 break
-            except FileNotFoundError as error:
-                # Somebody's last pod went, and an empty parent with it.
+            except (FileNotFoundError, FileExistsError) as error:
+                # Somebody's last pod went, and an empty parent with it: before, or just when it was looked at.
                 if attempt == _TRIES - 1:
                     raise RuntimeFailure(f"the cgroup {path} cannot be made: {error.strerror}") from None
             except OSError as error:
