@@ -1,14 +1,21 @@
 """The driver: containers as host processes, through the supervisor.
 
 A sandbox is a record: processes share the host's namespaces. A container's environment is its image's and its own, with
-`PATH`, `HOME`, `HOSTNAME` and `POD_IP` where it does not say otherwise, and what `paths.py` describes. What it has in
+`PATH`, `HOME`, `HOSTNAME` and `POD_IP` where it does not say otherwise, and what `paths.py` describes. Where the agent
+is root, a process is who its security context says (user, group, further groups, by the machine's own `/etc/passwd`);
+`allowPrivilegeEscalation: false` holds everywhere, and limits of its own are in the pod's annotation `RLIMITS`. Of
+namespaces, capabilities and the rest of a security context it takes nothing: it has what the host has. What it has in
 common with other runtimes is in `kube_drivers.runtime.supervised`.
 """
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
-from collections.abc import Sequence
+import resource
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +24,7 @@ from kube_core.abc.runtime import (
     ContainerConfig,
     ContainerNotFound,
     ContainerStatus,
+    ContainerUser,
     ExecRequest,
     ImageStatus,
     Mount,
@@ -26,14 +34,19 @@ from kube_core.abc.runtime import (
     SandboxConfig,
     SandboxStatus,
 )
+from kube_core.abc.security import SecurityContext
 from kube_core.abc.transport import ByteStream
 from kube_drivers.runtime.connections import connect
-from kube_drivers.runtime.process.images import Images
+from kube_drivers.runtime.process.images import Image, Images
+from kube_drivers.runtime.process.layouts import unpack
 from kube_drivers.runtime.process.paths import link_mounts, mount_variables, path_rule
 from kube_drivers.runtime.supervised.driver import MadeContainer, SupervisedRuntime, signal_number
 from kube_drivers.threads import to_the_end
 
-__all__ = ["ProcessRuntime"]
+__all__ = ["RLIMITS", "ProcessRuntime"]
+
+#: A pod's annotation: JSON, container name (or `*`) → limit → number, "unlimited", or soft and hard one.
+RLIMITS = "process.kube-core.dev/rlimits"
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MARK = "KUBE_CORE_CONTAINER"
@@ -66,7 +79,9 @@ class ProcessRuntime(SupervisedRuntime):
         if not state_directory:
             raise RuntimeFailure("the process runtime needs a state directory")
         super().__init__(clock=clock, node_name=node_name, state_directory=state_directory, root=Path(state_directory))
-        self.images = images or Images.from_folders(Path(folder) for folder in image_folders)
+        self._unpacked = self._root / "images"
+        self._unpacking = asyncio.Lock()
+        self.images = images or Images.from_folders((Path(folder) for folder in image_folders), self._unpacked)
 
     async def port_forward(self, sandbox_id: str, port: int) -> ByteStream:
         sandbox = self._sandboxes.get(sandbox_id)
@@ -78,33 +93,54 @@ class ProcessRuntime(SupervisedRuntime):
     async def pull_image(
         self, image: str, *, sandbox_id: str = "", credentials: RegistryCredentials | None = None
     ) -> ImageStatus:
-        return self.images.resolve(image).status
+        found = self.images.resolve(image)
+        if found.layout is not None:
+            # One at a time: the second finds what the first has unpacked.
+            async with self._unpacking:
+                if not found.ready:
+                    with self.clock.hold(f"process runtime: unpack {image}"):
+                        await to_the_end(unpack, found.layout, Path(found.directory))
+        return found.status
 
     async def image_status(self, image: str, *, sandbox_id: str = "") -> ImageStatus | None:
         # The host is always present; a folder is looked at again with every pull.
         found = self.images.resolve(image)
-        return found.status if not found.directory else None
+        present = found.ready if found.layout is not None else not found.directory
+        return found.status if present else None
 
     # -- what a container is -------------------------------------------------------------------------------------
 
     async def _make_container(self, identity: str, sandbox: SandboxStatus, config: ContainerConfig) -> MadeContainer:
         root = str(self._files_of(identity))
-        spec, image_id = self._spec(identity, sandbox.config, config, root)
+        image = self.images.resolve(config.image)
+        stop_signal = config.stop_signal or image.stop_signal or "SIGTERM"
+        user = _user(config.security)
+        spec = {
+            **self._spec(identity, sandbox.config, config, image),
+            "stop_signal": signal_number(stop_signal),
+            "user": user.user if user is not None else None,
+            "group": user.group if user is not None else None,
+            "groups": user.supplemental_groups if user is not None else (),
+            "no_new_privileges": config.security.no_new_privileges,
+            "rlimits": _rlimits(sandbox.config, config.name),
+        }
         try:
-            await to_the_end(_prepare, root, config.mounts, spec["cwd"])
+            await to_the_end(_prepare, root, config.mounts, spec["cwd"], user)
         except OSError as error:
             raise RuntimeFailure(f"cannot prepare {root}: {error.strerror}") from None
-        return MadeContainer(spec, image_id, stop_signal=config.stop_signal or "SIGTERM")
+        return MadeContainer(spec, image.status.id, user, stop_signal)
+
+    def _clear(self) -> None:
+        super()._clear()
+        shutil.rmtree(self._unpacked, ignore_errors=True)
 
     def _exec_request(self, container: ContainerStatus, request: ExecRequest) -> dict[str, Any]:
         rewrite = path_rule(container.config.mounts)
         return {"argv": [rewrite(word) for word in request.command]}
 
-    def _spec(
-        self, identity: str, sandbox: SandboxConfig, config: ContainerConfig, root: str
-    ) -> tuple[dict[str, Any], str]:
-        """What the supervisor is told to run, and the image's id."""
-        image = self.images.resolve(config.image)
+    def _spec(self, identity: str, sandbox: SandboxConfig, config: ContainerConfig, image: Image) -> dict[str, Any]:
+        """What the supervisor is told to run."""
+        root = str(self._files_of(identity))
         rewrite = path_rule(config.mounts)
         argv = [rewrite(word) for word in image.argv(config.command, config.args)]
         if not argv:
@@ -125,7 +161,7 @@ class ProcessRuntime(SupervisedRuntime):
         if working_dir and working_dir == config.working_dir:
             inside = os.path.join(root, working_dir.lstrip("/"))
             working_dir = working_dir if os.path.isdir(working_dir) else inside
-        spec = {
+        return {
             "argv": argv,
             "env": env,
             "cwd": working_dir or image.working_dir or root,
@@ -133,15 +169,53 @@ class ProcessRuntime(SupervisedRuntime):
             "tty": config.tty,
             "stdin": config.stdin,
             "stdin_once": config.stdin_once,
-            "stop_signal": signal_number(config.stop_signal) if config.stop_signal else 0,
-            "user": config.security.user if os.geteuid() == 0 else None,
-            "group": config.security.group if os.geteuid() == 0 else None,
         }
-        return spec, image.status.id
 
 
-def _prepare(root: str, mounts: Sequence[Mount], working_dir: str) -> None:
+def _user(security: SecurityContext) -> ContainerUser | None:
+    """Who a process is to be; None: who the agent is, which only root can change."""
+    if os.geteuid() != 0 or (security.user, security.group, security.supplemental_groups) == (None, None, ()):
+        return None
+    from kube_drivers.runtime.oci.users import resolve_user  # lazily: few pods name users
+
+    return resolve_user(Path("/"), "", security).id
+
+
+def _rlimits(sandbox: SandboxConfig, container: str) -> Mapping[str, tuple[int, int]]:
+    """By the kernel's names (`NOFILE`), soft and hard. Raises `RuntimeFailure`."""
+    text = sandbox.annotations.get(RLIMITS)
+    if not text:
+        return {}
+    try:
+        described = json.loads(text)
+        wanted = {**described.get("*", {}), **described.get(container, {})}
+        return {_rlimit_name(name): _rlimit(value) for name, value in wanted.items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise RuntimeFailure(f"the annotation {RLIMITS} cannot be read: {error}") from None
+
+
+def _rlimit_name(name: str) -> str:
+    bare = name.upper().removeprefix("RLIMIT_")
+    if not hasattr(resource, f"RLIMIT_{bare}"):
+        raise ValueError(f"{name} is no limit of this machine")
+    return bare
+
+
+def _rlimit(value: Any) -> tuple[int, int]:
+    soft, hard = value if isinstance(value, list) else (value, value)
+    return _number(soft), _number(hard)
+
+
+def _number(value: Any) -> int:
+    return resource.RLIM_INFINITY if value == "unlimited" else int(value)
+
+
+def _prepare(root: str, mounts: Sequence[Mount], working_dir: str, user: ContainerUser | None) -> None:
     os.makedirs(root)
+    if user is not None:
+        os.chown(root, user.user, user.group)
     link_mounts(root, mounts)
     if working_dir.startswith(root):
         os.makedirs(working_dir, exist_ok=True)
+        if user is not None:
+            os.chown(working_dir, user.user, user.group)

@@ -77,18 +77,47 @@ def become(spec, stdio, tty):
         os.dup2(fd, target)
     if tty:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    for name, value in (spec.get("rlimits") or {}).items():
-        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+    for name, (soft, hard) in (spec.get("rlimits") or {}).items():
+        limit(name, soft, hard)
     if spec.get("hide"):
         hide(spec["hide"])
     os.umask(0o022)
     os.chdir(spec["cwd"])
     if spec.get("group") is not None:
-        os.setgroups([])
+        os.setgroups(spec.get("groups") or [])
         os.setgid(spec["group"])
     if spec.get("user") is not None:
         os.setuid(spec["user"])
-    os.execvpe(spec["argv"][0], spec["argv"], spec["env"])
+    if spec.get("no_new_privileges"):
+        refuse_privileges()
+    execute(spec["argv"], spec["env"])
+
+
+def execute(argv, env):
+    """As `os.execvpe`, which imports modules that whoever this has become need not be able to read."""
+    name = argv[0]
+    failure = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    for folder in [""] if "/" in name else env.get("PATH", os.defpath).split(":"):
+        try:
+            os.execve(os.path.join(folder, name), argv, env)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                failure = error
+    raise failure
+
+
+def limit(name, soft, hard):
+    try:
+        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (soft, hard))
+    except (ValueError, OSError) as error:
+        raise OSError(errno.EPERM, f"the limit {name} cannot be {soft}:{hard}: {error}") from None
+
+
+def refuse_privileges():
+    """No program that this process executes gets more rights by its owner or its capabilities."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:  # Linux
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def hide(paths):

@@ -1,0 +1,87 @@
+"""What only containers have that are processes: images from layouts, limits and users by the machine's own means."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from fakes.images import entry, make_image, make_layer
+from kube_core._kit.clock import SystemClock
+from kube_core.abc.runtime import ContainerConfig, LogOptions, RuntimeFailure, SandboxConfig
+from kube_core.abc.security import SecurityContext
+from kube_drivers.runtime.process import ProcessRuntime
+from kube_drivers.runtime.process.runtime import RLIMITS
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def runtime(tmp_path: Path) -> AsyncIterator[ProcessRuntime]:
+    script = entry("app/run", b'#!/bin/sh\necho "$1 from $GREETER"\n', mode=0o755)
+    image = make_image(make_layer(entry("app"), script), Entrypoint=["/app/run"], Env=["GREETER=layout"])
+    layout = image.save_layout(tmp_path / "layout", "greeter:1")
+    made = ProcessRuntime(
+        clock=SystemClock(), node_name="node", state_directory=str(tmp_path / "state"), image_folders=[layout]
+    )
+    await made.start()
+    yield made
+    await made.end()
+    assert not (tmp_path / "state" / "images").exists()
+
+
+async def said(runtime: ProcessRuntime, config: ContainerConfig, annotations: dict[str, str] | None = None) -> str:
+    """What a container wrote until it ended."""
+    sandbox = await runtime.run_sandbox(SandboxConfig("default", "pod", "uid", annotations=annotations or {}))
+    await runtime.pull_image(config.image)
+    container = await runtime.create_container(sandbox.id, config)
+    await runtime.start_container(container)
+    lines = [line.content async for line in runtime.logs(container, LogOptions(follow=True))]
+    return b"\n".join(lines).decode()
+
+
+def shell(script: str, security: SecurityContext | None = None) -> ContainerConfig:
+    return ContainerConfig("main", "host", command=("sh", "-c", script), security=security or SecurityContext())
+
+
+async def test_an_image_of_a_layout_is_run(runtime: ProcessRuntime) -> None:
+    assert await runtime.image_status("greeter:1") is None
+    assert await said(runtime, ContainerConfig("main", "greeter:1", args=("hello",))) == "hello from layout"
+    status = await runtime.image_status("greeter:1")
+    assert status is not None
+    assert status.id.startswith("sha256:")
+
+
+async def test_limits_are_those_of_the_pods_annotation(runtime: ProcessRuntime) -> None:
+    wanted = {RLIMITS: '{"*": {"nofile": 100, "core": 0}, "main": {"nofile": [64, 128]}, "other": {"nofile": 1}}'}
+    shown = "ulimit -Sn; ulimit -Hn; ulimit -c"
+    assert await said(runtime, shell(shown), wanted) == "64\n128\n0"
+
+
+@pytest.mark.parametrize("text", ["[]", '{"*": {"wings": 2}}', '{"*": {"nofile": "many"}}', "{"])
+async def test_limits_that_cannot_be_read_say_so(runtime: ProcessRuntime, text: str) -> None:
+    with pytest.raises(RuntimeFailure, match="rlimits cannot be read"):
+        await said(runtime, shell("true"), {RLIMITS: text})
+
+
+async def test_a_limit_that_cannot_be_had_is_a_start_that_failed(runtime: ProcessRuntime) -> None:
+    with pytest.raises(RuntimeFailure, match="the limit NOFILE cannot be"):
+        await said(runtime, shell("true"), {RLIMITS: '{"main": {"nofile": [2, 1]}}'})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes others")
+async def test_a_process_is_who_its_security_context_says(runtime: ProcessRuntime) -> None:
+    who = SecurityContext(user=12345, group=54321, supplemental_groups=(7,))
+    assert await said(runtime, shell("id -u; id -g; id -G; touch mine", who)) == "12345\n54321\n54321 7"
+    [container] = runtime.list_containers()
+    assert container.user is not None
+    assert (container.user.user, container.user.group) == (12345, 54321)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has it")
+async def test_a_process_can_be_held_from_more_privileges(runtime: ProcessRuntime) -> None:
+    shown = "grep NoNewPrivs /proc/self/status | tr -d '[:space:]'"
+    assert await said(runtime, shell(shown, SecurityContext(no_new_privileges=True))) == "NoNewPrivs:1"
