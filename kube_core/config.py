@@ -75,6 +75,8 @@ class ClusterConfig:
 
     name: str = "embedded"
     nodes: int = attrs.field(default=1, validator=_positive)
+    #: Nodes are to come that are processes of their own (`kube-core node`): what they need is there from the start.
+    outside_nodes: bool = False
     store: str = "memory:"
     runtime: str = "fake"
     network: str = ""
@@ -131,6 +133,11 @@ class ClusterConfig:
         """Whether pods only seem to run."""
         return self.runtime.partition(":")[0] == "fake"
 
+    @property
+    def has_nodes(self) -> bool:
+        """Whether there are nodes, here or elsewhere, for which pods are scheduled."""
+        return bool(self.nodes) or self.outside_nodes
+
     def driver(self, seam: str) -> str:
         """The driver chosen for a seam, or the one that goes with the runtime."""
         chosen: str = getattr(self, seam)
@@ -138,7 +145,7 @@ class ClusterConfig:
             return chosen
         if seam == "cloud":
             # Load balancers lead to pods, of which there are none without nodes, or only seem to be.
-            return "none" if self.simulated or not self.nodes else "loopback"
+            return "none" if self.simulated or not self.has_nodes else "loopback"
         network = "bridge" if self._contained else "loopback"
         real = {"network": network, "volume": "hostdir", "proxy": "userspace", "ingress": "http"}
         return "fake" if self.simulated else real[seam]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import attrs
 
-__all__ = ["Authority", "KeyPair", "load_or_create", "write_file"]
+__all__ = ["Authority", "KeyPair", "load_or_create", "make_request", "write_file"]
 
 _CA_DAYS = 3650
 _LEAF_DAYS = 365
@@ -209,6 +209,26 @@ def load_or_create(directory: Path, name: str, *, now: float, file_name: str = "
     write_file(key, authority.pair.key, mode=0o600)
     write_file(certificate, authority.pair.certificate, mode=0o644)
     return authority
+
+
+def make_request(name: str, groups: Sequence[str] = (), hosts: Sequence[str] = ()) -> tuple[bytes, bytes]:
+    """A new key, and the request for a certificate for it, both in PEM: for `name` in `groups`, and for hosts.
+
+    Returns request and key.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    attributes = [x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, group) for group in groups]
+    attributes.append(x509.NameAttribute(x509.NameOID.COMMON_NAME, name))
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(attributes))
+    if hosts:
+        named = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
+        builder = builder.add_extension(named, critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM), _key_pem(key)
 
 
 def write_file(path: Path, content: bytes, *, mode: int) -> None:

@@ -30,7 +30,6 @@ from kube_core.auth.authentication import (
 )
 from kube_core.auth.authorization import MODES, AlwaysAllow, AlwaysDeny, Authorizer
 from kube_core.auth.bootstrap_tokens import BootstrapTokens
-from kube_core.auth.client_certificates import ClientCertificates
 from kube_core.auth.legacy_tokens import LegacyTokens
 from kube_core.auth.node import NodeAuthorizer
 from kube_core.auth.options import SecurityOptions
@@ -39,6 +38,7 @@ from kube_core.auth.request_headers import RequestHeaders
 from kube_core.auth.tokens import TokenIssuer
 from kube_core.auth.webhook_client import HttpsClient
 from kube_core.meta.documents import Key
+from kube_core.serving.client_certificates import ClientCertificates
 from kube_core.storage.cache import WatchCache
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from typing import Final
 import attrs
 
 from kube_core.abc.transport import Request, User
-from kube_core.auth.client_certificates import ClientCertificates
 from kube_core.auth.request_headers import RequestHeaders
 from kube_core.meta.status import Unauthorized
+from kube_core.serving.client_certificates import ClientCertificates
 
 __all__ = [
     "ANONYMOUS",

@@ -14,8 +14,8 @@ from urllib.parse import unquote
 import attrs
 
 from kube_core.abc.transport import User
-from kube_core.auth.client_certificates import ClientCertificates
 from kube_core.meta.status import Unauthorized
+from kube_core.serving.client_certificates import ClientCertificates
 
 __all__ = ["HeaderNames", "RequestHeaders"]
 

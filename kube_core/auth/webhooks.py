@@ -4,14 +4,14 @@ Mode"). Both are sent upstream's review objects, and what they say is remembered
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 import attrs
 
 from kube_core._kit.clock import Clock
 from kube_core._kit.logs import get_logger
+from kube_core._kit.remembered import Remembered
 from kube_core.abc.transport import User
 from kube_core.auth.attributes import (
     NO_OPINION,
@@ -30,12 +30,8 @@ from kube_core.meta.status import Unauthorized
 __all__ = ["Asking", "WebhookAuthorizer", "WebhookTokens"]
 
 _log = get_logger("kube_core.auth.webhooks")
-#: How many answers are remembered.
-_REMEMBERED: Final = 4096
 #: Characters of a question whose answer is remembered: whoever asks must not fill the memory.
 _LONGEST_REMEMBERED: Final = 10_000
-
-_T = TypeVar("_T")
 
 
 class WebhookTokens(TokenAuthenticator):
@@ -45,7 +41,7 @@ class WebhookTokens(TokenAuthenticator):
         """`ttl`: seconds for which an answer is remembered, a refusal too."""
         self._client = client
         self._ttl = ttl
-        self._answers: _Remembered[Authentication | str | None] = _Remembered(clock)
+        self._answers: Remembered[Authentication | str | None] = Remembered(clock)
 
     async def authenticate(self, token: str, audiences: Sequence[str]) -> Authentication | None:
         # What is remembered is not the token: nobody shall find it in a memory dump.
@@ -104,7 +100,7 @@ class WebhookAuthorizer(AccessAuthorizer):
     def __init__(self, client: HttpsClient, clock: Clock, asking: Asking) -> None:
         self._client = client
         self._asking = asking
-        self._answers: _Remembered[Decision] = _Remembered(clock)
+        self._answers: Remembered[Decision] = Remembered(clock)
 
     async def authorize(self, attributes: AccessAttributes) -> Decision:
         spec = _spec(attributes)
@@ -194,29 +190,3 @@ class _Unknown:
 
 
 _UNKNOWN: Final = _Unknown()
-
-
-class _Remembered(Generic[_T]):
-    """Answers, each for a while; the least recently asked for goes first."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._answers: OrderedDict[object, tuple[float, _T]] = OrderedDict()
-
-    def get(self, key: object, default: Any) -> Any:
-        found = self._answers.get(key)
-        if found is None:
-            return default
-        until, answer = found
-        if self._clock.monotonic() >= until:
-            del self._answers[key]
-            return default
-        self._answers.move_to_end(key)
-        return answer
-
-    def put(self, key: object, answer: _T, ttl: float) -> None:
-        if ttl <= 0:
-            return
-        self._answers[key] = (self._clock.monotonic() + ttl, answer)
-        if len(self._answers) > _REMEMBERED:
-            self._answers.popitem(last=False)

@@ -33,7 +33,10 @@ Name = Annotated[str, typer.Option("--name", help="Which cluster.")]
 def up(  # noqa: PLR0913, PLR0917 (each is an option that a person may give)
     name: Name = "default",
     config: Annotated[str | None, typer.Option(help="YAML file of options; those given here win over it.")] = None,
-    nodes: Annotated[int | None, typer.Option(help="How many nodes; 0 for a control plane alone.", min=0)] = None,
+    nodes: Annotated[
+        int | None,
+        typer.Option(help="How many nodes; with 0, `kube-core node` brings them.", min=0),
+    ] = None,
     runtime: Annotated[str | None, typer.Option(help="Runtime driver of the nodes.")] = None,
     network: Annotated[str | None, typer.Option(help="Network driver.")] = None,
     cloud: Annotated[str | None, typer.Option(help="Cloud driver, for load balancers; none for no cloud.")] = None,
@@ -163,6 +166,74 @@ def why(
     from kube_core.cli import why as command
 
     _exit(command.run(kind, name, namespace, kubeconfig=kubeconfig, context=context))
+
+
+@app.command()
+def node(  # noqa: PLR0913, PLR0917 (each is an option that a person may give)
+    name: Annotated[str, typer.Option("--name", help="The node's name.")],
+    kubeconfig: Annotated[
+        str | None, typer.Option(help="Kubeconfig file with the node's credentials; kubectl's rules without.")
+    ] = None,
+    context: Annotated[str, typer.Option(help="Context of the kubeconfig; the current one without.")] = "",
+    runtime: Annotated[str, typer.Option(help="Runtime driver.")] = "process",
+    network: Annotated[str, typer.Option(help="Network driver; the one that goes with the runtime without.")] = "",
+    volume: Annotated[str, typer.Option(help="Volume driver; the one that goes with the runtime without.")] = "",
+    pod_cidr: Annotated[str, typer.Option(help="Range of its pods' addresses; what the cluster gives without.")] = "",
+    address: Annotated[str, typer.Option(help="By which the API server reaches it; of its network without.")] = "",
+    port: Annotated[int, typer.Option(help="Port of its server; 0 takes a free one.", min=0, max=65535)] = 10250,
+    state: Annotated[str | None, typer.Option(help="Folder in which it keeps what it keeps.")] = None,
+    labels: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, for the Node; may be repeated.")] = None,
+    taints: Annotated[list[str] | None, typer.Option(help="KEY[=VALUE]:EFFECT, where it makes the Node.")] = None,
+    images: Annotated[
+        list[str] | None, typer.Option(help="Folder of images of the process runtime, or archive of images for oci.")
+    ] = None,
+    client_ca_file: Annotated[
+        str | None, typer.Option(help="Whose client certificates it takes, PEM; the cluster's authority's without.")
+    ] = None,
+    serving_csr: Annotated[
+        bool, typer.Option("--serving-csr", help="Ask the cluster for the certificate of its server.")
+    ] = False,
+    end: Annotated[
+        bool, typer.Option("--end", help="Do not run: end and remove what the node has left running.")
+    ] = False,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
+) -> None:
+    """Be a node of any cluster; containers outlive this program, and it finds them again."""
+    from kube_core.cli import node as command
+
+    if log_level not in ("debug", "info", "warning", "error"):
+        _exit(f"--log-level is debug, info, warning or error, not {log_level}")
+    given = command.NodeArguments(
+        name=name,
+        kubeconfig=kubeconfig,
+        context=context,
+        runtime=runtime,
+        network=network,
+        volume=volume,
+        pod_cidr=pod_cidr,
+        address=address,
+        port=port,
+        state=state,
+        labels=labels or (),
+        taints=taints or (),
+        images=images or (),
+        client_ca_file=client_ca_file,
+        serving_csr=serving_csr,
+    )
+    _exit(command.end(given) if end else command.run(given, log_level=log_level))
+
+
+@app.command(name="node-kubeconfig")
+def node_kubeconfig(
+    name: Annotated[str, typer.Argument(help="The node's name.")],
+    output: Annotated[str, typer.Option(help="The file to write, or - for standard output.")] = "-",
+    kubeconfig: Annotated[str | None, typer.Option(help="Kubeconfig file of an administrator.")] = None,
+    context: Annotated[str, typer.Option(help="Its context; the current one without.")] = "",
+) -> None:
+    """Make credentials for a node: a key, a certificate that the cluster signs, and a kubeconfig with both."""
+    from kube_core.cli import node_kubeconfig as command
+
+    _exit(command.run(name, output, kubeconfig=kubeconfig, context=context))
 
 
 @app.command()

@@ -150,6 +150,7 @@ def _config(options: UpOptions, state: ClusterState | None, saved: Mapping[str, 
     chosen.pop("security", None)
     sources = (saved, of_file, options.given)
     security = _security({name: value for each in sources for name, value in each.get("security", {}).items()})
+    chosen.setdefault("outside_nodes", not chosen["nodes"])
     images = tuple(Path(each).absolute() for each in chosen.pop("images", ()))
     try:
         return ClusterConfig(
@@ -236,7 +237,7 @@ async def _until_told(options: UpOptions, config: ClusterConfig, state: ClusterS
 def _saved(config: ClusterConfig, cluster: Cluster, state: ClusterState) -> Mapping[str, Any]:
     """What `up` needs to resume the cluster as it is. Services keep their addresses, so the ranges stay what they are,
     wherever the state is moved to; a cluster that never had nodes may still get those of its first network driver."""
-    ranges = cluster.ranges if config.nodes else config
+    ranges = cluster.ranges if config.has_nodes else config
     return {
         "nodes": config.nodes,
         "runtime": config.runtime,

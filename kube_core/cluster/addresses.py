@@ -30,7 +30,7 @@ def choose_ranges(
 
     `state`: where the cluster keeps what it keeps. Raises `ConfigError` for a choice on file that is damaged.
     """
-    kept = state / "ranges.json" if state is not None and config.nodes else None
+    kept = state / "ranges.json" if state is not None and config.has_nodes else None
     asked = bool(config.pod_cidr or config.service_cidr)
     if kept is not None and kept.exists() and not asked:
         ranges = _read(kept)
@@ -40,7 +40,7 @@ def choose_ranges(
             stack.callback(let_go)
         return ranges
     ranges = _candidate(config, network, state, 0)
-    for attempt in range(_TRIES if config.nodes else 0):
+    for attempt in range(_TRIES if config.has_nodes else 0):
         candidate = _candidate(config, network, state, attempt)
         let_go = network.reserve(candidate)
         if let_go is not None:
@@ -70,7 +70,7 @@ def _candidate(config: ClusterConfig, network: type[Network], state: Path | None
     # The same for a named cluster each time; another one for every cluster without a place of its own.
     where = f"{config.name}@{state}" if state is not None else config.name
     place = f"{where}#{attempt}" if attempt else where
-    declared = network.ranges_for(place) if config.nodes else NetworkRanges()
+    declared = network.ranges_for(place) if config.has_nodes else NetworkRanges()
     return NetworkRanges(
         pod_cidr=config.pod_cidr or declared.pod_cidr, service_cidr=config.service_cidr or declared.service_cidr
     )

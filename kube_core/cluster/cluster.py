@@ -19,7 +19,7 @@ import importlib
 import ipaddress
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -50,10 +50,12 @@ from kube_core.cluster.identities import (
     ADMIN,
     CONTROLLER_MANAGER,
     INGRESS,
+    METRICS_SERVER,
     SCHEDULER,
     controller_user,
     ingress_policy,
     metrics_policy,
+    metrics_server_policy,
 )
 from kube_core.cluster.kinds import OfferedKinds, install_kinds
 from kube_core.cluster.metrics import ComponentMetrics
@@ -85,8 +87,9 @@ __all__ = ["Cluster"]
 
 _log = get_logger("kube_core.cluster")
 #: Options that say what is in a snapshot.
-_OF_STATE: Final = frozenset(("name", "nodes", "store", "runtime", "network", "volume", "proxy", "ingress", "cloud",
-                              "behaviours", "pod_cidr", "service_cidr", "state_directory"))  # fmt: skip
+_OF_STATE: Final = frozenset(("name", "nodes", "outside_nodes", "store", "runtime", "network", "volume", "proxy",
+                              "ingress", "cloud", "behaviours", "pod_cidr", "service_cidr",
+                              "state_directory"))  # fmt: skip
 #: Turns of the loop in which the server's first writes are on their way to the disk.
 _HEAD_START = 8
 
@@ -397,12 +400,12 @@ class Cluster:
         writer = EventWriter(self.client_for(CONTROLLER_MANAGER), clock=self.clock, random=self.random)
         self._events = await stack.enter_async_context(writer)
         self._background = await stack.enter_async_context(Background())
-        volumes = await self._start_volumes(stack) if self.config.nodes else None
+        volumes = await self._start_volumes(stack) if self.config.has_nodes else None
         drivers: dict[str, Any] = {"authority": self.authority, "cluster_ca": self.authority.certificate}
         if volumes is not None:
             drivers["volume"] = volumes
         drivers |= await self._start_cloud(stack)
-        if self.config.nodes and not network.capabilities.own_ranges:
+        if self.config.has_nodes and not network.capabilities.own_ranges:
             drivers["network"] = ranges
         await self._start_controllers(stack, host, drivers)
         if volumes is not None:
@@ -442,7 +445,7 @@ class Cluster:
             from kube_core.metricsserver.server import MetricsServer
 
             server = MetricsServer(
-                lambda: {name: each for name, each in figures.items() if name not in self.server.unreachable},
+                self._figures_of(figures),
                 nodes=self.informers.lister(resources.NODES),
                 pods=self.informers.lister(resources.PODS),
                 clock=self.clock,
@@ -452,7 +455,26 @@ class Cluster:
             self.server.aggregation.serve(LocalService(GROUP_VERSION, DISCOVERED, server.handle))
             self.background.start("metrics server", server.run())
             self.background.start("metrics policy", self._ensure(*metrics_policy()))
+            if self.config.outside_nodes:
+                for number, each in enumerate(metrics_server_policy()):
+                    self.background.start(f"metrics server's policy {number}", self._ensure(*each))
         return figures
+
+    def _figures_of(self, figures: Mapping[str, FiguresSource]) -> Callable[[], Mapping[str, FiguresSource]]:
+        """Who says what each node uses: those of this program, and the servers of those that are elsewhere."""
+
+        def here() -> dict[str, FiguresSource]:
+            return {name: each for name, each in figures.items() if name not in self.server.unreachable}
+
+        if not self.config.outside_nodes:
+            return here
+        from kube_core.metricsserver.elsewhere import figures_elsewhere
+
+        client, nodes = (
+            self._component(METRICS_SERVER, field_manager="metrics-server"),
+            self.informers.lister(resources.NODES),
+        )
+        return lambda: figures_elsewhere(client, nodes.list(), known=figures) | here()
 
     def _add_driver(self, part: str, driver: Snapshots) -> None:
         """A driver that is not started yet; it goes on from the snapshot, if there is one."""

@@ -3,7 +3,8 @@
 What each may do is what the default roles give to these names (`kube_core.auth.default_policy`), and to nodes what the
 Node authorizer says. A part has no other way in for living in the same process.
 
-The ingress is no part of upstream, so no default role is for it: `ingress_policy` makes its own. A plugin's controller
+The ingress is no part of upstream, nor is the metrics server, so no default role is for them: policies make
+their own. A plugin's controller
 without an account is an administrator: whoever installs it into the program has trusted it with everything anyway,
 and a role would only look as if it held something back.
 """
@@ -23,10 +24,12 @@ __all__ = [
     "ADMIN",
     "CONTROLLER_MANAGER",
     "INGRESS",
+    "METRICS_SERVER",
     "SCHEDULER",
     "controller_user",
     "ingress_policy",
     "metrics_policy",
+    "metrics_server_policy",
     "node_user",
 ]
 
@@ -34,6 +37,8 @@ ADMIN: Final = User("kubernetes-admin", (MASTERS, AUTHENTICATED))
 CONTROLLER_MANAGER: Final = User("system:kube-controller-manager", (AUTHENTICATED,))
 SCHEDULER: Final = User("system:kube-scheduler", (AUTHENTICATED,))
 INGRESS: Final = User("system:kube-core:ingress", (AUTHENTICATED,))
+#: Asks the servers of nodes elsewhere.
+METRICS_SERVER: Final = User("system:kube-core:metrics-server", (AUTHENTICATED,))
 
 _SYSTEM: Final = "kube-system"
 _RBAC: Final = "rbac.authorization.k8s.io"
@@ -53,28 +58,13 @@ def controller_user(name: str, account: str) -> User:
 
 def ingress_policy() -> Iterator[tuple[ResourceType, MutableDocument]]:
     """The ingress's role and its binding."""
-    name = INGRESS.name
-    yield (
-        resources.CLUSTER_ROLES,
-        {
-            "metadata": {"name": name},
-            "rules": [
-                {
-                    "verbs": ["get", "update", "patch"],
-                    "apiGroups": ["networking.k8s.io"],
-                    "resources": ["ingresses/status"],
-                }
-            ],
-        },
-    )
-    yield (
-        resources.CLUSTER_ROLE_BINDINGS,
-        {
-            "metadata": {"name": name},
-            "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": name},
-            "subjects": [{"kind": "User", "apiGroup": _RBAC, "name": name}],
-        },
-    )
+    rule = {"verbs": ["get", "update", "patch"], "apiGroups": ["networking.k8s.io"], "resources": ["ingresses/status"]}
+    return _own_role(INGRESS.name, rule)
+
+
+def metrics_server_policy() -> Iterator[tuple[ResourceType, MutableDocument]]:
+    """The role by which the metrics server asks nodes elsewhere, by way of the API server, and its binding."""
+    return _own_role(METRICS_SERVER.name, {"verbs": ["get"], "apiGroups": [""], "resources": ["nodes/proxy"]})
 
 
 def metrics_policy() -> tuple[ResourceType, MutableDocument]:
@@ -84,4 +74,17 @@ def metrics_policy() -> tuple[ResourceType, MutableDocument]:
     return (
         resources.CLUSTER_ROLES,
         {"metadata": {"name": "system:aggregated-metrics-reader", "labels": labels}, "rules": [rule]},
+    )
+
+
+def _own_role(name: str, rule: MutableDocument) -> Iterator[tuple[ResourceType, MutableDocument]]:
+    """A role of one rule, bound to the user of its name."""
+    yield resources.CLUSTER_ROLES, {"metadata": {"name": name}, "rules": [rule]}
+    yield (
+        resources.CLUSTER_ROLE_BINDINGS,
+        {
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": _RBAC, "kind": "ClusterRole", "name": name},
+            "subjects": [{"kind": "User", "apiGroup": _RBAC, "name": name}],
+        },
     )

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from kube_core._kit.clock import Clock
-from kube_core._kit.logs import get_logger
 from kube_core.abc.network import Network
 from kube_core.abc.node import NodeStreams
 from kube_core.abc.transport import Handler, Request, Response, User
@@ -35,15 +34,10 @@ if TYPE_CHECKING:
     from kube_core.node.registration import MayWait
     from kube_core.node.stats import NodeStatistics
 
-__all__ = ["STOP_GRACE", "Nodes", "Surroundings"]
-
-#: Seconds that containers get to end by themselves when their cluster stops.
-STOP_GRACE = 3.0
+__all__ = ["Nodes", "Surroundings"]
 
 #: What a kubelet puts on its node that leaves that to a cloud.
 _UNINITIALIZED = {"key": "node.cloudprovider.kubernetes.io/uninitialized", "value": "true", "effect": "NoSchedule"}
-
-_log = get_logger("kube_core.cluster")
 
 
 @attrs.frozen
@@ -116,15 +110,11 @@ class Nodes:
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
-        await asyncio.gather(*(_end_gently(runtime) for runtime in self._runtimes.values()))
-        await asyncio.gather(*(network.end() for network in self._networks.values()))
-        if any(runtime.capabilities.own_root for runtime in self._runtimes.values()):
-            import anyio.to_thread
+        from kube_core.node.ending import end_node  # only where there are nodes
 
-            from kube_core.node.volumes.mountpoints import unmount_below
-
-            for name in self._cidrs:  # volumes in memory go with what used them
-                await anyio.to_thread.run_sync(unmount_below, f"{self._directory(name)}/pods")
+        await asyncio.gather(
+            *(end_node(self._runtimes[name], self._networks[name], self._directory(name)) for name in self._cidrs)
+        )
 
     def _start(self, name: str, around: Surroundings) -> tuple[asyncio.Event, asyncio.Task[None]]:
         from kube_core.node.agent import NodeAgent, NodeConfig  # only where there are nodes
@@ -197,18 +187,3 @@ def _options(config: ClusterConfig, capabilities: RuntimeCapabilities) -> dict[s
             raise ConfigError(f"behaviours: containers of the runtime {config.runtime!r} are not told what to do")
         options["behaviours"] = config.behaviours
     return options
-
-
-async def _end_gently(runtime: Runtime) -> None:
-    """End a node's containers: the processes are asked first, and get a short while."""
-    from kube_core.abc.runtime import RuntimeFailure
-
-    if runtime.capabilities.processes:
-        try:
-            # The node's agent has let go of the runtime.
-            await runtime.start()
-            running = [each.id for each in runtime.list_containers() if each.state == "running"]
-            await asyncio.gather(*(runtime.stop_container(each, STOP_GRACE) for each in running))
-        except RuntimeFailure as error:
-            _log.warning("containers are ended by force", node=runtime.node_name, error=str(error))
-    await runtime.end()

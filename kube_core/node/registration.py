@@ -31,7 +31,7 @@ from kube_core.node.health import NodeHealth
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-__all__ = ["KUBELET_VERSION", "MayWait", "NodeConfig", "Registration"]
+__all__ = ["KUBELET_VERSION", "MayWait", "NodeConfig", "Registration", "fresh_node"]
 
 KUBELET_VERSION = "v1.37.2"
 
@@ -59,12 +59,29 @@ class NodeConfig:
     taints: Sequence[Document] = ()
     provider_id: str = ""
     kubelet_port: int = 10250
-    """Where `server.py` listens; 0: nowhere."""
+    """Where `serving/server.py` listens; 0: nowhere."""
+    addresses: Sequence[str] = ()
+    """By which the node is reached; none: what its network says."""
     state_directory: str = ""
     """Where volumes and logs go; needed by runtimes with processes."""
     goes_on: bool = False
     """Not the start of a machine: what was Ready is still, and there is nothing to tell of."""
     kubelet: KubeletSettings = DEFAULT_SETTINGS
+
+
+def fresh_node(config: NodeConfig) -> MutableDocument:
+    """A Node as it registers itself, where nobody has made it by hand."""
+    spec: MutableDocument = {}
+    if config.pod_cidr:
+        spec |= {"podCIDR": config.pod_cidr, "podCIDRs": [config.pod_cidr]}
+    if config.provider_id:
+        spec["providerID"] = config.provider_id
+    if config.taints:
+        spec["taints"] = [dict(taint) for taint in config.taints]
+    metadata: MutableDocument = {"name": config.name, "labels": dict(_labels(config))}
+    if config.annotations:
+        metadata["annotations"] = dict(config.annotations)
+    return {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec}
 
 
 class Registration:
@@ -174,10 +191,10 @@ class Registration:
             present = await self._client.get(resources.NODES, self._config.name)
         except NotFound:
             try:
-                present = await self._client.create(resources.NODES, self._fresh())
+                present = await self._client.create(resources.NODES, fresh_node(self._config))
             except AlreadyExists:
                 present = await self._client.get(resources.NODES, self._config.name)
-        wanted = self._labels()
+        wanted = _labels(self._config)
         if any(labels_of(present).get(key) != value for key, value in wanted.items()):
             present = await self._client.patch(
                 resources.NODES, self._config.name, {"metadata": {"labels": dict(wanted)}}
@@ -228,31 +245,6 @@ class Registration:
             self._lease = None
             raise
         self._renewed_at = self._clock.monotonic()
-
-    def _fresh(self) -> MutableDocument:
-        config = self._config
-        spec: MutableDocument = {}
-        if config.pod_cidr:
-            spec |= {"podCIDR": config.pod_cidr, "podCIDRs": [config.pod_cidr]}
-        if config.provider_id:
-            spec["providerID"] = config.provider_id
-        if config.taints:
-            spec["taints"] = [dict(taint) for taint in config.taints]
-        metadata: MutableDocument = {"name": config.name, "labels": dict(self._labels())}
-        if config.annotations:
-            metadata["annotations"] = dict(config.annotations)
-        return {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec}
-
-    def _labels(self) -> Mapping[str, str]:
-        system, machine = _platform()
-        return {
-            "beta.kubernetes.io/arch": machine,
-            "beta.kubernetes.io/os": system,
-            "kubernetes.io/arch": machine,
-            "kubernetes.io/hostname": self._config.name,
-            "kubernetes.io/os": system,
-            **self._config.labels,
-        }
 
     def _status(self, present: Document) -> MutableDocument:
         config = self._config
@@ -314,6 +306,18 @@ class Registration:
             "metadata": {"name": self._config.name, "namespace": _LEASE_NAMESPACE, "ownerReferences": [owner]},
             "spec": {"holderIdentity": self._config.name, "leaseDurationSeconds": _LEASE_SECONDS, "renewTime": now},
         }
+
+
+def _labels(config: NodeConfig) -> Mapping[str, str]:
+    system, machine = _platform()
+    return {
+        "beta.kubernetes.io/arch": machine,
+        "beta.kubernetes.io/os": system,
+        "kubernetes.io/arch": machine,
+        "kubernetes.io/hostname": config.name,
+        "kubernetes.io/os": system,
+        **config.labels,
+    }
 
 
 def _is_ready(node: Document) -> bool:

@@ -2,8 +2,8 @@
 
 As with upstream's server (Go's `RequestClientCert`), the handshake takes any certificate of a client, or none, and only
 proves that the client has its key. Who issued it, until when, and whom it names is looked at with the request
-(`kube_core.auth.client_certificates`); so whoever comes with a bad one is told 401, or is known by another credential,
-instead of being cut off without a word.
+(`kube_core.serving.client_certificates`); so whoever comes with a bad one is told 401, or is known by another
+credential, instead of being cut off without a word.
 
 Python's ssl asks for a certificate only together with OpenSSL's own verification of it, so OpenSSL is given a verifier
 that lets everything pass. Where that cannot be done (another Python than those whose contexts are known), OpenSSL
@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from kube_core._kit.logs import get_logger
 
-__all__ = ["peer_chain", "server_context"]
+__all__ = ["peer_chain", "server_context", "show"]
 
 _log = get_logger("kube_core.serving.tls")
 #: Pythons of which it is known that a context's structure begins with the pointer to OpenSSL's.
@@ -34,23 +34,28 @@ def server_context(certificate: bytes, key: bytes, authorities: bytes) -> ssl.SS
 
     `authorities`: whose certificates pass where not all of them can be let pass.
     """
-    import tempfile
-
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
     context.num_tickets = 0
-    # The ssl module reads keys from files only; this one is ours alone and gone at once.
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(certificate + key)
-        file.flush()
-        context.load_cert_chain(file.name)
+    show(context, certificate, key)
     context.load_verify_locations(cadata=authorities.decode())
     context.verify_mode = ssl.CERT_OPTIONAL
     if not _let_all_pass(context):
         _log.info("bad certificates of clients end the handshake, instead of being answered with 401")
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def show(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+    """Have the connections from now on begin with this certificate, PEM."""
+    import tempfile
+
+    # The ssl module reads keys from files only; this one is ours alone and gone at once.
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(certificate + key)
+        file.flush()
+        context.load_cert_chain(file.name)
 
 
 def peer_chain(connection: ssl.SSLObject) -> tuple[bytes, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from kube_core.abc.usage import ContainerFigures, NodeFigures, PodFigures, Usage, total
-from kube_core.meta.times import format_time
+from kube_core.meta.times import format_micro_time, format_time
 
 __all__ = ["cadvisor_metrics", "resource_metrics", "summary"]
 
@@ -117,7 +117,7 @@ def _pod_summary(pod: PodFigures) -> dict[str, Any]:
 
 
 def _used(usage: Usage) -> dict[str, Any]:
-    at = format_time(usage.at)
+    at = format_micro_time(usage.at)  # a rate is made of two of these, so a second is not fine enough
     cpu: dict[str, Any] = {"time": at, "usageCoreNanoSeconds": usage.cpu_nanoseconds}
     if usage.nanocores is not None:
         cpu["usageNanoCores"] = usage.nanocores

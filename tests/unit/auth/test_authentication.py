@@ -21,9 +21,9 @@ from kube_core.auth.authentication import (
     TokenAuthenticator,
 )
 from kube_core.auth.certificates import Authority
-from kube_core.auth.client_certificates import ClientCertificates
 from kube_core.auth.request_headers import RequestHeaders
 from kube_core.meta.status import Unauthorized
+from kube_core.serving.client_certificates import ClientCertificates
 
 pytestmark = pytest.mark.anyio
 

@@ -8,8 +8,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from fakes.certificates import Certificate, issue
 from kube_core._kit.clock import FakeClock
-from kube_core.auth.client_certificates import ClientCertificates
 from kube_core.meta.status import Unauthorized
+from kube_core.serving.client_certificates import ClientCertificates
 
 CLOCK = FakeClock()
 NOW = CLOCK.now()
@@ -97,7 +97,7 @@ def test_times_are_looked_at_with_every_request() -> None:
 
 
 def test_many_certificates_of_one_name_cost_no_more_than_a_few_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    from kube_core.auth import client_certificates
+    from kube_core.serving import client_certificates
 
     monkeypatch.setattr(client_certificates, "_LONGEST", 100)
     alike = [issue("root", ca=True, usages=(), now=NOW) for _ in range(20)]

@@ -1,0 +1,171 @@
+"""`kube-core node`: a node as a process of its own, until told to stop; and the end of what one has left running."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import functools
+import gc
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from kube_core.client.connection import Connection
+    from kube_core.node.process import NodeOptions
+
+__all__ = ["NodeArguments", "end", "run"]
+
+_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+
+
+@attrs.frozen(kw_only=True)
+class NodeArguments:
+    """What the command line said."""
+
+    name: str
+    kubeconfig: str | None
+    context: str
+    runtime: str
+    network: str
+    volume: str
+    pod_cidr: str
+    address: str
+    port: int
+    state: str | None
+    labels: Sequence[str]
+    taints: Sequence[str]
+    images: Sequence[str]
+    client_ca_file: str | None
+    serving_csr: bool
+
+
+class _Mistake(Exception):
+    """An argument that cannot be, or state that is another's; the message is one line for a person."""
+
+
+def run(arguments: NodeArguments, *, log_level: str) -> str | None:
+    """Be the node until told to stop; returns what went wrong, in one line."""
+    from kube_core._kit import logs
+    from kube_core.abc.failures import DriverFailure
+    from kube_core.client.kubeconfig import KubeconfigError, load_connection
+    from kube_core.drivers import DriverError
+    from kube_core.meta.status import StatusError
+    from kube_core.node.process import NodeError
+
+    logs.configure(log_level)
+    try:
+        with _held(arguments) as state:
+            options = _options(arguments, state)
+            connection = load_connection(arguments.kubeconfig, arguments.context)
+            _serve(options, connection)
+    except (_Mistake, NodeError, KubeconfigError, DriverError, DriverFailure) as error:
+        return str(error)
+    except StatusError as error:
+        return error.message
+    except OSError as error:
+        return f"{error.filename or arguments.address or 'system'}: {error.strerror or error}"
+    return None
+
+
+def end(arguments: NodeArguments) -> str | None:
+    """End and remove what the node has left running; returns what went wrong, in one line."""
+    from kube_core.abc.failures import DriverFailure
+    from kube_core.drivers import DriverError
+    from kube_core.node import process
+
+    try:
+        with _held(arguments) as state:
+            asyncio.run(process.end(_options(arguments, state)))
+    except (_Mistake, process.NodeError, DriverError, DriverFailure) as error:
+        return str(error)
+    except OSError as error:
+        return f"{error.filename or 'system'}: {error.strerror or error}"
+    return None
+
+
+def _serve(options: NodeOptions, connection: Connection) -> None:
+    import uvloop
+
+    # What the start makes stays: looking for garbage among it only takes time.
+    gc.freeze()
+    uvloop.run(_until_told(options, connection))
+
+
+async def _until_told(options: NodeOptions, connection: Connection) -> None:
+    from kube_core.node.process import serve
+
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await serve(options, connection, stop=stop, tell=functools.partial(print, flush=True))
+
+
+def _options(arguments: NodeArguments, state: Path) -> NodeOptions:
+    """Raises `_Mistake`, and OSError for a file that cannot be read."""
+    import ipaddress
+
+    from kube_core.config import ClusterConfig, ConfigError
+    from kube_core.node.process import NodeOptions
+
+    try:
+        chosen = ClusterConfig(
+            runtime=arguments.runtime,
+            network=arguments.network,
+            volume=arguments.volume,
+            pod_cidr=arguments.pod_cidr,
+        )
+        if arguments.address and ipaddress.ip_address(arguments.address).is_unspecified:
+            raise _Mistake(f"--address {arguments.address} is no address by which a node is reached")
+    except (ConfigError, ValueError) as error:
+        raise _Mistake(str(error)) from None
+    authorities = Path(arguments.client_ca_file).read_bytes() if arguments.client_ca_file else b""
+    return NodeOptions(
+        name=arguments.name,
+        runtime=arguments.runtime,
+        network=chosen.driver("network"),
+        volume=chosen.driver("volume"),
+        state=state,
+        pod_cidr=arguments.pod_cidr,
+        address=arguments.address,
+        port=arguments.port,
+        labels=dict(_pair(each) for each in arguments.labels),
+        taints=[_taint(each) for each in arguments.taints],
+        images=[Path(each).absolute() for each in arguments.images],
+        client_authorities=authorities,
+        certified=arguments.serving_csr,
+    )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise _Mistake(f"--labels {text}: give KEY=VALUE")
+    return key, value
+
+
+def _taint(text: str) -> Mapping[str, str]:
+    pair, _, effect = text.rpartition(":")
+    key, _, value = pair.partition("=")
+    if not key or effect not in _EFFECTS:
+        raise _Mistake(f"--taints {text}: give KEY[=VALUE]:EFFECT, with an effect of {', '.join(_EFFECTS)}")
+    return {"key": key, "value": value, "effect": effect} if value else {"key": key, "effect": effect}
+
+
+@contextmanager
+def _held(arguments: NodeArguments) -> Iterator[Path]:
+    """The node's folder, made if need be, of which no other process is the node. Raises `_Mistake` and OSError."""
+    from kube_core.cli.state import state_root
+
+    state = Path(arguments.state).absolute() if arguments.state else state_root() / "nodes" / arguments.name
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(state / "lock", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _Mistake(f"node {arguments.name!r} is running already, with its state in {state}") from None
+        yield state
