@@ -15,6 +15,8 @@ from pathlib import Path
 
 import attrs
 
+from fakes.terminal import Terminal, on_terminal
+
 __all__ = ["PROGRAM", "Finished", "Kubectl", "Running", "running_cluster"]
 
 #: Another version may be tried by `KUBECTL=/path/to/it`.
@@ -120,6 +122,12 @@ class Kubectl:
             yield running
         finally:
             running.end()
+
+    @contextlib.contextmanager
+    def on_terminal(self, *arguments: str | Path) -> Iterator[Terminal]:
+        """A command on a terminal of its own, until the block is left."""
+        with on_terminal(self._command(arguments), self._environment()) as terminal:
+            yield terminal
 
     def value(self, resource: str, name: str, path: str) -> str:
         """One field of an object, by JSONPath without its braces."""

@@ -37,6 +37,12 @@ class Terminal:
     def press(self, keys: str) -> None:
         os.write(self._master, keys.encode())
 
+    def resize(self, columns: int, rows: int) -> None:
+        """What dragging the window's corner is: the program is told."""
+        with self._changed:
+            self._screen.resize(rows, columns)
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
     def shows(self, text: str, *, timeout: float = 20.0) -> str:
         """Wait until a line of the screen holds `text`; that line."""
         with self._changed:

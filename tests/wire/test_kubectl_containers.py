@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
-import select
-import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,57 +48,35 @@ def web(cluster: Kubectl) -> Kubectl:
     return cluster
 
 
-class Terminal:
-    """A command of kubectl on a terminal."""
-
-    def __init__(self, kubectl: Kubectl, *arguments: str) -> None:
-        self.master, slave = pty.openpty()
-        command, environment = kubectl._command(arguments), kubectl._environment()
-        self.process = subprocess.Popen(command, env=environment, stdin=slave, stdout=slave, stderr=slave)
-        os.close(slave)
-        self.seen = b""
-
-    def type(self, text: str) -> None:
-        os.write(self.master, text.encode())
-
-    def shows(self, text: str) -> None:
-        """Wait until it shows this."""
-        limit = time.monotonic() + 20
-        while text.encode() not in self.seen:
-            assert time.monotonic() < limit, self.seen
-            if select.select([self.master], [], [], 0.2)[0]:
-                try:
-                    self.seen += os.read(self.master, 4096)
-                except OSError:
-                    assert text.encode() in self.seen, self.seen
-
-    def ends(self) -> int:
-        code = self.process.wait(timeout=20)
-        os.close(self.master)
-        return code
-
-
 def test_its_log_is_shown(web: Kubectl) -> None:
     assert web("logs", "web", "-c", "web").splitlines()[0] == "started"
 
 
+def test_the_log_of_the_run_before_is_shown(web: Kubectl) -> None:
+    command = ("--image=busybox:1", "--command", "--", "sh", "-c", "echo about to fail; exit 3")
+    web("run", "crashing", *command)
+    web("wait", "--for=jsonpath={.status.containerStatuses[0].restartCount}=1", "pod/crashing", "--timeout=30s")
+    assert web("logs", "crashing", "--previous", "--prefix") == "[pod/crashing/crashing] about to fail\n"
+    web("delete", "pod", "crashing", "--wait=false")
+
+
 def test_a_shell_on_a_terminal(web: Kubectl) -> None:
-    terminal = Terminal(web, "exec", "-it", "web", "-c", "web", "--", "sh")
-    terminal.shows("#")
-    terminal.type("tty; echo $((40 + 2)); hostname\n")
-    terminal.shows("/dev/pts/0")
-    terminal.shows("42")
-    terminal.shows("web")
-    terminal.type("exit 3\n")
-    assert terminal.ends() == 3
+    with web.on_terminal("exec", "-it", "web", "-c", "web", "--", "sh") as terminal:
+        terminal.shows("#")
+        terminal.press("tty; stty size; echo $((40 + 2)); hostname\n")
+        terminal.shows("/dev/pts/0")
+        terminal.shows("45 160")
+        terminal.shows("42")
+        terminal.resize(100, 30)
+        terminal.press("until [ \"$(stty size)\" = '30 100' ]; do sleep 0.1; done; echo re''sized; exit 3\n")
+        terminal.shows("resized")
+        terminal.shows("command terminated with exit code 3")
 
 
 def test_attaching_to_a_terminal_speaks_to_the_main_process(web: Kubectl) -> None:
-    terminal = Terminal(web, "attach", "-it", "web", "-c", "shell")
-    terminal.type("echo pid $$\n")
-    terminal.shows("pid 1")
-    terminal.process.terminate()
-    terminal.ends()
+    with web.on_terminal("attach", "-it", "web", "-c", "shell") as terminal:
+        terminal.press("echo pid $$\n")
+        terminal.shows("pid 1")
 
 
 def test_files_are_copied_both_ways(web: Kubectl, tmp_path: Path) -> None:
@@ -127,6 +100,16 @@ def test_a_debugger_sees_the_processes_of_its_target(web: Kubectl) -> None:
     web("wait", "--for=jsonpath={.status.ephemeralContainerStatuses[0].state.running}", "pod/web", "--timeout=30s")
     with web.started("logs", "web", "-c", "debugger", "-f") as logs:
         logs.line_with("seen")
+
+
+def test_a_debugger_on_a_terminal(web: Kubectl) -> None:
+    with web.on_terminal(
+        "debug", "web", "-it", "--image=busybox:1", "--container=shell-beside", "--", "sh"
+    ) as terminal:
+        terminal.shows("try pressing enter")
+        terminal.press("wget -qO- http://127.0.0.1:8080; ls /www\n")
+        terminal.shows("hello")
+        terminal.shows("No such file or directory")
 
 
 def test_a_command_that_is_not_there_says_so(web: Kubectl) -> None:

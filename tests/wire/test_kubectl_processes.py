@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import urllib.request
 from collections.abc import Iterator
@@ -61,6 +62,107 @@ def test_logs_of_what_is_not_there_says_so(pods: Kubectl) -> None:
     assert 'pods "nobody" not found' in pods.fails("logs", "nobody")
     assert "container nobody is not valid for pod talker" in pods.fails("logs", "talker", "-c", "nobody")
     assert 'previous terminated container "talker" in pod "talker" not found' in pods.fails("logs", "talker", "-p")
+
+
+PAIR = """
+apiVersion: v1
+kind: Pod
+metadata: {name: pair}
+spec:
+  terminationGracePeriodSeconds: 1
+  restartPolicy: Never
+  initContainers:
+  - {name: before, image: host, command: [sh, -c, "echo first of all"]}
+  containers:
+  - {name: left, image: host, command: [sh, -c, "echo early; sleep 2; echo late"]}
+  - {name: right, image: host, command: [sh, -c, "echo from the right"]}
+"""
+
+
+def test_logs_of_several_containers_and_of_a_while(process_kubectl: Kubectl) -> None:
+    process_kubectl("apply", "-f", "-", stdin=PAIR)
+    process_kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/pair", "--timeout=30s")
+    everything = process_kubectl("logs", "pair", "--all-containers", "--prefix")
+    assert set(everything.splitlines()) == {
+        "[pod/pair/before] first of all",
+        "[pod/pair/left] early",
+        "[pod/pair/left] late",
+        "[pod/pair/right] from the right",
+    }
+    stamped = process_kubectl("logs", "pair", "-c", "left", "--timestamps").splitlines()
+    late = stamped[1].split()[0]
+    # What is given in whole seconds begins with that second, and the two lines are two of them apart.
+    assert process_kubectl("logs", "pair", "-c", "left", f"--since-time={late[:19]}Z") == "late\n"
+    assert process_kubectl("logs", "pair", "-c", "left", "--since=1h") == "early\nlate\n"
+    assert process_kubectl("logs", "-l", "!app", "-c", "right", "--tail=1") == "from the right\n"
+
+
+def test_a_shell_on_a_terminal_follows_its_size(pods: Kubectl) -> None:
+    with pods.on_terminal("exec", "-it", "talker", "--", "sh") as terminal:
+        terminal.shows("$" if os.geteuid() else "#")
+        terminal.press("stty size; echo on $(tty)\n")
+        terminal.shows("45 160")
+        terminal.shows("on /dev/pts/")
+        terminal.resize(100, 30)
+        terminal.press("until [ \"$(stty size)\" = '30 100' ]; do sleep 0.1; done; echo re''sized\n")
+        terminal.shows("resized")
+        terminal.press("sh -c 'echo begun by $0; sleep 1000' me\n")
+        terminal.shows("begun by me")
+        terminal.press("\x03")
+        terminal.press("echo inter''rupted; exit 3\n")
+        terminal.shows("interrupted")
+        terminal.shows("command terminated with exit code 3")
+
+
+SHELL = """
+apiVersion: v1
+kind: Pod
+metadata: {name: shell}
+spec:
+  terminationGracePeriodSeconds: 1
+  restartPolicy: Never
+  containers:
+  - {name: shell, image: host, command: [sh], stdin: true, tty: true}
+"""
+
+
+def test_attaching_to_a_terminal_speaks_to_the_main_process(process_kubectl: Kubectl) -> None:
+    process_kubectl("apply", "-f", "-", stdin=SHELL)
+    process_kubectl("wait", "--for=condition=Ready", "pod/shell", "--timeout=30s")
+    for keys, shown in (("NAME=kept; echo as''ked in $HOSTNAME", "asked in shell"), ("echo still $NAME", "still kept")):
+        with process_kubectl.on_terminal("attach", "-it", "shell") as terminal:
+            # The prompt was written before anyone was attached.
+            terminal.shows("try pressing enter")
+            terminal.press(f"{keys}\n")
+            terminal.shows(shown)
+    with process_kubectl.on_terminal("attach", "-it", "shell") as terminal:
+        terminal.shows("try pressing enter")
+        terminal.press("exit 4\n")
+        process_kubectl("wait", "--for=jsonpath={.status.phase}=Failed", "pod/shell", "--timeout=15s")
+
+
+def test_run_on_a_terminal_ends_with_who_was_attached(process_kubectl: Kubectl) -> None:
+    said = ("run", "shell", "-it", "--image=host", "--restart=Never", "--", "sh")
+    with process_kubectl.on_terminal(*said) as terminal:
+        terminal.shows("try pressing enter")
+        terminal.press("echo as''ked in $HOSTNAME\n")
+        terminal.shows("asked in shell")
+    # Its stdin is for one: who left took it along.
+    process_kubectl("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/shell", "--timeout=15s")
+
+
+def test_a_debugger_runs_beside_the_containers(pods: Kubectl) -> None:
+    command = ("debug", "talker", "--image=host", "--target=talker", "--container=debugger", "--attach=false")
+    pods(*command, "--", "sh", "-c", "echo in $HOSTNAME; sleep 1000")
+    with pods.started("logs", "talker", "-c", "debugger", "-f", "--pod-running-timeout=15s") as logs:
+        assert logs.line_with("in ") == "in talker"
+
+
+def test_a_debugger_runs_on_a_node(process_kubectl: Kubectl) -> None:
+    with process_kubectl.on_terminal("debug", "node/node-1", "-it", "--image=host", "--", "sh") as terminal:
+        terminal.shows("try pressing enter")
+        terminal.press("echo h''ere; exit\n")
+        terminal.shows("here")
 
 
 def test_exec_carries_output_and_exit_code(pods: Kubectl) -> None:
