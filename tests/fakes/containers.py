@@ -20,7 +20,7 @@ from kube_drivers.runtime.oci.images.archives import load_archive
 from kube_drivers.runtime.oci.images.registries import Registries, Registry
 from kube_drivers.runtime.oci.images.store import ImageStore
 
-__all__ = ["REGISTRIES", "image_store", "missing", "needs_containers", "offline"]
+__all__ = ["REGISTRIES", "image_store", "missing", "needs_cgroups", "needs_containers", "offline"]
 
 #: None of them is reached.
 REGISTRIES = Registries({"*": Registry(offline=True)})
@@ -57,6 +57,23 @@ def _refused() -> str:
                 kernel.unmount(path)
             cgroups.remove(name)
     return ""
+
+
+def needs_cgroups() -> pytest.MarkDecorator:
+    reason = _no_cgroups()
+    return pytest.mark.skipif(bool(reason), reason=reason or "-")
+
+
+@functools.cache
+def _no_cgroups() -> str:
+    name = f"/kube-core-probe-{os.getpid()}"
+    try:
+        cgroups = Cgroups.of_machine()
+        cgroups.create(name, Resources(memory_bytes=1 << 30))
+        cgroups.remove(name)
+    except (OSError, RuntimeFailure) as error:
+        return f"this machine lets nobody make cgroups: {error}"
+    return "" if "memory" in cgroups.trees or cgroups.pure else "this machine has no cgroups for memory"
 
 
 def needs_containers(*programs: str) -> pytest.MarkDecorator:

@@ -9,14 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from fakes.containers import needs_cgroups
 from fakes.images import entry, make_image, make_layer
 from kube_core._kit.clock import SystemClock
-from kube_core.abc.runtime import ContainerConfig, LogOptions, RuntimeFailure, SandboxConfig
+from kube_core.abc.runtime import ContainerConfig, LogOptions, Resources, RuntimeFailure, SandboxConfig
 from kube_core.abc.security import SecurityContext
+from kube_drivers.runtime.oci.cgroups import Cgroups
 from kube_drivers.runtime.process import ProcessRuntime
 from kube_drivers.runtime.process.runtime import RLIMITS
+from kube_drivers.runtime.supervised.processes import read_process
 
 pytestmark = pytest.mark.anyio
+
+SWAPS = sys.platform == "linux" and len(Path("/proc/swaps").read_text().splitlines()) > 1
 
 
 @pytest.fixture
@@ -85,3 +90,47 @@ async def test_a_process_is_who_its_security_context_says(runtime: ProcessRuntim
 async def test_a_process_can_be_held_from_more_privileges(runtime: ProcessRuntime) -> None:
     shown = "grep NoNewPrivs /proc/self/status | tr -d '[:space:]'"
     assert await said(runtime, shell(shown, SecurityContext(no_new_privileges=True))) == "NoNewPrivs:1"
+
+
+@pytest.fixture
+async def limited(tmp_path: Path) -> AsyncIterator[ProcessRuntime]:
+    made = ProcessRuntime(
+        clock=SystemClock(), node_name="node", state_directory=str(tmp_path / "state"), url="process:cgroups"
+    )
+    await made.start()
+    yield made
+    await made.end()
+
+
+@needs_cgroups()
+@pytest.mark.skipif(SWAPS, reason="a limit of memory only moves it to where this machine swaps")
+async def test_a_cgroup_limits_a_container_and_goes_with_it(limited: ProcessRuntime) -> None:
+    parent = f"/kube-core/test-{os.getpid()}"
+    sandbox = await limited.run_sandbox(SandboxConfig("default", "pod", "uid", cgroup_parent=parent))
+    places = [Path(file).parent for file in Cgroups.of_machine().doors(parent)]
+    code = "x = bytearray(300 << 20); print(len(x))"
+    command = (sys.executable, "-c", code)
+    config = ContainerConfig("main", "host", command=command, resources=Resources(memory_bytes=64 << 20))
+    container = await limited.create_container(sandbox.id, config)
+    await limited.start_container(container)
+    assert [line async for line in limited.logs(container, LogOptions(follow=True))] == []
+    [status] = limited.list_containers()
+    assert (status.exit_code, status.reason) == (137, "OOMKilled")
+    assert all((place / container).is_dir() for place in places)
+    await limited.remove_container(container)
+    assert not any((place / container).exists() for place in places)
+    await limited.remove_sandbox(sandbox.id)
+    assert not any(place.exists() for place in places)
+
+
+@needs_cgroups()
+async def test_nothing_leaves_its_cgroup(limited: ProcessRuntime, tmp_path: Path) -> None:
+    """Not even a daemon without its environment, which is nobody's without cgroups."""
+    daemon = f"env -i setsid sh -c 'echo $$ > {tmp_path}/pid; exec sleep 1000'"
+    await said(limited, shell(f"({daemon} &); while [ ! -s {tmp_path}/pid ]; do sleep 0.01; done"))
+    assert read_process(int((tmp_path / "pid").read_text())) is None  # type: ignore[no-untyped-call]
+
+
+async def test_another_option_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeFailure, match=r"process:wings"):
+        ProcessRuntime(clock=SystemClock(), node_name="node", state_directory=str(tmp_path), url="process:wings")

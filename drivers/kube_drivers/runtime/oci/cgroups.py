@@ -26,6 +26,8 @@ __all__ = ["Cgroups", "weight_of_shares"]
 _ROOT = Path("/sys/fs/cgroup")
 #: How often a cgroup is tried whose parents others remove.
 _TRIES = 100
+#: Of v1, those that a process may be in without further ado (a new cpuset takes none).
+_OF_PROCESSES = ("cpu", "cpuacct", "memory", "pids")
 _CONTROLLERS = ("cpu", "memory", "pids", "cpuset", "io", "hugetlb")
 
 
@@ -64,13 +66,16 @@ class Cgroups:
 
     # -- pods --------------------------------------------------------------------------------------------------------
 
-    def create(self, path: str, resources: Resources) -> None:
-        """Make a pod's cgroup (`/kubepods/pod…`), with its limits. Raises `RuntimeFailure`."""
+    def create(self, path: str, resources: Resources, *, leaf: bool = False) -> None:
+        """Make a pod's cgroup (`/kubepods/pod…`), with its limits. Raises `RuntimeFailure`.
+
+        `leaf`: processes are to be in it, where v2 lets nothing be handed down.
+        """
         for attempt in range(_TRIES):
             try:
                 for place in self._places(path):
                     place.mkdir(parents=True, exist_ok=True)
-                if self.pure:
+                if self.pure and not leaf:
                     self._delegate(path)
                 break
             except (FileNotFoundError, FileExistsError) as error:
@@ -104,6 +109,12 @@ class Cgroups:
                     os.rmdir(top)
 
     # -- containers --------------------------------------------------------------------------------------------------
+
+    def doors(self, path: str) -> list[str]:
+        """The files by which a process comes into a cgroup: into what limits and measures it, in every tree."""
+        trees = {tree for name, tree in self.trees.items() if name in _OF_PROCESSES}
+        places = [*sorted(trees), *([self.unified] if self.unified is not None else [])]
+        return [str(place / path.strip("/") / "cgroup.procs") for place in places]
 
     def procs(self, path: str) -> list[str]:
         """The files that list a cgroup's processes: one suffices, where it is there."""

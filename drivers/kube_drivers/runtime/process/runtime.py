@@ -1,11 +1,15 @@
 """The driver: containers as host processes, through the supervisor.
 
 A sandbox is a record: processes share the host's namespaces. A container's environment is its image's and its own, with
-`PATH`, `HOME`, `HOSTNAME` and `POD_IP` where it does not say otherwise, and what `paths.py` describes. Where the agent
-is root, a process is who its security context says (user, group, further groups, by the machine's own `/etc/passwd`);
-`allowPrivilegeEscalation: false` holds everywhere, and limits of its own are in the pod's annotation `RLIMITS`. Of
-namespaces, capabilities and the rest of a security context it takes nothing: it has what the host has. What it has in
+`PATH`, `HOME`, `HOSTNAME` and `POD_IP` where it does not say otherwise, and what `paths.py` describes. What it has in
 common with other runtimes is in `kube_drivers.runtime.supervised`.
+
+* **Who it is.** Where the agent is root, a process is who its security context says: user, group, further groups, by
+  the machine's own `/etc/passwd`. `allowPrivilegeEscalation: false` holds everywhere. Of namespaces, capabilities and
+  the rest of a security context it takes nothing: it has what the host has.
+* **What it may take.** The pod's annotation `RLIMITS` has limits of processes. With `process:cgroups` a container also
+  has a cgroup below its pod's, which limits it by its resources and ends with it. That takes the right to make cgroups;
+  where there is none, such a driver does not start.
 """
 
 from __future__ import annotations
@@ -16,11 +20,13 @@ import os
 import resource
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kube_core._kit.clock import Clock
 from kube_core.abc.runtime import (
+    NO_LIMITS,
     ContainerConfig,
     ContainerNotFound,
     ContainerStatus,
@@ -43,6 +49,9 @@ from kube_drivers.runtime.process.paths import link_mounts, mount_variables, pat
 from kube_drivers.runtime.supervised.driver import MadeContainer, SupervisedRuntime, signal_number
 from kube_drivers.threads import to_the_end
 
+if TYPE_CHECKING:
+    from kube_drivers.runtime.oci.cgroups import Cgroups
+
 __all__ = ["RLIMITS", "ProcessRuntime"]
 
 #: A pod's annotation: JSON, container name (or `*`) → limit → number, "unlimited", or soft and hard one.
@@ -53,7 +62,10 @@ _MARK = "KUBE_CORE_CONTAINER"
 
 
 class ProcessRuntime(SupervisedRuntime):
-    """Host processes. `images` says what image names mean; by default every one means the host."""
+    """Host processes. `images` says what image names mean; by default every one means the host.
+
+    `process:cgroups` limits them by their pods' resources.
+    """
 
     capabilities: ClassVar[RuntimeCapabilities] = RuntimeCapabilities(
         processes=True,
@@ -72,6 +84,7 @@ class ProcessRuntime(SupervisedRuntime):
         clock: Clock,
         node_name: str,
         state_directory: str,
+        url: str = "process",
         images: Images | None = None,
         image_folders: Sequence[Path | str] = (),
     ) -> None:
@@ -79,9 +92,30 @@ class ProcessRuntime(SupervisedRuntime):
         if not state_directory:
             raise RuntimeFailure("the process runtime needs a state directory")
         super().__init__(clock=clock, node_name=node_name, state_directory=state_directory, root=Path(state_directory))
+        option = url.partition(":")[2]
+        if option not in ("", "cgroups"):
+            raise RuntimeFailure(f'the runtime "{url}" is not known: "process" or "process:cgroups"')
+        self._cgroups = _cgroups_of_machine() if option else None
         self._unpacked = self._root / "images"
         self._unpacking = asyncio.Lock()
         self.images = images or Images.from_folders((Path(folder) for folder in image_folders), self._unpacked)
+
+    async def start(self) -> None:
+        if self._cgroups is not None:
+            trial = f"/kube-core/{os.getpid()}"
+            try:
+                await to_the_end(self._cgroups.create, trial, NO_LIMITS)
+            finally:
+                await to_the_end(self._cgroups.remove, trial)
+        await super().start()
+
+    async def _make_sandbox(self, identity: str, config: SandboxConfig) -> None:
+        if self._cgroups is not None:
+            await to_the_end(self._cgroups.create, _cgroup(identity, config), config.resources)
+
+    async def _unmake_sandbox(self, sandbox: SandboxStatus) -> None:
+        if self._cgroups is not None:
+            await to_the_end(self._cgroups.remove, _cgroup(sandbox.id, sandbox.config))
 
     async def port_forward(self, sandbox_id: str, port: int) -> ByteStream:
         sandbox = self._sandboxes.get(sandbox_id)
@@ -124,11 +158,25 @@ class ProcessRuntime(SupervisedRuntime):
             "no_new_privileges": config.security.no_new_privileges,
             "rlimits": _rlimits(sandbox.config, config.name),
         }
+        if self._cgroups is not None:
+            cgroup = f"{_cgroup(sandbox.id, sandbox.config)}/{identity}"
+            await to_the_end(partial(self._cgroups.create, cgroup, config.resources, leaf=True))
+            spec["cgroup"] = {
+                "doors": self._cgroups.doors(cgroup),
+                "procs": self._cgroups.procs(cgroup),
+                "oom": self._cgroups.kills(cgroup),
+            }
         try:
             await to_the_end(_prepare, root, config.mounts, spec["cwd"], user)
         except OSError as error:
             raise RuntimeFailure(f"cannot prepare {root}: {error.strerror}") from None
         return MadeContainer(spec, image.status.id, user, stop_signal)
+
+    async def _discard_container(self, container: ContainerStatus) -> None:
+        sandbox = self._sandboxes.get(container.sandbox_id)
+        if self._cgroups is not None and sandbox is not None:
+            await to_the_end(self._cgroups.remove, f"{_cgroup(sandbox.id, sandbox.config)}/{container.id}")
+        await super()._discard_container(container)
 
     def _clear(self) -> None:
         super()._clear()
@@ -170,6 +218,19 @@ class ProcessRuntime(SupervisedRuntime):
             "stdin": config.stdin,
             "stdin_once": config.stdin_once,
         }
+
+
+def _cgroups_of_machine() -> Cgroups:
+    from kube_drivers.runtime.oci.cgroups import Cgroups  # lazily: most nodes limit nothing
+
+    try:
+        return Cgroups.of_machine()
+    except OSError as error:
+        raise RuntimeFailure(f"this machine has no cgroups: {error.strerror}") from None
+
+
+def _cgroup(sandbox_id: str, config: SandboxConfig) -> str:
+    return config.cgroup_parent or f"/kube-core/{sandbox_id}"
 
 
 def _user(security: SecurityContext) -> ContainerUser | None:

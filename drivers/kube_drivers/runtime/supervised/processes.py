@@ -73,6 +73,9 @@ def become(spec, stdio, tty):
     for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     os.setsid()
+    for door in (spec.get("cgroup") or {}).get("doors", ()):
+        with open(door, "wb", buffering=0) as file:
+            file.write(b"0")
     for target, fd in enumerate(stdio):
         os.dup2(fd, target)
     if tty:

@@ -12,7 +12,8 @@ into CRI log files. An agent speaks to it over a unix socket, and may come and g
   grandchild that makes itself a daemon becomes its child. When a container's main process ends, everything that
   belongs to it is killed, and only then is the container reported as exited: what is in its session, what descends
   from that, and orphans whose environment carries its mark (`KUBE_CORE_CONTAINER`). An orphan that cleaned its
-  environment as well is nobody's until `end`, which kills whatever is left.
+  environment as well is nobody's until `end`, which kills whatever is left. A container whose `spec` has a `cgroup`
+  comes into it before its program does, and nothing leaves that.
 * **Pids.** It is the parent, so a pid is its own until it has reaped it; other members are signalled through a pidfd
   whose start time was looked at again.
 * **Journal.** `journal` gets a line for each thing that happens, before anyone is told. On a full disk nothing new is
@@ -188,6 +189,8 @@ class Supervisor:
         for container in lost:
             if container.oci:
                 self.clear_away(container)
+            elif container.spec.get("cgroup"):
+                kill_all(members(container.spec["cgroup"]["procs"]))
             container.launching = False
             container.state = "exited"
             container.exit_code = 137
@@ -565,7 +568,10 @@ class Supervisor:
 
     def kill_rest(self, container, limit):
         """Kill what is left of a container until nothing is."""
-        left = kill_all(members(container.oci["procs"])) if container.oci else kill_members(container)
+        left = kill_members(container) if not container.oci else False
+        cgroup = container.oci or container.spec.get("cgroup")
+        if cgroup:
+            left = kill_all(members(cgroup["procs"])) or left
         if left and now() < limit:
             self.loop.later(KILL_AGAIN_SECONDS, lambda: self.kill_rest(container, limit))
             return
@@ -577,10 +583,10 @@ class Supervisor:
         for pump in list(container.pumps):
             pump.close()
         container.input.close()
+        out = bool(cgroup) and out_of_memory(cgroup["oom"])
         if not container.oci:
-            self.exited(container, container.exit_code)
+            self.exited(container, container.exit_code, out_of_memory=out)
             return
-        out = out_of_memory(container.oci["oom"])
         self.clear_away(container, lambda: self.exited(container, container.exit_code, out_of_memory=out))
 
     def clear_away(self, container, done=None):
