@@ -5,13 +5,17 @@
 
 Whether a verb or subresource is answered, and whether a controller, an admission plugin or a scheduler plugin is
 there, is asked of a running server and of what is installed. What cannot be asked is said in the tables below, in
-words; each names the one thing that is missing. `tests/meta/test_docs.py` holds the page to this script.
+words; each names the one thing that is missing. What became of the community's conformance tests is read from the
+file that `tests/conformance/run.py --record` keeps. `tests/meta/test_docs.py` holds the page to this script.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -24,7 +28,9 @@ from kube_core.api.types import ResourceDescriptor, ResourceType
 from kube_core.cluster import Cluster
 from kube_core.plugins import GROUP, PluginHost
 
-PAGE = Path(__file__).parent.parent / "docs" / "compatibility.md"
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "compatibility.md"
+CONFORMANCE = ROOT / "tests" / "conformance" / "results.json"
 DONE, PARTIAL, ABSENT = "done", "partial", "absent"
 
 #: Every controller of upstream's controller manager and cloud controller manager, and what it is for.
@@ -179,6 +185,7 @@ BY_HAND: Mapping[str, Sequence[tuple[str, str, str]]] = {
     ],
     "Nodes": [
         ("registration, leases, capacity, conditions", DONE, ""),
+        ("nodes that are processes of their own", DONE, "`kube-core node`, with a kubelet's HTTPS server"),
         ("init containers, sidecars, restart policies with back-off", DONE, ""),
         ("readiness, liveness and startup probes", DONE, "HTTP, TCP, exec and gRPC"),
         ("volumes", DONE, "configMap, secret, downwardAPI, projected, emptyDir, hostPath, claims, images; `fsGroup`"),
@@ -539,10 +546,52 @@ async def page() -> str:
             )
             for name in _with(SCHEDULER_PLUGINS, scheduler)
         ),
+        "",
+        *conformance(json.loads(CONFORMANCE.read_text())),
     ]
     return "\n".join(lines) + "\n"
 
 
+def conformance(tests: Sequence[Mapping[str, str]]) -> list[str]:
+    """The community's tests: how many pass, by the group that owns them, and each of the others."""
+    total = Counter(test["state"] for test in tests)
+    owners: dict[str, Counter[str]] = {}
+    for test in tests:
+        owner = re.match(r"\[(sig-[a-z-]+)\]", test["name"])
+        owners.setdefault(owner[1] if owner else "other", Counter())[test["state"]] += 1
+    heads = ("owner", "tests", *_OUTCOMES)
+    counted = [*sorted(owners.items()), ("all", total)]
+    others = [test for test in tests if test["state"] != "passed"]
+    return [
+        "## Conformance tests",
+        "",
+        f"Of the {len(tests)} tests that the community's suite marks `[Conformance]`, {total['passed']} passed when",
+        "they last ran, against clusters of two nodes with real containers. They did not all run at once, nor at one",
+        "revision of this program: what counts for each test is its last run. This is no certificate.",
+        "",
+        _row(heads),
+        _row(["---"] * len(heads)),
+        *(
+            _row((name, str(states.total()), *(str(states[outcome]) for outcome in _OUTCOMES)))
+            for name, states in counted
+        ),
+        "",
+        *(["Those that did not pass:", "", _row(_WHYS), _row(["---"] * len(_WHYS))] if others else []),
+        *(
+            _row((_unmarked(test["name"]), test["state"], test.get("kind", ""), test.get("reason", _UNEXPLAINED)))
+            for test in others
+        ),
+    ]
+
+
+def _unmarked(name: str) -> str:
+    """A test's name without the marks behind it, and with no link in Markdown's eyes."""
+    return "`" + re.sub(r"(?: \[(?!sig-)[^]]*\])+$", "", name) + "`"
+
+
+_OUTCOMES = ("passed", "failed", "not run")
+_WHYS = ("test", "state", "kind", "why")
+_UNEXPLAINED = "not yet known"
 _SERVICES = ResourceType("", "v1", "Service", "services", True)
 _HEADS = ("resource", "verbs", "subresources", "state", "what is missing")
 _ALL = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")

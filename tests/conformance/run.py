@@ -5,7 +5,8 @@
 Builds the suite and its runner (kept in the user's cache, by what they were built from), composes the images that it
 asks for, starts `kube-core up` with nodes of real containers (`--runtime fake`: simulated ones), and writes
 `build/conformance.json`, a list of `{name, state, seconds, why}` by name, and beside it what the suite said. The exit
-code is 0 when the suite ran, however many of its tests failed: who compares counts reads the file.
+code is 0 when the suite ran, however many of its tests failed: who compares counts reads the file. With `--record`
+what came out also goes into `results.json`, which is published.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from record import MARK as MARKED
+from record import record
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 RESULTS = ROOT / "build" / "conformance.json"
@@ -31,7 +35,9 @@ RUNNER = "github.com/onsi/ginkgo/v2/ginkgo"
 _SOURCES = {".go", ".mod", ".sum"}
 #: Images that the suite asks for because no registry has them.
 MISSING = ("foo:non-existent", "webserver:404")
-MARK = r"\[Conformance\]"
+MARK = re.escape(MARKED)
+#: Between two words of a test's name there may be marks that whoever names it leaves out.
+GAP = r"(?: \[[^]]*\])* "
 
 
 def built() -> tuple[Path, Path]:
@@ -99,14 +105,15 @@ def focused(options: argparse.Namespace) -> list[str]:
     """Regular expressions of which a test's name has to have one."""
     if options.names is None:
         return [options.focus]
-    return [re.escape(line) for line in options.names.read_text().splitlines() if line]
+    names = (line for line in options.names.read_text().splitlines() if line)
+    return [GAP.join(map(re.escape, name.split(" "))) for name in names]
 
 
 def read(reports: list[Any]) -> list[dict[str, Any]]:
-    """What became of each test that was to run."""
+    """What became of each test of the suite; `skipped` are those that were not to run."""
     found = []
     for spec in (spec for report in reports for spec in report["SpecReports"] or ()):
-        if spec["LeafNodeType"] != "It" or spec["State"] == "skipped":
+        if spec["LeafNodeType"] != "It":
             continue
         failure = spec.get("Failure") or {}
         found.append(
@@ -135,8 +142,13 @@ def main() -> None:
         default="oci" if contained else "fake",
         help="of the nodes; containers are real with oci, which needs root, and crun or runc",
     )
+    parser.add_argument("--record", action="store_true", help="merge what came out into results.json")
+    options = parser.parse_args()
     RESULTS.parent.mkdir(exist_ok=True)
-    tests = run(parser.parse_args())
+    every = run(options)
+    if options.record:
+        record(every)
+    tests = [test for test in every if test["state"] != "skipped"]
     RESULTS.write_text(json.dumps(tests, indent=1) + "\n")
     for test in tests:
         if test["state"] != "passed":
