@@ -150,7 +150,8 @@ def _config(options: UpOptions, state: ClusterState | None, saved: Mapping[str, 
     chosen.pop("security", None)
     sources = (saved, of_file, options.given)
     security = _security({name: value for each in sources for name, value in each.get("security", {}).items()})
-    chosen.setdefault("outside_nodes", not chosen["nodes"])
+    # Without a controller it is to be an API server alone.
+    chosen.setdefault("outside_nodes", not chosen["nodes"] and bool(names))
     images = tuple(Path(each).absolute() for each in chosen.pop("images", ()))
     try:
         return ClusterConfig(
@@ -240,6 +241,7 @@ def _saved(config: ClusterConfig, cluster: Cluster, state: ClusterState) -> Mapp
     ranges = cluster.ranges if config.has_nodes else config
     return {
         "nodes": config.nodes,
+        **({"outside_nodes": True} if config.outside_nodes and config.nodes else {}),
         "runtime": config.runtime,
         "network": config.network,
         "cloud": config.cloud,

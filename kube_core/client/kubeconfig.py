@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
+import orjson
 
 from kube_core.client.connection import ClientCertificate, Connection, ExecPlugin, Impersonation, OidcProvider
 from kube_core.client.kubeconfig_lock import locked
@@ -200,15 +201,11 @@ def change_auth_provider(path: str | Path, user: str, changes: Mapping[str, str]
 
 def _read(path: Path) -> dict[str, Any]:
     """One file's content, its entries' relative paths made absolute."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     try:
-        document = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8")) or {}
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise KubeconfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    except YAMLError as error:
-        raise KubeconfigError(f"{path} is not a kubeconfig: {_first_line(error)}") from error
+    document = _parsed(path, text)
     _check_shape(path, document)
     directory = path.absolute().parent
     for cluster in _entries(document, "clusters").values():
@@ -219,6 +216,22 @@ def _read(path: Path) -> dict[str, Any]:
         if isinstance(plugin, dict) and os.sep in str(plugin.get("command") or ""):
             _make_absolute(plugin, directory, "command")
     return dict(document)
+
+
+def _parsed(path: Path, text: str) -> Any:
+    """What a file says. JSON is YAML, and read without the parser of the latter, which takes time and memory."""
+    if text.startswith("{"):
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            pass  # YAML may begin so as well
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(text) or {}
+    except YAMLError as error:
+        raise KubeconfigError(f"{path} is not a kubeconfig: {_first_line(error)}") from error
 
 
 def _check_shape(path: Path, document: Any) -> None:
