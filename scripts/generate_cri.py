@@ -1,4 +1,4 @@
-"""Write CRI's messages and services as .proto: python scripts/generate_cri.py FIELDS (a table of names, numbers, types).
+"""Write CRI as .proto: python scripts/generate_cri.py FIELDS (a table of names, numbers and types, in JSON).
 
 Run scripts/generate_grpc.py afterwards, which compiles it. A table has, by message and field, `[number, type]` with
 `repeated` as a third entry where it is; by service and call, `[request, response]`.

@@ -1,6 +1,6 @@
-"""SPDY/3.1 as exec, attach and port-forward use it: many two-way streams on one connection. The server's side.
+"""SPDY/3.1 as exec, attach and port-forward use it: many two-way streams on one connection.
 
-Only what those clients need: they open streams with headers, send data and end them.
+Only what those need: who called opens streams with headers, and both send data and end them.
 
 What arrives waits for its reader in a buffer of bounded size. The client libraries that speak this have no flow
 control, so when a stream's buffer is full, `feed` waits, the connection is not read, and TCP slows the peer down; a
@@ -65,7 +65,7 @@ class SpdyError(Exception):
 
 
 class SpdyStream:
-    """One stream that the peer opened. `headers` are lower-case names to values."""
+    """One stream. `headers`, by whoever opened it, are lower-case names to values."""
 
     def __init__(self, session: SpdySession, stream_id: int, headers: Mapping[str, str]) -> None:
         self.id = stream_id
@@ -175,6 +175,19 @@ class SpdySession:
         self._window = _WINDOW
         self._widened = asyncio.Event()
         self._over = False
+        self._opened = 0
+
+    async def open(self, headers: Mapping[str, str]) -> SpdyStream:
+        """A stream of ours, where we are who called. The peer's answer to it says nothing and is not waited for."""
+        async with self._lock:
+            stream_id = 2 * self._opened + 1
+            self._opened += 1
+            stream = self._streams[stream_id] = SpdyStream(self, stream_id, headers)
+            words = [word.encode() for pair in headers.items() for word in pair]
+            plain = struct.pack(">I", len(headers)) + b"".join(struct.pack(">I", len(word)) + word for word in words)
+            block = self._deflate.compress(plain) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
+            await self._send(_control(_SYN_STREAM, 0, struct.pack(">IIH", stream_id, 0, 0) + block))
+        return stream
 
     async def feed(self, data: bytes) -> None:
         """Take bytes from the peer. Raises `SpdyError`."""

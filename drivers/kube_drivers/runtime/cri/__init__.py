@@ -1,1 +1,1 @@
-"""Containers by any endpoint of the Container Runtime Interface, version 1 (`cri+unix:///run/…/containerd.sock`)."""
+"""The Container Runtime Interface, version 1, as messages. There is no driver yet that speaks it."""
