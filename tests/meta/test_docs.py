@@ -68,7 +68,7 @@ def test_every_option_that_a_page_uses_exists() -> None:
     used = {
         (command, option)
         for page in (ROOT / "README.md", *DOCS.rglob("*.md"))
-        for command, rest in re.findall(r"kube-core ([a-z]+)([^\n`#]*)", page.read_text())
+        for command, rest in re.findall(r"kube-core ([a-z]+(?:-[a-z]+)*)([^\n`#]*)", page.read_text())
         for option in re.findall(r"--[a-z-]+", rest)
     }
     assert ("up", "--detach") in used
