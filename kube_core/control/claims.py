@@ -75,7 +75,10 @@ def adoption_patch(owner: Document, document: Document) -> MutableDocument:
     return {"metadata": {"uid": uid_of(document), "ownerReferences": [controller_reference(owner)]}}
 
 
-def release_patch(owner: Document, document: Document) -> MutableDocument:
-    """The strategic merge patch that takes `document` from the owner."""
+def release_patch(owner: Document, document: Document, finalizer: str = "") -> MutableDocument:
+    """The strategic merge patch that takes `document` from the owner, with the finalizer that the owner put there."""
     removal = {"$patch": "delete", "uid": uid_of(owner)}
-    return {"metadata": {"uid": uid_of(document), "ownerReferences": [removal]}}
+    metadata: MutableDocument = {"uid": uid_of(document), "ownerReferences": [removal]}
+    if finalizer:
+        metadata["$deleteFromPrimitiveList/finalizers"] = [finalizer]
+    return {"metadata": metadata}

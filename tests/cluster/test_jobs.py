@@ -265,3 +265,19 @@ async def test_pods_that_success_leaves_over_are_ended_and_blamed_on_nobody(clus
     assert (status["succeeded"], status.get("failed", 0)) == (1, 0)
     assert len(others) == 2
     assert [name_of(pod) for pod in await pods_of(cluster)] == [name_of(first)]
+
+
+async def test_a_pod_that_lost_its_labels_is_let_go_and_may_be_deleted(cluster: Cluster) -> None:
+    await cluster.client.create(resources.JOBS, job(behaviour={}))
+    await cluster.settled()
+    [pod] = await pods_of(cluster)
+    strange = {"metadata": {"labels": {"$patch": "replace", "mine": "yes"}}}
+    await cluster.client.patch(resources.PODS, name_of(pod), strange, "default", patch_type="strategic")
+    await cluster.settled()
+    released = await cluster.client.get(resources.PODS, name_of(pod), "default")
+    assert not finalizers_of(released)
+    assert "ownerReferences" not in released["metadata"]
+    await cluster.client.delete(resources.PODS, name_of(pod), "default")
+    await cluster.advance(minutes=1)
+    with pytest.raises(NotFound):
+        await cluster.client.get(resources.PODS, name_of(pod), "default")

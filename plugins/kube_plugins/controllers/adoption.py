@@ -63,7 +63,10 @@ def selects_everything(owner: Document) -> bool:
 class Dependents:
     """The `resource` objects that `owners` own or may adopt. Made by a controller when it is built."""
 
-    def __init__(self, context: ControllerContext, owners: ResourceType, resource: ResourceType) -> None:
+    def __init__(
+        self, context: ControllerContext, owners: ResourceType, resource: ResourceType, *, finalizer: str = ""
+    ) -> None:
+        """`finalizer`: what the owner keeps on its own, and takes along when it lets go of them."""
         self.informer = context.informers.informer(resource)
         self.informer.add_index(_ORPHAN_INDEX, _orphan_namespaces)
         self.lister = self.informer.lister
@@ -71,6 +74,7 @@ class Dependents:
         self._owners = context.informers.informer(owners).lister
         self._owner_resource = owners
         self._resource = resource
+        self._finalizer = finalizer
 
     def owned(self, owner: Document) -> Sequence[Document]:
         """What names the owner in its references, as the cache has it."""
@@ -96,7 +100,7 @@ class Dependents:
                 if adopted is not None:
                     owned.append(adopted)
         for document in claims.release:
-            await _patch(self._client, self._resource, document, release_patch(owner, document))
+            await _patch(self._client, self._resource, document, release_patch(owner, document, self._finalizer))
         return owned
 
     def owner_keys(self, dependent: Document) -> Iterable[Key]:

@@ -62,7 +62,7 @@ class JobController(Controller):
         super().__init__(context)
         self._events = context.events
         self._jobs = context.informers.informer(resources.JOBS).lister
-        self._dependents = Dependents(context, resources.JOBS, resources.PODS)
+        self._dependents = Dependents(context, resources.JOBS, resources.PODS, finalizer=TRACKING_FINALIZER)
         informer = self._dependents.informer
         informer.add_index(_TRACKED_INDEX, _tracking_jobs)
         self._writes = PodWrites(resources.JOBS, self.client, context.events, self.clock)
