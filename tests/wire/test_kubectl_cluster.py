@@ -98,10 +98,6 @@ def test_who_am_i(simulated: Kubectl) -> None:
     assert "[system:masters system:authenticated]" in text
 
 
-def test_top_says_that_there_are_no_metrics(simulated: Kubectl) -> None:
-    assert simulated.fails("top", "nodes") == "error: Metrics API not available\n"
-
-
 def test_nodes_are_ready(simulated: Kubectl) -> None:
     simulated("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=15s")
     head, *rows = (line.split() for line in simulated("get", "nodes").splitlines())
