@@ -578,7 +578,14 @@ def conformance(tests: Sequence[Mapping[str, str]]) -> list[str]:
         "",
         *(["Those that did not pass:", "", _row(_WHYS), _row(["---"] * len(_WHYS))] if others else []),
         *(
-            _row((_unmarked(test["name"]), test["state"], test.get("kind", ""), test.get("reason", _UNEXPLAINED)))
+            _row(
+                (
+                    _unmarked(test["name"]),
+                    test["state"],
+                    test.get("kind", ""),
+                    test.get("reason") or _UNEXPLAINED[test["state"]],
+                )
+            )
             for test in others
         ),
     ]
@@ -591,7 +598,7 @@ def _unmarked(name: str) -> str:
 
 _OUTCOMES = ("passed", "failed", "not run")
 _WHYS = ("test", "state", "kind", "why")
-_UNEXPLAINED = "not yet known"
+_UNEXPLAINED = {"failed": "not yet known", "not run": ""}
 _SERVICES = ResourceType("", "v1", "Service", "services", True)
 _HEADS = ("resource", "verbs", "subresources", "state", "what is missing")
 _ALL = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
