@@ -138,7 +138,7 @@ class HttpServer:
             raise ConnectionResetError("the connection was dropped") from None
         if response.upgrade is not None:
             return await self._upgrade(native, response, response.upgrade)
-        if response.stream is not None and not response.finite and native.headers.get("Upgrade", "") == "websocket":
+        if response.stream is not None and not response.finite and _wanted(native) == "websocket":
             events = isinstance(response.stream, EventStream) and response.content_type.startswith("application/json")
             messages = in_messages(response.stream, events=events)
             return await self._upgrade(native, response, Upgrade(STREAM_PROTOCOLS, messages))
@@ -225,7 +225,7 @@ class HttpServer:
 
     async def _upgrade(self, native: web.BaseRequest, response: Response, upgrade: Upgrade) -> web.StreamResponse:
         """Hand the connection over, the way the client asked for it."""
-        wanted = native.headers.get("Upgrade", "").lower()
+        wanted = _wanted(native)
         task = asyncio.current_task()
         if task is not None:
             self._streams[task] = None
@@ -321,6 +321,11 @@ class _WebSocket(MessageStream):
 
     async def close(self) -> None:
         await self._native.close()
+
+
+def _wanted(native: web.BaseRequest) -> str:
+    """The protocol that the connection is to become, if any: its name is no matter of case."""
+    return native.headers.get("Upgrade", "").lower()
 
 
 def _headers(native: Mapping[str, str]) -> dict[str, str]:
