@@ -26,11 +26,13 @@ HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kube-core-programs"
 GO = shutil.which("go") or "/usr/local/go/bin/go"
 
-E2E = "registry.k8s.io/e2e-test-images"
+REGISTRY = "registry.k8s.io"
+E2E = f"{REGISTRY}/e2e-test-images"
 SUITE = "k8s.io/kubernetes"
 PROGRAMS = {
     "agnhost": f"{SUITE}/test/images/agnhost",
     "nonewprivs": f"{SUITE}/test/images/nonewprivs",
+    "pause": "./pause",
     "sample-apiserver": "k8s.io/sample-apiserver",
 }
 #: What tests call inside of agnhost, besides itself.
@@ -52,7 +54,7 @@ USERS_GROUP = "group-defined-in-image:x:50000:user-defined-in-image\n"
 
 def images() -> Path:
     """The store, filled."""
-    sources = [HERE / name for name in ("images.py", "go.mod", "go.sum")]
+    sources = [HERE / name for name in ("images.py", "go.mod", "go.sum", "pause/main.go")]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:16]
     store = CACHE / f"conformance-images-{digest}"
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -123,8 +125,12 @@ class Composer:
         nothing.mkdir()
         self._image(f"{E2E}/glibc-dns-testing:2.1.1", nothing, base="kube-core/tools", command=["bash"])
         self._image(f"{E2E}/nonroot:1.5", nothing, base=base, entrypoint=["/agnhost"], command=["pause"], user="1234")
-        for name in ("registry.k8s.io/pause:3.10.2", "registry.k8s.io/pause:3.10"):
-            self._image(name, nothing, base=base, entrypoint=["/agnhost", "pause"])
+
+        pause = self.directory / "pause"
+        pause.mkdir()
+        shutil.copy2(programs / "pause", pause / "pause")
+        for name in (f"{REGISTRY}/pause:3.10.2", f"{REGISTRY}/pause:3.10"):
+            self._image(name, pause, entrypoint=["/pause"])
 
         web = self._root("nginx")
         self._unpack(self._closure(["nginx-light"]), web)
@@ -142,7 +148,7 @@ class Composer:
         for name in ("etcd", "etcdctl"):
             (etcd / "usr" / "local" / "bin").mkdir(parents=True, exist_ok=True)
             (etcd / "usr" / "local" / "bin" / name).symlink_to(f"/usr/bin/{name}")
-        self._image("registry.k8s.io/etcd:3.7.0-0", etcd, command=["etcd"])
+        self._image(f"{REGISTRY}/etcd:3.7.0-0", etcd, command=["etcd"])
 
     def _programs(self) -> Path:
         built = self.directory / "programs"

@@ -1,6 +1,7 @@
 """Keep what became of every conformance test, run by run, with the reason where one did not pass.
 
-    python tests/conformance/record.py [REPORT ...]     merge reports of `run.py`; without any, give reasons anew
+    python record.py [REPORT ...]             merge reports of `run.py`; without any, give reasons anew
+    python record.py --compare REPORT REPORT  say which tests two runs do not agree on
 
 `results.json` is what the documentation publishes: each test of the suite that is marked `[Conformance]`, by name, as
 `{name, state, kind, reason}`. The state is that of the last run that finished the test, or `not run`; a run that left
@@ -46,11 +47,29 @@ def explained(states: Mapping[str, str], reasons: Iterable[Mapping[str, str]]) -
     return found
 
 
+def differing(one: Iterable[Mapping[str, Any]], other: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
+    """The tests that two runs do not agree on, with both states; what only one of them finished is among them."""
+    first, second = merged((), one), merged((), other)
+    every = {name: (first.get(name, "not run"), second.get(name, "not run")) for name in sorted({*first, *second})}
+    return {name: states for name, states in every.items() if states[0] != states[1]}
+
+
 def record(tests: Iterable[Mapping[str, Any]]) -> None:
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     found = explained(merged(known, tests), json.loads(REASONS.read_text()))
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 
 
+def compare(one: Path, other: Path) -> int:
+    runs = [json.loads(path.read_text()) for path in (one, other)]
+    found = differing(*runs)
+    for name, (before, after) in found.items():
+        print(f"{before:8} {after:8} {name}")
+    print(f"{len(found)} differ, of " + " and ".join(f"{len(merged((), tests))} tests" for tests in runs))
+    return int(bool(found))
+
+
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["--compare"]:
+        sys.exit(compare(*map(Path, sys.argv[2:])))
     record(test for report in sys.argv[1:] for test in json.loads(Path(report).read_text()))

@@ -12,6 +12,7 @@ what came out also goes into `results.json`, which is published.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -21,11 +22,14 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from images import REGISTRY, images
 from record import MARK as MARKED
 from record import record
+from registry import serving
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -55,16 +59,24 @@ def built() -> tuple[Path, Path]:
     return suite, runner
 
 
-def images() -> str:
-    """The store with the images that the suite asks for."""
-    made = subprocess.run([sys.executable, HERE / "images.py"], stdout=subprocess.PIPE, text=True, check=True)
-    return made.stdout.splitlines()[-1]
+@contextlib.contextmanager
+def filled_store() -> Iterator[Path]:
+    """A store with the images that the suite asks for, and a registry that has them too while it is there."""
+    kept = images()
+    with tempfile.TemporaryDirectory(prefix="conformance-store-", dir=kept.parent) as directory:
+        store = Path(directory) / "images"
+        # The same files under a second name: what is pulled and collected in a run is the run's own affair.
+        subprocess.run(["cp", "--archive", "--link", kept, store], check=True)
+        with serving(kept) as url:
+            (store / "registries.json").write_text(json.dumps({"registries": {REGISTRY: {"mirrors": [url]}}}))
+            yield store
 
 
 def run(options: argparse.Namespace) -> list[dict[str, Any]]:
     suite, runner = built()
     name = f"conformance-{os.getpid()}"
-    with tempfile.TemporaryDirectory(prefix="kube-core-conformance-") as directory:
+    with contextlib.ExitStack() as exits:
+        directory = exits.enter_context(tempfile.TemporaryDirectory(prefix="kube-core-conformance-"))
         kubeconfig, report = Path(directory) / "kubeconfig", Path(directory) / "report.json"
         environment = {**os.environ, "XDG_STATE_HOME": directory}
         kube_core = [sys.executable, "-m", "kube_core.cli"]
@@ -76,7 +88,7 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
             config.write_text(json.dumps({"behaviours": missing}))  # JSON is YAML
             start += ["--config", str(config)]
         else:
-            environment["KUBE_CORE_IMAGES"] = images()
+            environment["KUBE_CORE_IMAGES"] = str(exits.enter_context(filled_store()))
             start += ["--network", "bridge"]
         subprocess.run([*kube_core, *start], env=environment, check=True)
         try:

@@ -35,6 +35,14 @@ def test_a_test_that_never_ran_is_listed_and_one_without_the_mark_is_not(recorde
     assert recorder.merged([], run) == {ONE: "not run"}
 
 
+def test_two_runs_agree_when_every_test_came_to_the_same(recorder: ModuleType) -> None:
+    run = [{"name": ONE, "state": "passed"}, {"name": OTHER, "state": "failed"}]
+    assert recorder.differing(run, run[::-1]) == {}
+    assert recorder.differing(run, run[:1]) == {OTHER: ("failed", "not run")}
+    later = [{"name": ONE, "state": "timedout"}, {"name": OTHER, "state": "panicked"}]
+    assert recorder.differing(run, later) == {ONE: ("passed", "not run")}
+
+
 def test_the_first_reason_that_matches_is_given_and_none_where_a_test_passed(recorder: ModuleType) -> None:
     reasons = [
         {"match": "should be one", "kind": "absent", "reason": "first"},
