@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,8 +17,12 @@ import orjson
 
 from kube_core._kit.clock import Clock
 from kube_core.abc.network import NetworkError
+from kube_drivers.threads import to_the_end
 
 __all__ = ["AddressPool", "KeptAddresses"]
+
+#: Lines after which a file of addresses is written anew.
+_MOST_CHANGES = 4096
 
 
 class AddressPool:
@@ -61,6 +66,10 @@ class AddressPool:
         self._used.discard(ip)
         return True
 
+    def cursor_after(self, ip: str) -> int:
+        """Where the next address is looked for, once this one has been handed out."""
+        return int(ipaddress.ip_address(ip)) - int(self.network.network_address) - 1
+
     def _candidates(self) -> Iterable[str]:
         """Every pod address once, beginning after the one that was handed out last; moves the cursor along."""
         # Network address, the node's own, and the broadcast address are not for pods.
@@ -72,7 +81,13 @@ class AddressPool:
 
 
 class KeptAddresses:
-    """A pool that is kept in a file, so that a node agent that starts again finds its pods where they were."""
+    """A pool that is kept in a file, so that a node agent that starts again finds its pods where they were.
+
+    The file's first line is the whole of it, `{"cursor": …, "assigned": {sandbox: address}}`; each further line is what
+    changed since, `[sandbox, address]`, or `[sandbox, null]` where an address was given back. Many pods that come at
+    once are one write, at the end of the file, which costs next to nothing: a file system makes a file that takes
+    another one's place wait for the disk.
+    """
 
     def __init__(self, cidr: str, file: Path | None, *, clock: Clock) -> None:
         """`file`: None keeps nothing."""
@@ -81,6 +96,9 @@ class KeptAddresses:
         self._clock = clock
         self._pool = AddressPool(cidr)
         self._writing = asyncio.Lock()
+        self._changes: list[tuple[str, str | None]] = []
+        #: Lines that may still be added before the file is written anew; 0: what it ends with is not known.
+        self._room = 0
 
     @property
     def node_address(self) -> str:
@@ -95,30 +113,42 @@ class KeptAddresses:
         """Go on from the file. Raises `NetworkError`."""
         if self._file is not None:
             self._pool = await asyncio.to_thread(self._read, self._file)
+            self._room = 0
 
     async def take(self, sandbox_id: str) -> str:
         known = sandbox_id in self._pool.assigned
         ip = self._pool.take(sandbox_id)
         if not known:
             try:
-                await self._save()
+                await self._keep(sandbox_id, ip)
             except BaseException:
                 # Not remembered is not given: after a crash another pod would get the same address.
                 self._pool.give_back(sandbox_id)
+                self._room = 0  # it may have been written all the same
                 raise
         return ip
 
     async def give_back(self, sandbox_id: str) -> None:
         if self._pool.give_back(sandbox_id):
-            await self._save()
+            await self._keep(sandbox_id, None)
 
     def _read(self, file: Path) -> AddressPool:
         try:
             content = file.read_bytes()
             if not content:
                 return AddressPool(self._cidr)  # the power went, and with it every pod
-            state = orjson.loads(content)
-            return AddressPool(self._cidr, state["assigned"], cursor=int(state["cursor"]))
+            # What follows the last newline was not written whole, and so not given.
+            first, *changes = content.rpartition(b"\n")[0].split(b"\n") if b"\n" in content else (content,)
+            state = orjson.loads(first)
+            assigned, cursor = dict(state["assigned"]), int(state["cursor"])
+            pool = AddressPool(self._cidr)
+            for sandbox, ip in map(orjson.loads, changes):
+                if ip is None:
+                    assigned.pop(sandbox, None)
+                else:
+                    assigned[sandbox] = ip
+                    cursor = pool.cursor_after(ip)
+            return AddressPool(self._cidr, assigned, cursor=cursor)
         except FileNotFoundError:
             return AddressPool(self._cidr)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -126,16 +156,43 @@ class KeptAddresses:
         except OSError as error:
             raise NetworkError(f"the addresses of the pods cannot be read from {file}: {error.strerror}") from None
 
-    async def _save(self) -> None:
+    async def _keep(self, sandbox_id: str, ip: str | None) -> None:
+        """Have a change on disk, with all others that wait. Raises `NetworkError`."""
         if (file := self._file) is None:
             return
+        self._changes.append((sandbox_id, ip))
         async with self._writing:
-            content = orjson.dumps({"cursor": self._pool.cursor, "assigned": self._pool.assigned})
+            changes, self._changes = self._changes, []
+            if not changes and self._room:
+                return  # whoever was here before wrote it, too
             try:
                 with self._clock.hold("network: write addresses"):
-                    await asyncio.to_thread(_replace, file, content)
+                    await self._write(file, changes)
             except OSError as error:
                 raise NetworkError(f"the addresses of the pods cannot be kept in {file}: {error.strerror}") from None
+
+    async def _write(self, file: Path, changes: Sequence[tuple[str, str | None]]) -> None:
+        room, self._room = self._room, 0  # until it is done
+        if 0 < len(changes) <= room:
+            lines = b"".join(orjson.dumps(change) + b"\n" for change in changes)
+            if await to_the_end(_append, file, lines):
+                self._room = room - len(changes)
+                return
+        content = orjson.dumps({"cursor": self._pool.cursor, "assigned": self._pool.assigned}) + b"\n"
+        await to_the_end(_replace, file, content)
+        self._room = _MOST_CHANGES
+
+
+def _append(file: Path, lines: bytes) -> bool:
+    """Whether they are at the end of the file now, all of them. It has to be there."""
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND)
+    except FileNotFoundError:
+        return False
+    try:
+        return os.write(descriptor, lines) == len(lines)
+    finally:
+        os.close(descriptor)
 
 
 def _replace(file: Path, content: bytes) -> None:
