@@ -170,7 +170,6 @@ GAPS: Mapping[str, str] = {
     "csidrivers.storage.k8s.io": "stored; volumes come from volume drivers",
     "csinodes.storage.k8s.io": "stored; nodes make none",
     "csistoragecapacities.storage.k8s.io": "stored; the scheduler does not read them",
-    "podcertificaterequests.certificates.k8s.io": "stored; nodes make none",
 }
 
 #: Outside resources. (what, state, what to know)

@@ -416,6 +416,7 @@ class Cluster:
                 self.informers,
                 self._events,
                 volumes,
+                self.random,
                 self.background,
                 self.server.nodes,
                 self.server.node_endpoints,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from kube_core._kit.clock import Clock
+from kube_core._kit.random import Random
 from kube_core.abc.network import Network
 from kube_core.abc.node import NodeStreams
 from kube_core.abc.transport import Handler, Request, Response, User
@@ -48,6 +49,7 @@ class Surroundings:
     informers: Informers
     events: EventWriter
     volumes: VolumeDriver
+    random: Random
     background: Background
     #: Where the server looks for a node's streams, by the node's name.
     streams: MutableMapping[str, NodeStreams]
@@ -140,6 +142,7 @@ class Nodes:
             network=self._networks[name],
             volumes=[around.volumes],
             clock=self._clock,
+            random=around.random,
             may_wait=around.may_wait,
         )
         self.agents[name] = agent

@@ -2,7 +2,7 @@
 
     async with Informers(client) as informers, EventWriter(client, ...) as events:
         agent = NodeAgent(NodeConfig("node-1"), client=client, informers=informers, events=events, runtime=runtime,
-                          network=network, volumes=[volumes], clock=clock)
+                          network=network, volumes=[volumes], clock=clock, random=random)
         await agent.run(ready=...)          # until cancelled
 
 Many agents may share one program, one client and one `Informers`: each watches its own pods, all share one informer of
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from kube_core._kit.clock import Clock
 from kube_core._kit.logs import get_logger
+from kube_core._kit.random import Random
 from kube_core.abc.network import Network
 from kube_core.abc.runtime import Runtime
 from kube_core.abc.volume import VolumeDriver
@@ -43,6 +44,7 @@ from kube_core.node.probes import Probes
 from kube_core.node.registration import MayWait, NodeConfig, Registration
 from kube_core.node.sources import ApiSources
 from kube_core.node.volumes.mounting import PodVolumes
+from kube_core.node.volumes.podcertificates import PodCertificates
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -64,6 +66,7 @@ class NodeAgent:
         network: Network,
         volumes: Sequence[VolumeDriver],
         clock: Clock,
+        random: Random,
         may_wait: MayWait | None = None,
     ) -> None:
         """`may_wait`: asked which renewals of the node's lease may be left out, in virtual time."""
@@ -72,6 +75,7 @@ class NodeAgent:
         self.runtime = runtime
         self.network = network
         self.clock = clock
+        self._random = random
         self._may_wait = may_wait
         self._volume_drivers = volumes
         self._informers = informers
@@ -82,6 +86,7 @@ class NodeAgent:
         self._group: asyncio.TaskGroup | None = None
         self._host: Host | None = None
         self._duties: Duties | None = None
+        self._certificates: PodCertificates | None = None
         #: The Node as last seen.
         self.node: Document | None = None
 
@@ -103,7 +108,9 @@ class NodeAgent:
             self._workers.clear()
             if self._host is not None:
                 await self._host.probes.close()
-            self._group = self._host = self._duties = None
+            if self._certificates is not None:
+                self._certificates.close()
+            self._group = self._host = self._duties = self._certificates = None
             await self.network.stop()
             for driver in self._volume_drivers:
                 await driver.stop()
@@ -168,6 +175,17 @@ class NodeAgent:
     ) -> Host:
         config = self.config
         sources = ApiSources(self.client)
+        certificates = self._certificates = PodCertificates(
+            sources,
+            clock=self.clock,
+            random=self._random,
+            events=events,
+            node=lambda: registration.node,
+            requests=lambda: self._informers.informer(
+                resources.POD_CERTIFICATE_REQUESTS, field_selector=f"spec.nodeName={config.name}"
+            ),
+            poke=self.look_again,
+        )
         volumes = PodVolumes(
             sources,
             clock=self.clock,
@@ -175,6 +193,7 @@ class NodeAgent:
             drivers=self._volume_drivers,
             runtime=self.runtime.capabilities,
             node=lambda: registration.node,
+            certificates=certificates,
         )
         return Host(
             name=config.name,

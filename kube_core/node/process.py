@@ -144,6 +144,7 @@ async def serve(
             network=network,
             volumes=[volume],
             clock=clock,
+            random=random,
         )
         statistics = NodeStatistics(options.name, runtime, lambda: agent.pods, clock)
         answering.endpoints = NodeEndpoints(agent, PodStreams(agent), statistics)

@@ -39,6 +39,13 @@ class ApiSources:
     async def runtime_class(self, name: str) -> Document | None:
         return await self._get(resources.RUNTIME_CLASSES, name, "")
 
+    async def service_account(self, namespace: str, name: str) -> Document:
+        return await self._client.get(resources.SERVICE_ACCOUNTS, name, namespace)
+
+    async def request_certificate(self, request: Document) -> Document:
+        """The PodCertificateRequest that was made of `request`."""
+        return await self._client.create(resources.POD_CERTIFICATE_REQUESTS, request, namespace_of(request))
+
     async def trust_bundle(self, name: str) -> Document | None:
         return await self._get(resources.CLUSTER_TRUST_BUNDLES, name, "")
 

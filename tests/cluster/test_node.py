@@ -41,6 +41,7 @@ async def agent(cluster: Cluster, runtime: Runtime, state: Path | None = None) -
             network=network,
             volumes=[],
             clock=cluster.clock,
+            random=cluster.random,
         )
         ready = asyncio.Event()
         running = asyncio.create_task(made.run(ready=ready.set))

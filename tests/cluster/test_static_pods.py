@@ -50,6 +50,7 @@ async def node(folder: Path) -> AsyncIterator[tuple[Cluster, NodeAgent]]:
                 network=FakeNetwork(clock=cluster.clock, node_name="n", pod_cidr="10.244.0.0/24"),
                 volumes=[],
                 clock=cluster.clock,
+                random=cluster.random,
             )
             running = asyncio.create_task(agent.run())
             try:

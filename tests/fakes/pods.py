@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from kube_core._kit.clock import FakeClock
 from kube_core._kit.logs import get_logger
+from kube_core._kit.random import Random
 from kube_core.abc.runtime import ContainerStatus
 from kube_core.api.kubelet import DEFAULT_SETTINGS, KubeletSettings
 from kube_core.control.events import EventRecorder
@@ -28,10 +29,11 @@ from kube_core.node.pods.worker import PodWorker
 from kube_core.node.probes import Probes
 from kube_core.node.sources import ApiSources
 from kube_core.node.volumes.mounting import PodVolumes
+from kube_core.node.volumes.podcertificates import PodCertificates
 from kube_drivers.network.fake import FakeNetwork
 from kube_drivers.runtime.fake import Behaviour, FakeRuntime
 
-__all__ = ["FakeNode", "RecordedEvents", "pod"]
+__all__ = ["FakeNode", "RecordedEvents", "no_certificates", "pod"]
 
 
 def pod(name: str, *containers: Document, **spec: Any) -> dict[str, Any]:
@@ -47,6 +49,18 @@ def pod(name: str, *containers: Document, **spec: Any) -> dict[str, Any]:
             **spec,
         },
     }
+
+
+def no_certificates(clock: FakeClock) -> PodCertificates:
+    """For nodes none of whose pods wants any."""
+
+    def nothing(*_: object) -> Any:
+        raise AssertionError("a certificate is wanted")
+
+    objects, events = cast(ApiSources, _Objects()), cast(EventRecorder, RecordedEvents())
+    return PodCertificates(
+        objects, clock=clock, random=Random(1), events=events, node=nothing, requests=nothing, poke=nothing
+    )
 
 
 class RecordedEvents:
@@ -128,7 +142,7 @@ class FakeNode:
             network=FakeNetwork(clock=self.clock, node_name="n", pod_cidr="10.244.0.0/24"),
             volumes=PodVolumes(
                 sources, clock=self.clock, state_directory="", drivers=(), runtime=self.runtime.capabilities,
-                node=lambda: self.node,
+                node=lambda: self.node, certificates=no_certificates(self.clock),
             ),
             sources=sources,
             reports=cast(StatusReports, self.reports),

@@ -28,6 +28,7 @@ from kube_core.node.volumes.hostpaths import check_host_path
 from kube_core.node.volumes.mountpoints import unmount_below
 from kube_core.node.volumes.ownership import give_to_group
 from kube_core.node.volumes.payload import KINDS, Payloads, VolumeFailure
+from kube_core.node.volumes.podcertificates import PodCertificates
 
 __all__ = ["Place", "PodVolumes"]
 
@@ -55,6 +56,7 @@ class PodVolumes:
         drivers: Sequence[VolumeDriver],
         runtime: RuntimeCapabilities,
         node: Callable[[], Document | None],
+        certificates: PodCertificates,
     ) -> None:
         """`runtime`: what the node's is capable of; files are written only for processes."""
         self._sources = sources
@@ -63,7 +65,7 @@ class PodVolumes:
         self._drivers = {driver.provisioner: driver for driver in drivers}
         self._write = runtime.processes
         self._runtime = runtime
-        self._payloads = Payloads(sources, clock, node)
+        self._payloads = Payloads(sources, clock, node, certificates)
         self._published: dict[str, set[tuple[str, str]]] = {}
 
     @property
@@ -72,8 +74,16 @@ class PodVolumes:
         return self._write and bool(self._root)
 
     def needs_refreshing(self, pod: Document) -> bool:
-        """Whether anything in a pod's volumes may change by itself, and anybody would see it."""
-        return self._write and any(kind in volume for volume in pod["spec"].get("volumes") or () for kind in KINDS)
+        """Whether anything in a pod's volumes may change by itself, and anybody would see it.
+
+        Certificates are seen where nothing is written, too: by those who sign them.
+        """
+        volumes = pod["spec"].get("volumes") or ()
+        if self._write:
+            return any(kind in volume for volume in volumes for kind in KINDS)
+        return any(
+            "podCertificate" in part for each in volumes for part in (each.get("projected") or {}).get("sources") or ()
+        )
 
     def directory(self, uid: str) -> str:
         """What of this node is a pod's; it goes with its volumes."""

@@ -1,7 +1,8 @@
 """What is in a volume that is made of API objects: configMap, secret, downwardAPI, projected.
 
 Values are gathered anew each time; only tokens are kept, until four fifths of their time, or a day, is over, as
-upstream's kubelet does. Keys, paths, modes and the words for what is missing are upstream's.
+upstream's kubelet does, and certificates (`podcertificates.py`). Keys, paths, modes and the words for what is missing
+are upstream's.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from kube_core.meta.documents import Document, labels_of, namespace_of, uid_of
 from kube_core.node.fieldrefs import FieldRefError, field_value, resource_value
 from kube_core.node.sources import ApiSources
 from kube_core.node.volumes.directory import File
+from kube_core.node.volumes.podcertificates import CertificateError, PodCertificates
 
 __all__ = ["KINDS", "Payloads", "VolumeFailure"]
 
@@ -46,11 +48,12 @@ class _Token:
 class Payloads:
     """Gathers the files of volumes."""
 
-    def __init__(self, sources: ApiSources, clock: Clock, node: Any) -> None:
+    def __init__(self, sources: ApiSources, clock: Clock, node: Any, certificates: PodCertificates) -> None:
         """`node`: a callable that gives the Node, for `resourceFieldRef`."""
         self._sources = sources
         self._clock = clock
         self._node = node
+        self._certificates = certificates
         self._tokens: dict[tuple[str, str, str], _Token] = {}
 
     async def files(self, pod: Document, volume: Document, *, write: bool) -> dict[str, File]:
@@ -63,7 +66,7 @@ class Payloads:
             if kind != "projected":
                 return await self._part(pod, kind, source, mode)
             files: dict[str, File] = {}
-            for part in source.get("sources") or ():
+            for index, part in enumerate(source.get("sources") or ()):
                 for name, inner in part.items():
                     if name == "serviceAccountToken":
                         if write:
@@ -71,12 +74,16 @@ class Payloads:
                             files[str(inner["path"])] = _private(pod, token.encode(), mode)
                     elif name == "clusterTrustBundle":
                         files[str(inner["path"])] = _private(pod, await self._trust(inner), mode)
+                    elif name == "podCertificate":
+                        for path, content in (await self._certificate(pod, str(volume["name"]), index, inner)).items():
+                            files[path] = _private(pod, content, mode)
                     else:
                         files.update(await self._part(pod, name, inner, mode))
             return files
         raise VolumeFailure(f"volume {volume['name']} has no source that this node knows")
 
     def forget(self, uid: str) -> None:
+        self._certificates.forget(uid)
         for key in [key for key in self._tokens if key[0] == uid]:
             del self._tokens[key]
 
@@ -138,6 +145,19 @@ class Payloads:
                 raise VolumeFailure("combination of signerName and labelSelector matched zero ClusterTrustBundles")
         blocks = {block for each in found for block in _CERTIFICATE.findall(each["spec"]["trustBundle"])}
         return "".join(block + "\n" for block in sorted(blocks)).encode()
+
+    async def _certificate(self, pod: Document, volume: str, index: int, source: Document) -> dict[str, bytes]:
+        """A key and its certificates, together and apart, by path."""
+        try:
+            given = await self._certificates.credential(pod, volume, index, source)
+        except CertificateError as error:
+            raise VolumeFailure(str(error)) from None
+        contents = {
+            "credentialBundlePath": given.key + given.chain,
+            "keyPath": given.key,
+            "certificateChainPath": given.chain,
+        }
+        return {str(source[field]): content for field, content in contents.items() if source.get(field)}
 
     async def _token(self, pod: Document, volume: str, source: Document) -> str:
         key = (uid_of(pod), volume, str(source["path"]))

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from fakes.pods import pod
+from fakes.pods import no_certificates, pod
 from kube_core._kit.clock import FakeClock
 from kube_core.abc.runtime import Mount, RuntimeCapabilities
 from kube_core.meta.documents import Document
@@ -213,7 +213,7 @@ BUNDLES = (
 
 
 async def projected(sources: Bundles, source: Document, document: Document | None = None) -> dict[str, File]:
-    payloads = Payloads(cast(ApiSources, sources), FakeClock(), lambda: None)
+    payloads = Payloads(cast(ApiSources, sources), FakeClock(), lambda: None, no_certificates(FakeClock()))
     volume = {"name": "v", "projected": {"sources": [source]}}
     return await payloads.files(document or pod("p"), volume, write=True)
 
@@ -268,7 +268,7 @@ async def test_a_token_is_for_its_pods_user_alone(
 
 async def test_a_token_is_made_anew_when_four_fifths_of_its_time_are_over_or_a_day() -> None:
     clock, sources = FakeClock(), Bundles()
-    payloads = Payloads(cast(ApiSources, sources), clock, lambda: None)
+    payloads = Payloads(cast(ApiSources, sources), clock, lambda: None, no_certificates(FakeClock()))
     for seconds, lasts in ((3600, 2880), (10 * 86_400, 86_400)):
         token = {"serviceAccountToken": {"path": "token", "expirationSeconds": seconds}}
         volume = {"name": f"v{seconds}", "projected": {"sources": [token]}}
@@ -338,7 +338,7 @@ async def test_images_are_mounted_only_by_runtimes_that_can(tmp_path: Path) -> N
     def volumes(runtime: RuntimeCapabilities) -> PodVolumes:
         return PodVolumes(
             cast(ApiSources, Nothing()), clock=FakeClock(), state_directory=str(tmp_path), drivers=(), runtime=runtime,
-            node=lambda: None,
+            node=lambda: None, certificates=no_certificates(FakeClock()),
         )  # fmt: skip
 
     assert (await volumes(ISOLATED).set_up(document))["v"].image == {"reference": "app:1"}
