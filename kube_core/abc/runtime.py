@@ -51,6 +51,7 @@ __all__ = [
     "ContainerState",
     "ContainerStatus",
     "ContainerUser",
+    "Device",
     "DnsConfig",
     "ExecRequest",
     "ExecResult",
@@ -248,6 +249,15 @@ class Mount:
 
 
 @attrs.frozen
+class Device:
+    """A device of the host that a container may use. `container_path` "": the same; `permissions` of `rwm`."""
+
+    host_path: str
+    container_path: str = ""
+    permissions: str = "rwm"
+
+
+@attrs.frozen
 class ContainerConfig:
     """One run of a container. An empty `command` and `args` leave what the image says."""
 
@@ -271,8 +281,12 @@ class ContainerConfig:
     """`SIGUSR1`; "": the image's, otherwise SIGTERM."""
     target_id: str = ""
     """The container whose pid namespace it shares (an ephemeral container with `targetContainerName`)."""
-    devices: tuple[str, ...] = ()
-    """Paths of the host's devices that it may use, at the same paths (raw block volumes)."""
+    devices: tuple[Device, ...] = ()
+    """What it may use besides what every container has (raw block volumes)."""
+    labels: Mapping[str, str] = attrs.field(factory=dict)
+    """The agent's own, as `annotations` are."""
+    log_path: str = ""
+    """Its log, below the sandbox's `log_directory`; "": as the runtime names it."""
 
 
 @attrs.frozen

@@ -34,6 +34,8 @@ class SecurityContext:
 
     user: int | None = None
     """None: the one that the image names, or root."""
+    user_name: str = ""
+    """Who it is by the image's `/etc/passwd`, where `user` is None."""
     group: int | None = None
     """None: the primary group of the user by the image's `/etc/passwd`, or root's."""
     supplemental_groups: tuple[int, ...] = ()
@@ -53,6 +55,9 @@ class SecurityContext:
     """A profile's name that is loaded on this host, `unconfined`, or `runtime/default`; "": not asked for."""
     proc_mount: Literal["Default", "Unmasked"] = "Default"
     """`Unmasked`: nothing of `/proc` is hidden or read-only."""
+    masked_paths: tuple[str, ...] | None = None
+    read_only_paths: tuple[str, ...] | None = None
+    """What is hidden, and what is read-only, of the whole root; None: as `proc_mount` says."""
 
 
 #: What a container gets that asks for nothing.

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from kube_core.abc.runtime import ContainerConfig, DnsConfig, Mount, PortMapping, Resources, SandboxConfig
+from kube_core.abc.runtime import ContainerConfig, Device, DnsConfig, Mount, PortMapping, Resources, SandboxConfig
 from kube_core.abc.security import IdMapping, SeccompProfile, SecurityContext
 
 __all__ = ["container_config", "record_of", "sandbox_config"]
@@ -50,6 +50,7 @@ def _security(record: Mapping[str, Any]) -> SecurityContext:
 #: Fields that are things of their own, by their names, which mean the same in every class.
 _NESTED: Mapping[str, Callable[[Any], Any]] = {
     "mounts": lambda records: tuple(Mount(**each) for each in records),
+    "devices": lambda records: tuple(Device(**each) for each in records),
     "security": _security,
     "seccomp": lambda record: SeccompProfile(**record),
     "resources": lambda record: Resources(**record),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import orjson
 
-from kube_core.abc.runtime import ContainerConfig, DnsConfig, Mount, PortMapping, Resources, SandboxConfig
+from kube_core.abc.runtime import ContainerConfig, Device, DnsConfig, Mount, PortMapping, Resources, SandboxConfig
 from kube_core.abc.security import IdMapping, SeccompProfile, SecurityContext
 from kube_drivers.runtime.records import container_config, record_of, sandbox_config
 
@@ -16,8 +16,10 @@ def test_a_container_comes_back_from_its_record_as_it_was() -> None:
         mounts=(Mount("v", "/v", "/host/v", True, "HostToContainer"), Mount("i", "/i", "", image="busybox")),
         security=SecurityContext(
             user=1000, supplemental_groups=(1, 2), add_capabilities=("NET_ADMIN",),
-            seccomp=SeccompProfile("Localhost", "/profiles/a.json"),
+            seccomp=SeccompProfile("Localhost", "/profiles/a.json"), masked_paths=(), read_only_paths=("/proc/sys",),
         ),
+        devices=(Device("/dev/null", "/dev/zilch", "r"),),
+        labels={"a": "b"},
         resources=Resources(cpu_shares=2, memory_bytes=10, hugepages={"2Mi": 4}),
     )  # fmt: skip
     assert container_config(orjson.loads(orjson.dumps(record_of(config)))) == config

@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-from kube_core.abc.runtime import ContainerConfig, ExecRequest, Mount, Resources, RuntimeFailure, SandboxConfig
+from kube_core.abc.runtime import ContainerConfig, Device, ExecRequest, Mount, Resources, RuntimeFailure, SandboxConfig
 from kube_core.abc.security import SecurityContext
 from kube_drivers.runtime.oci.images.store import ImageConfig
 from kube_drivers.runtime.oci.seccomp import default_profile
@@ -80,13 +80,15 @@ def make_config(
     if not words:
         raise RuntimeFailure("no command specified", reason="CreateContainerError")
     groups = [each for each in user.id.supplemental_groups if each != user.id.group]
+    devices = [_device(each) for each in (*config.devices, *(_all_devices() if security.privileged else ()))]
+    masked, read_only = _hidden(security)
     linux: dict[str, Any] = {
         "cgroupsPath": around.cgroup,
         "namespaces": list(_namespaces(around)),
         "resources": _resources(config.resources, privileged=security.privileged, devices=config.devices),
-        "maskedPaths": [] if security.privileged or security.proc_mount == "Unmasked" else list(_MASKED),
-        "readonlyPaths": [] if security.privileged or security.proc_mount == "Unmasked" else list(_READ_ONLY),
-        "devices": [_device(path) for path in (*config.devices, *(_all_devices() if security.privileged else ()))],
+        "maskedPaths": list(masked),
+        "readonlyPaths": list(read_only),
+        "devices": devices,
     }
     if (propagation := _root_propagation(config.mounts)) is not None:
         linux["rootfsPropagation"] = propagation
@@ -217,13 +219,24 @@ def _root_propagation(mounts: Sequence[Mount]) -> str | None:
     return "rslave" if "HostToContainer" in kinds else None
 
 
-def _resources(resources: Resources, *, privileged: bool, devices: Sequence[str]) -> dict[str, Any]:
+def _hidden(security: SecurityContext) -> tuple[Sequence[str], Sequence[str]]:
+    """What is masked, and what is read-only."""
+    if security.privileged:
+        return (), ()
+    unmasked = security.proc_mount == "Unmasked"
+    masked: Sequence[str] = () if unmasked else _MASKED
+    read_only: Sequence[str] = () if unmasked else _READ_ONLY
+    return (
+        masked if security.masked_paths is None else security.masked_paths,
+        read_only if security.read_only_paths is None else security.read_only_paths,
+    )
+
+
+def _resources(resources: Resources, *, privileged: bool, devices: Sequence[Device]) -> dict[str, Any]:
     allowed: list[dict[str, Any]] = [{"allow": privileged, "access": "rwm"}]
-    for path in devices:
-        device = _device(path)
-        allowed.append(
-            {"allow": True, "type": device["type"], "major": device["major"], "minor": device["minor"], "access": "rwm"}
-        )
+    for each in devices:
+        device = {name: value for name, value in _device(each).items() if name in ("type", "major", "minor")}
+        allowed.append({"allow": True, **device, "access": each.permissions})
     cpu: dict[str, Any] = {}
     if resources.cpu_shares:
         cpu["shares"] = resources.cpu_shares
@@ -238,7 +251,8 @@ def _resources(resources: Resources, *, privileged: bool, devices: Sequence[str]
     }
 
 
-def _device(path: str) -> dict[str, Any]:
+def _device(device: Device) -> dict[str, Any]:
+    path = device.host_path
     try:
         there = os.stat(path)
     except OSError as error:
@@ -246,7 +260,7 @@ def _device(path: str) -> dict[str, Any]:
     if not (stat.S_ISBLK(there.st_mode) or stat.S_ISCHR(there.st_mode)):
         raise RuntimeFailure(f"{path} is no device")
     return {
-        "path": path,
+        "path": device.container_path or path,
         "type": "b" if stat.S_ISBLK(there.st_mode) else "c",
         "major": os.major(there.st_rdev),
         "minor": os.minor(there.st_rdev),
@@ -256,7 +270,7 @@ def _device(path: str) -> dict[str, Any]:
     }
 
 
-def _all_devices() -> Iterator[str]:
+def _all_devices() -> Iterator[Device]:
     """Every device of the host, for privileged containers; those that each container has of its own are left out."""
     own = ("pts", "shm", "fd", "mqueue", "console", ".lxc")
     for directory, below, names in os.walk("/dev"):
@@ -267,7 +281,7 @@ def _all_devices() -> Iterator[str]:
                 continue
             kind = os.stat(path).st_mode
             if stat.S_ISBLK(kind) or stat.S_ISCHR(kind):
-                yield path
+                yield Device(path)
 
 
 def _seccomp(security: SecurityContext, capabilities: Sequence[str]) -> Mapping[str, Any] | None:

@@ -34,7 +34,7 @@ class ResolvedUser:
 
 def resolve_user(root: Path, image_user: str, security: SecurityContext) -> ResolvedUser:
     """`image_user`: as the image's configuration says it (`web`, `1000:1000`, ""). Raises `RuntimeFailure`."""
-    named, _, group_named = image_user.partition(":")
+    named, _, group_named = (security.user_name or image_user).partition(":")
     wanted = str(security.user) if security.user is not None else named or "0"
     entry = _entry(root, wanted)
     if entry is None and not _is_id(wanted):

@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from kube_core.abc.runtime import ContainerConfig, ContainerUser, Mount, Resources, RuntimeFailure, SandboxConfig
+from kube_core.abc.runtime import (
+    ContainerConfig,
+    ContainerUser,
+    Device,
+    Mount,
+    Resources,
+    RuntimeFailure,
+    SandboxConfig,
+)
 from kube_core.abc.security import SeccompProfile, SecurityContext
 from kube_drivers.runtime.oci.bundle import (
     DEFAULT_CAPABILITIES,
@@ -88,6 +96,22 @@ def test_a_privileged_container_has_everything_and_hides_nothing() -> None:
     assert plain["linux"]["resources"]["devices"] == [{"allow": False, "access": "rwm"}]
     assert "/proc/kcore" in plain["linux"]["maskedPaths"]
     assert "ro" in mounts(plain)["/sys"]["options"]
+
+
+def test_hidden_and_read_only_paths_are_those_that_were_named_or_else_the_usual_ones() -> None:
+    usual = config()["linux"]
+    assert "/proc/kcore" in usual["maskedPaths"]
+    assert "/proc/sys" in usual["readonlyPaths"]
+    named = config(security=SecurityContext(masked_paths=("/bin/ls",), read_only_paths=()))["linux"]
+    assert (named["maskedPaths"], named["readonlyPaths"]) == (["/bin/ls"], [])
+    unmasked = config(security=SecurityContext(proc_mount="Unmasked"))["linux"]
+    assert (unmasked["maskedPaths"], unmasked["readonlyPaths"]) == ([], [])
+
+
+def test_a_device_has_its_path_and_its_permissions_in_the_container() -> None:
+    linux = config(devices=(Device("/dev/null", "/dev/zilch", "r"),))["linux"]
+    assert [each["path"] for each in linux["devices"]] == ["/dev/zilch"]
+    assert linux["resources"]["devices"][-1] == {"allow": True, "type": "c", "major": 1, "minor": 3, "access": "r"}
 
 
 def test_mounts_are_ordered_from_the_outside_in_and_stand_for_the_runtimes_own() -> None:
@@ -173,6 +197,10 @@ def test_users_are_found_by_the_images_files(
     root: Path, image_user: str, security: SecurityContext, found: tuple[int, int, tuple[int, ...]]
 ) -> None:
     assert resolve_user(root, image_user, security).id == ContainerUser(*found)
+
+
+def test_a_user_may_be_named_as_the_image_knows_it(root: Path) -> None:
+    assert resolve_user(root, "5", SecurityContext(user_name="web")) == resolve_user(root, "web", SecurityContext())
 
 
 def test_a_user_that_the_image_does_not_know_is_refused(root: Path) -> None:
