@@ -13,7 +13,23 @@ from typing import Literal
 
 import attrs
 
-__all__ = ["DEFAULT_SECURITY", "UNCONFINED", "IdMapping", "SeccompProfile", "SecurityContext"]
+__all__ = [
+    "DEFAULT_SECURITY",
+    "HIDDEN_PATHS",
+    "READ_ONLY_PATHS",
+    "UNCONFINED",
+    "IdMapping",
+    "SeccompProfile",
+    "SecurityContext",
+]
+
+#: What a container does not see, and what it cannot change, of the kernel's files: those of `proc_mount` `Default`.
+HIDDEN_PATHS = (
+    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)  # fmt: skip
+READ_ONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
 @attrs.frozen

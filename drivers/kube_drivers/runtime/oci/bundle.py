@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 
 from kube_core.abc.runtime import ContainerConfig, Device, ExecRequest, Mount, Resources, RuntimeFailure, SandboxConfig
-from kube_core.abc.security import SecurityContext
+from kube_core.abc.security import HIDDEN_PATHS, READ_ONLY_PATHS, SecurityContext
 from kube_drivers.runtime.oci.images.store import ImageConfig
 from kube_drivers.runtime.oci.seccomp import default_profile
 from kube_drivers.runtime.oci.users import ResolvedUser
@@ -41,13 +41,6 @@ _CAPABILITIES = (
     "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
     "CHECKPOINT_RESTORE",
 )  # fmt: skip
-
-_MASKED = (
-    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-)  # fmt: skip
-_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 _PROPAGATION = {"None": "rprivate", "HostToContainer": "rslave", "Bidirectional": "rshared"}
 
@@ -224,8 +217,8 @@ def _hidden(security: SecurityContext) -> tuple[Sequence[str], Sequence[str]]:
     if security.privileged:
         return (), ()
     unmasked = security.proc_mount == "Unmasked"
-    masked: Sequence[str] = () if unmasked else _MASKED
-    read_only: Sequence[str] = () if unmasked else _READ_ONLY
+    masked: Sequence[str] = () if unmasked else HIDDEN_PATHS
+    read_only: Sequence[str] = () if unmasked else READ_ONLY_PATHS
     return (
         masked if security.masked_paths is None else security.masked_paths,
         read_only if security.read_only_paths is None else security.read_only_paths,
