@@ -1,26 +1,31 @@
 """What a node costs that is a process of its own, and how fast its pods start.
 
-    python benchmarks/node_process.py [--pods 50] [--seconds 30]
+    python benchmarks/node_process.py [--pods 50] [--seconds 30] [--stages]
 
-A control plane without nodes and one `kube-core node` with the runtime `process`. Pods are created all at once; the
-time of each is from its creation to its condition Ready as a watch of pods sees them. Then nothing happens for a
-while: the CPU time of the node's process and of its supervisor, of a core, and the memory that each holds (RSS, and
-PSS, which divides what processes share). Prints; asserts nothing.
+A control plane without nodes and one `kube-core node` with the runtime `process`. One pod is created, then many at
+once; the time of each is from its creation to its condition Ready as a watch of pods sees them. Then nothing happens
+for a while: the CPU time of the node's process and of its supervisor, of a core, and the memory that each holds (RSS,
+and PSS, which divides what processes share). Prints; asserts nothing.
+
+`--stages` prints when pods pass each stage of their start, too.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
+from pod_stages import CREATED, READY, Moments, Stages, follow_node, pod_seen, show
 
 from kube_core.api import resources
 from kube_core.client.client import ApiClient
@@ -33,26 +38,15 @@ COMMAND = (sys.executable, "-m", "kube_core.cli")
 CALM = 10.0
 
 
-def pod(number: int) -> Document:
+def pod(name: str) -> Document:
     container = {"name": "main", "image": "host", "command": ["sleep", "100000"]}
     spec = {"containers": [container], "terminationGracePeriodSeconds": 1}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": f"pod-{number}", "namespace": "default"},
-        "spec": spec,
-    }
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"}, "spec": spec}
 
 
-def is_ready(document: Document) -> bool:
-    conditions = (document.get("status") or {}).get("conditions") or ()
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
-
-
-async def start_pods(kubeconfig: str, count: int) -> list[float]:
-    """Seconds from creation to Ready of each."""
-    began: dict[str, float] = {}
-    took: dict[str, float] = {}
+async def start_pods(kubeconfig: str, names: Sequence[str]) -> Stages:
+    """Create pods all at once, and see them become Ready."""
+    stages = Stages()
     async with ApiClient(HttpTransport(load_connection(kubeconfig))) as client:
         async with asyncio.timeout(30):
             while True:
@@ -62,22 +56,22 @@ async def start_pods(kubeconfig: str, count: int) -> list[float]:
                 except Exception:
                     await asyncio.sleep(0.1)
 
-        async def create(number: int) -> None:
-            began[f"pod-{number}"] = time.monotonic()
-            await client.create(resources.PODS, pod(number), "default")
+        async def create(name: str) -> None:
+            stages.note(name, CREATED)
+            await client.create(resources.PODS, pod(name), "default")
+            stages.note(name, "it is created")
 
         async def follow() -> None:
             async for event in client.watch(resources.PODS, "default"):
-                name = event.object["metadata"]["name"]
-                if name in began and name not in took and is_ready(event.object):
-                    took[name] = time.monotonic() - began[name]
-                    if len(took) == count:
-                        return
+                if event.object["metadata"]["name"] in names:
+                    pod_seen(stages, event.object)
+                if all(READY in stages.moments.get(name, ()) for name in names):
+                    return
 
         following = asyncio.create_task(follow())
-        await asyncio.gather(*(create(number) for number in range(count)))
+        await asyncio.gather(*(create(name) for name in names))
         await asyncio.wait_for(following, 120)
-    return sorted(took.values())
+    return stages
 
 
 def memory(process: psutil.Process) -> str:
@@ -90,43 +84,80 @@ def cpu(process: psutil.Process) -> float:
     return times.user + times.system
 
 
-def measure(pods: int, seconds: float) -> None:
+class Processes:
+    """The API server's, the node's, and its supervisor's, as they spend CPU time."""
+
+    def __init__(self, server: psutil.Process, node: psutil.Process, directory: str) -> None:
+        found = (each for each in psutil.process_iter(["cmdline"]) if _supervises(each, directory))
+        self.each = {"API server": server, "node": node, "supervisor": next(found)}
+        self.spent = {name: cpu(each) for name, each in self.each.items()}
+
+    def since(self) -> dict[str, float]:
+        """Seconds of each since the last look."""
+        before, self.spent = self.spent, {name: cpu(each) for name, each in self.each.items()}
+        return {name: self.spent[name] - before[name] for name in self.each}
+
+
+def tell(stages: Stages, spent: Mapping[str, float]) -> None:
+    took = sorted(each[READY] - each[CREATED] for each in stages.moments.values())
+    p99 = took[min(len(took) - 1, round(len(took) * 0.99))]
+    print(f"{len(took)} pods at once, created to Ready: p50 {statistics.median(took) * 1000:.0f} ms", end=", ")
+    print(f"p99 {p99 * 1000:.0f} ms; CPU for each", end=": ")
+    print(", ".join(f"{name} {seconds / len(took) * 1000:.1f} ms" for name, seconds in spent.items()))
+
+
+def measure(pods: int, seconds: float, with_stages: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="kube-core-bench-") as directory:
         environment = {**os.environ, "XDG_STATE_HOME": f"{directory}/state"}
-        config, own = f"{directory}/kubeconfig", f"{directory}/node.kubeconfig"
+        config, own, noted = f"{directory}/kubeconfig", f"{directory}/node.kubeconfig", f"{directory}/stages"
         cluster = ("--name", f"bench-{os.getpid()}")
         up = (*COMMAND, "up", *cluster, "--nodes", "0", "--detach", "--kubeconfig", config)
         subprocess.run(up, env=environment, check=True, stdout=subprocess.DEVNULL)
+        lock = next(Path(directory, "state").rglob("lock"))
+        server = psutil.Process(int(lock.read_text()))
         node = ("node", "--name", "bench", "--state", f"{directory}/bench")
+        run = (sys.executable, __file__, "--be-the-node", noted) if with_stages else COMMAND
         try:
             made = ("node-kubeconfig", "bench", "--kubeconfig", config, "--output", own)
             subprocess.run((*COMMAND, *made), env=environment, check=True)
             with subprocess.Popen(
-                (*COMMAND, *node, "--port", "0", "--kubeconfig", own), env=environment, stdout=subprocess.PIPE
+                (*run, *node, "--port", "0", "--kubeconfig", own), env=environment, stdout=subprocess.PIPE
             ) as running:
                 assert running.stdout is not None
                 running.stdout.readline()
                 process = psutil.Process(running.pid)
                 print(f"node without pods: {memory(process)}")
-                spent = cpu(process)
-                took = asyncio.run(start_pods(config, pods))
-                spent = cpu(process) - spent
-                p99 = took[min(len(took) - 1, round(len(took) * 0.99))]
-                print(f"{pods} pods at once, created to Ready: p50 {statistics.median(took) * 1000:.0f} ms", end=", ")
-                print(f"p99 {p99 * 1000:.0f} ms; {spent / pods * 1000:.1f} ms of the node's CPU for each")
+                processes = Processes(server, process, directory)
+                alone = asyncio.run(start_pods(config, ["alone"]))
+                tell(alone, processes.since())
+                together = asyncio.run(start_pods(config, [f"pod-{number}" for number in range(pods)]))
+                tell(together, processes.since())
                 time.sleep(CALM)
-                found = (each for each in psutil.process_iter(["cmdline"]) if _supervises(each, directory))
-                watched = {"node": process, "supervisor": next(found)}
-                before = {name: cpu(each) for name, each in watched.items()}
+                processes.since()
                 time.sleep(seconds)
-                for name, each in watched.items():
-                    print(
-                        f"{name} with {pods} pods: {memory(each)}, {(cpu(each) - before[name]) / seconds:.2%} of a core"
-                    )
+                for name, spent in processes.since().items():
+                    used = memory(processes.each[name])
+                    print(f"{name} with {pods} pods: {used}, {spent / seconds:.2%} of a core")
                 running.terminate()
             subprocess.run((*COMMAND, *node, "--end"), env=environment, check=True)
+            if with_stages:
+                of_node: Moments = json.loads(Path(noted).read_bytes())
+                for seen, title in ((alone, "one pod"), (together, f"{pods} pods at once")):
+                    show({name: {**of_node[name], **each} for name, each in seen.moments.items()}, title)
         finally:
             subprocess.run((*COMMAND, "down", *cluster), env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+def be_the_node(noted: str, arguments: Sequence[str]) -> None:
+    """`kube-core node`, which writes down at its end when its pods passed their stages."""
+    from kube_core.cli.app import main as kube_core
+
+    stages = follow_node()
+    sys.argv[1:] = arguments
+    try:
+        kube_core()
+    finally:
+        Path(noted).write_text(json.dumps(stages.moments))
 
 
 def _supervises(process: psutil.Process, directory: str) -> bool:
@@ -135,12 +166,16 @@ def _supervises(process: psutil.Process, directory: str) -> bool:
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["--be-the-node"]:
+        be_the_node(sys.argv[2], sys.argv[3:])
+        return
     parser = argparse.ArgumentParser(description="What a node costs that is a process of its own.")
     parser.add_argument("--pods", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--stages", action="store_true", help="print when pods pass the stages of their start")
     options = parser.parse_args()
     assert Path("/proc").is_dir(), "this looks at /proc"
-    measure(options.pods, options.seconds)
+    measure(options.pods, options.seconds, options.stages)
 
 
 if __name__ == "__main__":
