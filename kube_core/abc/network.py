@@ -19,6 +19,7 @@ import attrs
 
 from kube_core._kit.clock import Clock
 from kube_core.abc.failures import DriverFailure
+from kube_core.abc.runtime import PortMapping
 from kube_core.abc.snapshots import Snapshots
 
 __all__ = ["Attachment", "Network", "NetworkCapabilities", "NetworkError", "NetworkRanges", "SandboxRequest"]
@@ -42,6 +43,8 @@ class NetworkCapabilities:
     """Something that listens on a pod's address can be reached from the host."""
     namespaces: bool = False
     """Each pod has a network namespace of its own (so any port, and 0.0.0.0, belongs to it)."""
+    host_ports: bool = False
+    """Ports of the host lead to pods (`hostPort`). Elsewhere they are only kept from being given twice."""
     persistent: bool = False
     """Attachments outlive the node agent."""
     own_ranges: bool = False
@@ -59,7 +62,8 @@ class SandboxRequest:
     name: str
     uid: str
     annotations: Mapping[str, str] = attrs.field(factory=dict)
-    host_ports: Sequence[int] = ()
+    ports: Sequence[PortMapping] = ()
+    """Of the host, which are to lead to the pod's (`capabilities.host_ports`). No two pods of a node want the same."""
 
 
 @attrs.frozen

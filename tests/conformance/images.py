@@ -91,6 +91,8 @@ class Composer:
 
         tools = self._root("tools")
         self._unpack(["busybox-static", *self._closure(TOOLS)], tools)
+        # As its installation would; busybox's speaks no UDP.
+        (tools / "bin" / "nc").symlink_to("nc.openbsd")
         _applets(tools)
         self._image("kube-core/tools", tools)
 

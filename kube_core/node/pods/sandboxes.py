@@ -40,8 +40,7 @@ async def ensure_sandbox(host: Host, state: PodState) -> None:
     elif host.runtime.capabilities.networked:
         ips = ready[-1].ips if ready else ()
     else:
-        ports = tuple(port.host_port for port in _ports(pod))
-        request = SandboxRequest(uid, namespace_of(pod), name_of(pod), uid, annotations_of(pod), ports)
+        request = SandboxRequest(uid, namespace_of(pod), name_of(pod), uid, annotations_of(pod), _ports(pod))
         attachment = await host.network.attach(request)
         ips, namespace_path = attachment.ips, attachment.namespace_path
     if ready:

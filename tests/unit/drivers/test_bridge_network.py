@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import os
 import socket
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,9 +14,10 @@ from pathlib import Path
 import anyio.to_thread
 import pytest
 
-from fakes.containers import needs_containers
+from fakes.containers import missing, needs_containers
 from kube_core._kit.clock import SystemClock
-from kube_core.abc.network import NetworkError, NetworkRanges, SandboxRequest
+from kube_core.abc.network import Attachment, NetworkError, NetworkRanges, SandboxRequest
+from kube_core.abc.runtime import PortMapping
 from kube_drivers import kernel
 from kube_drivers.network.bridge import BridgeNetwork
 from kube_drivers.network.bridge.netlink import Netlink
@@ -46,8 +48,8 @@ async def started(state: Path, cidr: str = f"{_BLOCK}.0/28") -> AsyncIterator[Br
         await network.end()
 
 
-def pod(name: str) -> SandboxRequest:
-    return SandboxRequest(name, namespace="default", name=name, uid=name)
+def pod(name: str, *ports: PortMapping) -> SandboxRequest:
+    return SandboxRequest(name, namespace="default", name=name, uid=name, ports=ports)
 
 
 def ours(network: BridgeNetwork) -> list[str]:
@@ -199,6 +201,101 @@ async def test_the_end_leaves_nothing_also_without_a_start(tmp_path: Path) -> No
         await made(tmp_path, f"{_BLOCK}.0/28").end()
         assert kernel.mounts_below(tmp_path) == []
         assert network._bridge not in [name for _, name in socket.if_nameindex()]
+
+
+# -- ports of the host -------------------------------------------------------------------------------------------------
+
+_CHECK = "table ip kube-core-test { chain c { type nat hook output priority -100; tcp dport 1 dnat to 192.0.2.1:1; }; }"
+
+
+def no_tables() -> str:
+    """Why ports of the host cannot be tested here; "": they can."""
+    if reason := missing("nft"):
+        return reason
+    done = subprocess.run(["nft", "-c", "-f", "-"], input=_CHECK, capture_output=True, text=True, check=False)
+    return f"nftables translates no addresses here: {done.stderr.strip()}" if done.returncode else ""
+
+
+needs_nft = pytest.mark.skipif(bool(no_tables()), reason=no_tables() or "-")
+#: A port of this process's own.
+_PORT = 20_000 + os.getpid() % 10_000
+
+
+def rules(network: BridgeNetwork) -> str:
+    listed = subprocess.run(
+        ["nft", "list", "table", "ip", network._bridge], capture_output=True, text=True, check=False
+    )
+    return listed.stdout
+
+
+def listens_in(attachment: Attachment) -> socket.socket:
+    return kernel.in_namespace(attachment.namespace_path, "net", lambda: socket.create_server(("0.0.0.0", 80)))
+
+
+@needs_nft
+async def test_a_port_of_the_host_leads_to_its_pod_from_everywhere(tmp_path: Path) -> None:
+    async with started(tmp_path) as network:
+        a, b = await network.attach(pod("a", PortMapping(80, _PORT))), await network.attach(pod("b"))
+        node = (await network.node_addresses())[0]
+        for address, client in ((node, ""), ("127.0.0.1", ""), (node, b.namespace_path), (node, a.namespace_path)):
+            heard, _ = await answered(listens_in(a), asks(address, _PORT), client)
+            assert heard == "hello", (address, client)
+        await network.detach("a")
+        assert await anyio.to_thread.run_sync(asks(node, _PORT)) == "ECONNREFUSED"
+        assert not rules(network)
+
+
+@needs_nft
+async def test_one_port_leads_to_several_pods_by_its_address_and_protocol(tmp_path: Path) -> None:
+    async with started(tmp_path) as network:
+        node = (await network.node_addresses())[0]
+        a = await network.attach(pod("a", PortMapping(80, _PORT, host_ip="127.0.0.1")))
+        b = await network.attach(pod("b", PortMapping(80, _PORT, host_ip=node)))
+        c = await network.attach(pod("c", PortMapping(81, _PORT, "UDP", node), PortMapping(82, _PORT, "SCTP", node)))
+        assert (await answered(listens_in(a), asks("127.0.0.1", _PORT)))[0] == "hello"
+        assert (await answered(listens_in(b), asks(node, _PORT)))[0] == "hello"
+        with (
+            kernel.in_namespace(
+                c.namespace_path, "net", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            ) as receiver,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+        ):
+            receiver.bind(("0.0.0.0", 81))
+            receiver.settimeout(10)
+            sender.settimeout(10)
+            sender.sendto(b"hello", (node, _PORT))
+            said, client = await anyio.to_thread.run_sync(receiver.recvfrom, 100)
+            receiver.sendto(said + b" yourself", client)
+            assert await anyio.to_thread.run_sync(sender.recvfrom, 100) == (b"hello yourself", (node, _PORT))
+        assert f"sctp dport {_PORT} dnat to {c.ips[0]}:82" in rules(network)
+
+
+@needs_nft
+async def test_ports_of_the_host_outlive_the_driver_and_go_with_their_pods(tmp_path: Path) -> None:
+    async with started(tmp_path) as network:
+        a = await network.attach(pod("a", PortMapping(80, _PORT)))
+        await network.attach(pod("b", PortMapping(80, _PORT + 1)))
+        await network.stop()
+        # As if it had been killed before it told the kernel, and the book had been told that a pod is gone.
+        await anyio.run_process(["nft", "delete", "table", "ip", network._bridge])
+        await network._addresses.give_back("b")
+        again = made(tmp_path, f"{_BLOCK}.0/28")
+        await again.start()
+        assert (await answered(listens_in(a), asks("127.0.0.1", _PORT)))[0] == "hello"
+        assert f"dport {_PORT} " in rules(again)
+        assert f"dport {_PORT + 1} " not in rules(again)
+        await again.stop()
+        await made(tmp_path, f"{_BLOCK}.0/28").end()
+        assert not rules(again)
+        assert not (tmp_path / "host-ports.json").exists()
+
+
+async def test_without_nftables_a_port_of_the_host_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    async with started(tmp_path) as network:
+        with pytest.raises(NetworkError, match="need the program nft"):
+            await network.attach(pod("a", PortMapping(80, _PORT)))
+        assert (ours(network), network.attached()) == ([], ())
 
 
 def test_the_kernel_says_what_is_wrong() -> None:

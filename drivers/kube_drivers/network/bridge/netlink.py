@@ -28,11 +28,12 @@ _REQUEST, _ACK, _DUMP = 0x001, 0x004, 0x300
 _CREATE, _EXCLUSIVE, _REPLACE = 0x400, 0x200, 0x100
 _ERROR, _DONE = 2, 3
 
-_NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
+_NEWLINK, _DELLINK, _GETLINK, _SETLINK = 16, 17, 18, 19
 _NEWADDR, _NEWROUTE, _DELROUTE = 20, 24, 25
 _NEWRULE, _DELRULE = 32, 33
 
-_IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_NET_NS_FD = 3, 10, 18, 28
+_IFLA_IFNAME, _IFLA_MASTER, _IFLA_PROTINFO, _IFLA_LINKINFO, _IFLA_NET_NS_FD = 3, 10, 12, 18, 28
+_IFLA_BRPORT_MODE = 4
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
@@ -103,6 +104,11 @@ class Netlink:
 
     def set_up(self, index: int) -> None:
         self._tell(_NEWLINK, 0, _link(index, flags=_IFF_UP))
+
+    def set_hairpin(self, index: int) -> None:
+        """What comes in by this link of a bridge may go out by it."""
+        body = struct.pack("BxHiII", socket.AF_BRIDGE, 0, index, 0, 0)
+        self._tell(_SETLINK, 0, body + _nested(_IFLA_PROTINFO, _attribute(_IFLA_BRPORT_MODE, b"\1")))
 
     def remove_link(self, name: str) -> None:
         if index := self.index(name):

@@ -2,11 +2,12 @@
 
     <state directory>/bridge-network.json        who has which address
     <state directory>/namespaces/<id>/net        a pod's network namespace, held by being mounted there
+    <state directory>/host-ports.json            which ports of the host lead to which pods (`hostports.py`)
 
 A node's bridge has the first address of the node's range: it is the node's address, and its pods' way out. Packets of
 pods go to other pods of this machine and to this host, where the API server and the addresses of services are; nowhere
-else, and are told so at once. That takes no packet filter: every bridge has a route in one table, and rules say that
-what comes from a bridge looks there.
+else, and are told so at once. That takes no packet filter (only ports of the host do): every bridge has a route in one
+table, and rules say that what comes from a bridge looks there.
 
 The addresses of services are this host's own (a route of type `local`), so a proxy in user space can listen on them,
 and pods reach it by their default route.
@@ -17,6 +18,7 @@ starts again finds it, makes what is missing, and clears away what is nobody's.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import hashlib
@@ -33,6 +35,7 @@ from kube_core._kit.clock import Clock
 from kube_core.abc.network import Attachment, Network, NetworkCapabilities, NetworkError, NetworkRanges, SandboxRequest
 from kube_drivers import kernel
 from kube_drivers.network.addresses import KeptAddresses
+from kube_drivers.network.bridge.hostports import HostPorts
 from kube_drivers.network.bridge.netlink import Netlink
 from kube_drivers.network.claims import claim, claim_range
 from kube_drivers.threads import to_the_end
@@ -51,7 +54,9 @@ _SLOTS = 30
 class BridgeNetwork(Network):
     """Pods with addresses of their own, on a bridge. Linux, as root; IPv4."""
 
-    capabilities: ClassVar[NetworkCapabilities] = NetworkCapabilities(reachable=True, namespaces=True, persistent=True)
+    capabilities: ClassVar[NetworkCapabilities] = NetworkCapabilities(
+        reachable=True, namespaces=True, host_ports=True, persistent=True
+    )
 
     def __init__(self, *, clock: Clock, node_name: str, pod_cidr: str, state_directory: str = "") -> None:
         super().__init__(clock=clock, node_name=node_name, pod_cidr=pod_cidr, state_directory=state_directory)
@@ -64,6 +69,8 @@ class BridgeNetwork(Network):
         self._range = ipaddress.ip_network(pod_cidr)
         self._gateway = ipaddress.ip_address(self._addresses.node_address)
         self._bridge = device_name("kcb", f"{self._state}")
+        self._ports = HostPorts(self._bridge, str(self._gateway), self._state / "host-ports.json")
+        self._changing_ports = asyncio.Lock()
         self._claim: socket.socket | None = None
 
     @classmethod
@@ -109,7 +116,9 @@ class BridgeNetwork(Network):
         try:
             await self._addresses.read()
             await self._do("make the bridge", self._make_bridge)
-            await self._do("clear away what is nobody's", self._sweep, set(self._addresses.assigned))
+            known = set(self._addresses.assigned)
+            await self._do("clear away what is nobody's", self._sweep, known)
+            await self._do("lead the host's ports to pods", self._ports.read, known)
         except BaseException:
             await self.stop()
             raise
@@ -129,7 +138,10 @@ class BridgeNetwork(Network):
     async def attach(self, request: SandboxRequest) -> Attachment:
         ip = await self._addresses.take(request.sandbox_id)
         try:
-            await self._do("make the pod's network", self._make_pod, request.sandbox_id, ip)
+            await self._do("make the pod's network", self._make_pod, request.sandbox_id, ip, bool(request.ports))
+            if request.ports:
+                async with self._changing_ports:
+                    await self._do("lead the host's ports", self._ports.lead, request.sandbox_id, ip, request.ports)
         except BaseException:
             with anyio.CancelScope(shield=True), contextlib.suppress(NetworkError):
                 await self.detach(request.sandbox_id)
@@ -138,6 +150,8 @@ class BridgeNetwork(Network):
 
     async def detach(self, sandbox_id: str) -> None:
         # Off the machine before out of the book: nobody looks for what is in no book.
+        async with self._changing_ports:
+            await self._do("lead the host's ports elsewhere", self._ports.release, sandbox_id)
         await self._do("remove the pod's network", self._remove_pod, sandbox_id)
         await self._addresses.give_back(sandbox_id)
 
@@ -176,6 +190,7 @@ class BridgeNetwork(Network):
                 self._let_go(path)
 
     def _remove_all(self) -> None:
+        self._ports.end()
         for path in _entries(self._state / "namespaces"):
             self._let_go(path)
         with Netlink() as netlink:
@@ -191,7 +206,8 @@ class BridgeNetwork(Network):
     def _namespace(self, sandbox_id: str) -> Path:
         return self._state / "namespaces" / sandbox_id / "net"
 
-    def _make_pod(self, sandbox_id: str, ip: str) -> None:
+    def _make_pod(self, sandbox_id: str, ip: str, hairpin: bool = False) -> None:
+        """`hairpin`: it may reach itself by way of the host."""
         path, device = self._namespace(sandbox_id), device_name("kcv", f"{self._state}/{sandbox_id}")
         with Netlink() as netlink:
             if kernel.is_mount(path) and netlink.index(device):
@@ -201,6 +217,8 @@ class BridgeNetwork(Network):
             kernel.pin_namespaces(("net",), path.parent, lambda: None)
             with open(path) as namespace:
                 netlink.add_pair(device, _POD_DEVICE, namespace.fileno(), netlink.index(self._bridge))
+            if hairpin:
+                netlink.set_hairpin(netlink.index(device))
         kernel.in_namespace(str(path), "net", lambda: self._settle_in(ip))
 
     def _settle_in(self, ip: str) -> None:
