@@ -26,6 +26,10 @@ class ConfigError(ValueError):
 def _cidr(instance: ClusterConfig, attribute: attrs.Attribute[str], value: str) -> None:
     if not value:
         return
+    if "," in value:
+        raise ConfigError(
+            f"{attribute.name}: {value} is several ranges; a cluster has one, and so one family of addresses"
+        )
     try:
         ipaddress.ip_network(value)
     except ValueError as error:

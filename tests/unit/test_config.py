@@ -49,6 +49,10 @@ def test_containers_have_a_network_of_their_own_unless_processes_are_among_them(
         ({"port": 65536}, "port: 65536 is not a port"),
         ({"port": -1}, "port: -1 is not a port"),
         ({"ingress_port": 70000}, "ingress_port: 70000 is not a port"),
+        (
+            {"service_cidr": "10.5.0.0/16,fd00::/108"},
+            "service_cidr: 10.5.0.0/16,fd00::/108 is several ranges; a cluster has one, and so one family of addresses",
+        ),
         ({"pod_cidr": "nonsense"}, "pod_cidr: 'nonsense' does not appear to be an IPv4 or IPv6 network"),
         ({"service_cidr": "10.0.0.1/16"}, "service_cidr: 10.0.0.1/16 has host bits set"),
         ({"service_cidr": "10.0.0.1/32"}, "service_cidr: 10.0.0.1/32 is too small"),
