@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import functools
 import itertools
+import types
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import EntryPoint
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import pluggy
@@ -33,6 +34,8 @@ __all__ = ["GROUP", "PluginFailure", "PluginHost"]
 GROUP = "kube_core.plugins"
 
 _log = get_logger("kube_core.plugins")
+#: What may be a hook, of all that a module has.
+_CALLABLE: Final = (types.FunctionType, types.MethodType, staticmethod, classmethod)
 
 
 @attrs.frozen
@@ -51,7 +54,7 @@ class PluginHost:
     """The plugins of one program, in order."""
 
     def __init__(self) -> None:
-        self._pluggy = pluggy.PluginManager("kube_core")
+        self._pluggy = _Manager("kube_core")
         self._pluggy.add_hookspecs(hookspecs)
         self._failures: list[PluginFailure] = []
 
@@ -191,6 +194,16 @@ class PluginHost:
         failure = PluginFailure(name, where, f"{type(error).__name__}: {error}")
         self._failures.append(failure)
         _log.warning("plugin left out", plugin=name, where=where, error=failure.error)
+
+
+class _Manager(pluggy.PluginManager):
+    """pluggy's, which looks at every name of a plugin with the care that objects need: of descriptors, of slots. Most
+    plugins are modules, where nothing but a function can be a hook; every cluster looks through some forty of them."""
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        if isinstance(plugin, types.ModuleType) and not isinstance(vars(plugin).get(name), _CALLABLE):
+            return None
+        return super().parse_hookimpl_opts(plugin, name)
 
 
 def _call(implementation: pluggy.HookImpl, arguments: dict[str, Any]) -> Any:
