@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import functools
 import gc
 import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,13 +44,14 @@ class NodeArguments:
 
 
 class _Mistake(Exception):
-    """An argument that cannot be, or state that is another's; the message is one line for a person."""
+    """An argument that cannot be; the message is one line for a person."""
 
 
 def run(arguments: NodeArguments, *, log_level: str) -> str | None:
     """Be the node until told to stop; returns what went wrong, in one line."""
     from kube_core._kit import logs
     from kube_core.abc.failures import DriverFailure
+    from kube_core.cli.state import StateError
     from kube_core.client.kubeconfig import KubeconfigError, load_connection
     from kube_core.drivers import DriverError
     from kube_core.meta.status import StatusError
@@ -63,7 +63,7 @@ def run(arguments: NodeArguments, *, log_level: str) -> str | None:
             options = _options(arguments, state)
             connection = load_connection(arguments.kubeconfig, arguments.context)
             _serve(options, connection)
-    except (_Mistake, NodeError, KubeconfigError, DriverError, DriverFailure) as error:
+    except (_Mistake, StateError, NodeError, KubeconfigError, DriverError, DriverFailure) as error:
         return str(error)
     except StatusError as error:
         return error.message
@@ -75,13 +75,14 @@ def run(arguments: NodeArguments, *, log_level: str) -> str | None:
 def end(arguments: NodeArguments) -> str | None:
     """End and remove what the node has left running; returns what went wrong, in one line."""
     from kube_core.abc.failures import DriverFailure
+    from kube_core.cli.state import StateError
     from kube_core.drivers import DriverError
     from kube_core.node import process
 
     try:
         with _held(arguments) as state:
             asyncio.run(process.end(_options(arguments, state)))
-    except (_Mistake, process.NodeError, DriverError, DriverFailure) as error:
+    except (_Mistake, StateError, process.NodeError, DriverError, DriverFailure) as error:
         return str(error)
     except OSError as error:
         return f"{error.filename or 'system'}: {error.strerror or error}"
@@ -156,16 +157,9 @@ def _taint(text: str) -> Mapping[str, str]:
     return {"key": key, "value": value, "effect": effect} if value else {"key": key, "effect": effect}
 
 
-@contextmanager
-def _held(arguments: NodeArguments) -> Iterator[Path]:
-    """The node's folder, made if need be, of which no other process is the node. Raises `_Mistake` and OSError."""
-    from kube_core.cli.state import state_root
+def _held(arguments: NodeArguments) -> AbstractContextManager[Path]:
+    """The node's folder, of which no other process is the node. Raises `StateError` and OSError."""
+    from kube_core.cli.state import held_folder, state_root
 
     state = Path(arguments.state).absolute() if arguments.state else state_root() / "nodes" / arguments.name
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with open(state / "lock", "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _Mistake(f"node {arguments.name!r} is running already, with its state in {state}") from None
-        yield state
+    return held_folder(state, f"node {arguments.name!r}")

@@ -24,7 +24,7 @@ import orjson
 
 from kube_core._kit.clock import SystemClock
 
-__all__ = ["ClusterState", "StateError", "state_root"]
+__all__ = ["ClusterState", "StateError", "held_folder", "state_root"]
 
 #: How often a lock is tried, and the seconds between: who only asks whether a cluster runs has it for a moment.
 _TRIES = 10
@@ -40,6 +40,18 @@ def state_root() -> Path:
     """The folder of all clusters' state, by the XDG base directory specification."""
     base = os.environ.get("XDG_STATE_HOME", "")
     return (Path(base) if base.startswith("/") else Path.home() / ".local" / "state") / "kube-core"
+
+
+@contextmanager
+def held_folder(folder: Path, whose: str) -> Iterator[Path]:
+    """A folder, made if need be, while no other program has it. Raises `StateError`, and OSError."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(folder / "lock", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StateError(f"{whose} is running already, with its state in {folder}") from None
+        yield folder
 
 
 @attrs.frozen
