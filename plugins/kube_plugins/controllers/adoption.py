@@ -84,6 +84,11 @@ class Dependents:
         """What has no controller, in the owner's namespace."""
         return self.lister.by_index(_ORPHAN_INDEX, namespace_of(owner))
 
+    def adoptable(self, owner: Document, counts: Callable[[Document], bool] = lambda candidate: True) -> bool:
+        """Whether there is anything that `claim` would adopt."""
+        orphans = [each for each in self.orphans(owner) if counts(each)]
+        return bool(orphans and claim(owner, orphans, selects(owner)).adopt)
+
     async def claim(
         self, owner: Document, counts: Callable[[Document], bool] = lambda candidate: True
     ) -> list[Document]:

@@ -1,18 +1,15 @@
-"""How many pods to make, or which to delete.
+"""How many pods to make, or to delete.
 
-Pure. The plan covers at most `BURST` pods at a time; the next reconciliation goes on from there. How they are written
-is in `podwrites.py`.
+Pure. The plan covers at most `BURST` pods at a time; the next reconciliation goes on from there. Which are deleted is
+decided in `victims.py`; how they are written is in `podwrites.py`.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable, Sequence
 
 import attrs
 
 from kube_core.meta.documents import Document, MutableDocument, annotations_of, finalizers_of, labels_of, name_of, thaw
 from kube_core.meta.documents import namespace_of as _namespace
-from kube_plugins.controllers.replicaset.victims import choose_victims
 
 __all__ = ["BURST", "Plan", "plan_replicas", "pod_from_template", "wanted"]
 
@@ -22,11 +19,11 @@ BURST = 500
 
 @attrs.frozen
 class Plan:
-    """Make `create` pods, or delete these; `surplus` is how many there are too many (negative: too few)."""
+    """Make `create` pods, or delete `delete`; `surplus` is how many there are too many (negative: too few)."""
 
     surplus: int = 0
     create: int = 0
-    delete: tuple[Document, ...] = ()
+    delete: int = 0
 
 
 def wanted(replica_set: Document) -> int:
@@ -35,14 +32,10 @@ def wanted(replica_set: Document) -> int:
     return 1 if replicas is None else int(replicas)
 
 
-def plan_replicas(replica_set: Document, active: Sequence[Document], related: Iterable[Document], now: float) -> Plan:
-    """From the pods that count to those that should. `related`: see `choose_victims`."""
-    surplus = len(active) - wanted(replica_set)
-    if surplus < 0:
-        return Plan(surplus, create=min(-surplus, BURST))
-    if surplus > 0:
-        return Plan(surplus, delete=tuple(choose_victims(active, related, min(surplus, BURST), now)))
-    return Plan()
+def plan_replicas(replica_set: Document, active: int) -> Plan:
+    """From the pods that count to those that should."""
+    surplus = active - wanted(replica_set)
+    return Plan(surplus, create=min(max(-surplus, 0), BURST), delete=min(max(surplus, 0), BURST))
 
 
 def pod_from_template(replica_set: Document, owner_reference: dict[str, object]) -> MutableDocument:

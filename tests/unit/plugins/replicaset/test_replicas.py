@@ -14,7 +14,7 @@ from kube_core.control.expectations import Expectations
 from kube_core.meta.documents import Key
 from kube_plugins.controllers.podwrites import slow_start
 from kube_plugins.controllers.replicaset.replicas import BURST, plan_replicas, pod_from_template
-from kube_plugins.controllers.replicaset.status import calculate_status, seconds_until_available
+from kube_plugins.controllers.replicaset.status import Counts, calculate_status, count, seconds_until_available
 from kube_plugins.controllers.replicaset.victims import DELETION_COST_ANNOTATION, choose_victims
 
 
@@ -27,13 +27,13 @@ def test_slow_start_doubles_its_batches() -> None:
     ("wanted", "there", "create", "delete"), [(3, 0, 3, 0), (3, 3, 0, 0), (1, 3, 0, 2), (0, 2, 0, 2)]
 )
 def test_the_plan_makes_up_the_difference(wanted: int, there: int, create: int, delete: int) -> None:
-    pods = [pod(f"p{i}", node="n") for i in range(there)]
-    plan = plan_replicas(replica_set(replicas=wanted), pods, pods, NOW)
-    assert (plan.create, len(plan.delete), plan.surplus) == (create, delete, there - wanted)
+    plan = plan_replicas(replica_set(replicas=wanted), there)
+    assert (plan.create, plan.delete, plan.surplus) == (create, delete, there - wanted)
 
 
-def test_one_plan_makes_a_limited_number() -> None:
-    assert plan_replicas(replica_set(replicas=2 * BURST), [], [], NOW).create == BURST
+def test_one_plan_makes_or_deletes_a_limited_number() -> None:
+    assert plan_replicas(replica_set(replicas=2 * BURST), 0).create == BURST
+    assert plan_replicas(replica_set(replicas=0), 2 * BURST).delete == BURST
 
 
 def cost(number: str) -> dict[str, str]:
@@ -112,7 +112,7 @@ def test_status_counts_active_and_terminating_pods() -> None:
         pod("going", node="n", ready=True, deleting=True),
         pod("ended", node="n", phase="Failed"),
     ]
-    assert calculate_status(document, pods, NOW) == {
+    assert calculate_status(document, count(document, pods, NOW), NOW) == {
         "observedGeneration": 1,
         "replicas": 3,
         "terminatingReplicas": 1,
@@ -126,21 +126,21 @@ def test_availability_waits_for_min_ready_seconds() -> None:
     document = replica_set(replicas=2)
     document["spec"]["minReadySeconds"] = 30
     pods = [pod("long", node="n", ready=True, age=60), pod("short", node="n", ready=True, age=10)]
-    assert calculate_status(document, pods, NOW)["availableReplicas"] == 1
+    assert count(document, pods, NOW) == Counts(2, 0, 2, 2, available=1)
     assert seconds_until_available(document, pods, NOW) == 20.0
-    assert calculate_status(document, pods, NOW + 20)["availableReplicas"] == 2
+    assert count(document, pods, NOW + 20).available == 2
     assert seconds_until_available(document, pods, NOW + 20) is None
 
 
 def test_a_failure_shows_until_it_is_over() -> None:
     document = replica_set(replicas=2)
-    document["status"] = calculate_status(document, [], NOW, surplus=-2, failure="exceeded quota")
+    document["status"] = calculate_status(document, Counts(), NOW, surplus=-2, failure="exceeded quota")
     assert [(each["reason"], each["message"]) for each in document["status"]["conditions"]] == [
         ("FailedCreate", "exceeded quota")
     ]
-    again = calculate_status(document, [], NOW + 9, surplus=-2, failure="something else")
+    again = calculate_status(document, Counts(), NOW + 9, surplus=-2, failure="something else")
     assert again["conditions"] == document["status"]["conditions"]
-    assert "conditions" not in calculate_status(document, [], NOW + 10)
+    assert "conditions" not in calculate_status(document, Counts(), NOW + 10)
 
 
 steps = st.lists(st.sampled_from(["reconcile", "see", "see", "fail", "die"]), max_size=80)
@@ -162,7 +162,7 @@ def test_a_replica_set_with_expectations_never_makes_too_many(wanted: int, steps
         nonlocal made, fail_next
         if not expectations.satisfied(key):
             return
-        plan = plan_replicas(document, cache, cache, NOW)
+        plan = plan_replicas(document, len(cache))
         expectations.expect_creations(key, plan.create)
         for _ in range(plan.create):
             if fail_next:
