@@ -1,14 +1,15 @@
 """Writing pod statuses: the latest one of each pod, once, and only when it says something new.
 
-Workers hand in whole statuses; one task a node writes them, so a pod that moves on while it waits its turn is written
-once. A pod whose end was reported is deleted for good here (grace 0, this very uid), since that must come after its
-last status. Called by the workers.
+Workers hand in whole statuses; a few at a time are written, and of one pod never two at once, so a pod that moves on
+while it waits its turn is written once. A pod whose end was reported is deleted for good here (grace 0, this very uid),
+since that must come after its last status. Called by the workers.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["StatusReports"]
 
 _RETRY_SECONDS = 5.0
+#: Pods that are written at the same time: what comes together does not wait for a server's answers one by one.
+_AT_ONCE = 8
 #: Fields that a status may lose again; the patch has to say so.
 _OPTIONAL = ("reason", "message")
 
@@ -59,13 +62,16 @@ class StatusReports:
         self._log = log
         self._waiting: dict[str, _Report] = {}
         self._written: dict[str, Document] = {}
-        #: The pod that is being written now: what is seen of it may be that already.
-        self._writing = ""
+        #: What the server did not take, until it is tried again, or there is something newer to say.
+        self._refused: dict[str, _Report] = {}
+        #: Pods that are being written now: what is seen of them may be that already.
+        self._writing: set[str] = set()
         self._wake = asyncio.Event()
 
     def submit(self, pod: Document, status: Document, *, delete: bool = False) -> None:
         """Report `status` for `pod`; `delete`: nothing of it is left on this node, so it may go."""
         uid = uid_of(pod)
+        self._refused.pop(uid, None)
         if not delete and uid not in self._waiting and self._written.get(uid) == status:
             return
         self._waiting[uid] = _Report(pod, status, delete)
@@ -78,7 +84,7 @@ class StatusReports:
         pod was as it was written, and is no longer.
         """
         written = self._written.get(uid_of(after))
-        if written is None or uid_of(after) == self._writing:
+        if written is None or uid_of(after) in self._writing:
             return False
         wanted = _conditions(written)
         if wanted != _conditions(before.get("status") or {}) or wanted == _conditions(after.get("status") or {}):
@@ -89,6 +95,7 @@ class StatusReports:
     def forget(self, uid: str) -> None:
         """The pod is gone from the API."""
         self._waiting.pop(uid, None)
+        self._refused.pop(uid, None)
         self._written.pop(uid, None)
 
     @property
@@ -96,25 +103,32 @@ class StatusReports:
         return not self._waiting
 
     async def run(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            failed: dict[str, _Report] = {}
-            while self._waiting:
-                uid = next(iter(self._waiting))
-                report = self._waiting[uid]
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                for uid in self._waiting:
+                    if len(self._writing) >= _AT_ONCE:
+                        break  # who is done wakes this again
+                    if uid not in self._writing:
+                        self._writing.add(uid)
+                        group.create_task(self._write_out(uid), name=f"status of pod {uid}")
+
+    async def _write_out(self, uid: str) -> None:
+        """Write a pod until it has nothing new to say."""
+        try:
+            while (report := self._waiting.get(uid)) is not None:
                 try:
                     await self._write(uid, report)
                 except (NotFound, Conflict):
-                    self._done(uid, report)  # the pod is gone, or another one has its name
+                    pass  # the pod is gone, or another one has its name
                 except StatusError as error:
                     self._log.debug("pod status not written", pod=name_of(report.pod), error=error.message)
-                    failed[uid] = report
-                    self._done(uid, report)
-                else:
-                    self._done(uid, report)
-            if failed:
-                self._clock.call_later(_RETRY_SECONDS, lambda failed=failed: self._again(failed))  # type: ignore[misc]
+                    self._refuse(uid, report)
+                self._done(uid, report)
+        finally:
+            self._writing.discard(uid)
+            self._wake.set()
 
     async def _write(self, uid: str, report: _Report) -> None:
         pod = self._shown_as(report.pod)
@@ -122,13 +136,9 @@ class StatusReports:
             name, namespace = name_of(pod), namespace_of(pod)
             status: MutableDocument = {field: None for field in _OPTIONAL if field not in report.status}
             patch = {"metadata": {"uid": uid_of(pod)}, "status": {**status, **report.status}}
-            self._writing = uid
-            try:
-                await self._client.patch(
-                    resources.PODS, name, patch, namespace, patch_type="strategic", subresource="status"
-                )
-            finally:
-                self._writing = ""
+            await self._client.patch(
+                resources.PODS, name, patch, namespace, patch_type="strategic", subresource="status"
+            )
             self._written[uid] = report.status
         if report.delete and not (self._ended is not None and await self._ended(report.pod)):
             name, namespace = name_of(report.pod), namespace_of(report.pod)
@@ -138,10 +148,15 @@ class StatusReports:
         if self._waiting.get(uid) is report:
             del self._waiting[uid]
 
-    def _again(self, failed: Mapping[str, _Report]) -> None:
-        for uid, report in failed.items():
-            self._waiting.setdefault(uid, report)
-        self._wake.set()
+    def _refuse(self, uid: str, report: _Report) -> None:
+        if self._waiting.get(uid) is report:
+            self._refused[uid] = report
+            self._clock.call_later(_RETRY_SECONDS, partial(self._again, uid, report))
+
+    def _again(self, uid: str, report: _Report) -> None:
+        if self._refused.get(uid) is report:
+            self._waiting[uid] = self._refused.pop(uid)
+            self._wake.set()
 
 
 def _conditions(status: Document) -> dict[str, object]:
