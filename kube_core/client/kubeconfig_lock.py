@@ -11,27 +11,37 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 
 from kube_core._kit.clock import SystemClock
 
 __all__ = ["locked"]
 
-#: Seconds to wait for another program, which needs milliseconds, and the step of looking.
+#: Seconds to wait for another program, which needs milliseconds; for one of us that is seen to be alive, and may have
+#: many before it; and the step of looking.
 _LIMIT = 2.0
+_LIVING_LIMIT = 30.0
 _STEP = 0.02
 _OURS = b"kube-core"
+
+
+class _Holder(Enum):
+    NOBODY = "the file is gone now"
+    LIVING = "one of us, who is at work"
+    OTHER = "another program, of which nothing is known"
 
 
 @contextlib.contextmanager
 def locked(lock: Path, *, clock: SystemClock | None = None) -> Iterator[None]:
     """Hold the lock while the block runs; waits on this thread. Raises `FileExistsError`, or another `OSError`."""
     clock = clock or SystemClock()
-    end = clock.monotonic() + _LIMIT
+    since = clock.monotonic()
     while (descriptor := _take(lock)) is None:
-        if clock.monotonic() > end:
+        holder = _look(lock)
+        if clock.monotonic() - since > (_LIVING_LIMIT if holder is _Holder.LIVING else _LIMIT):
             raise FileExistsError(lock)
-        if not _left_behind(lock):
+        if holder is not _Holder.NOBODY:
             clock.block(_STEP)
     try:
         yield
@@ -59,21 +69,23 @@ def _take(lock: Path) -> int | None:
     return descriptor
 
 
-def _left_behind(lock: Path) -> bool:
-    """Remove the file where one of us left it who is no more; whether it is gone."""
+def _look(lock: Path) -> _Holder:
+    """Whose the file is; removes it where one of us left it who is no more."""
     try:
         descriptor = os.open(lock, os.O_RDONLY)
     except FileNotFoundError:
-        return True
+        return _Holder.NOBODY
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not os.read(descriptor, 64).startswith(_OURS):
-            return False
+            return _Holder.OTHER
         # Of two who look at the same leftover, the second finds another file in its place, or none.
         if os.path.samestat(os.fstat(descriptor), os.stat(lock)):
             lock.unlink()
-    except (BlockingIOError, FileNotFoundError):
-        return False
+    except BlockingIOError:
+        return _Holder.LIVING
+    except FileNotFoundError:
+        pass
     finally:
         os.close(descriptor)
-    return True
+    return _Holder.NOBODY

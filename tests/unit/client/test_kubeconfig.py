@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from kube_core._kit.clock import SystemClock
 from kube_core.client.kubeconfig import (
     KubeconfigError,
     in_cluster,
@@ -19,6 +20,7 @@ from kube_core.client.kubeconfig import (
     merge_context,
     remove_context,
 )
+from kube_core.client.kubeconfig_lock import locked
 
 CERTIFICATE = b"-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n"
 
@@ -265,6 +267,32 @@ def test_a_lock_left_behind_by_a_killed_process_does_not_count(config: Path) -> 
     add(config)
     assert config.read_text() != EXISTING
     assert not lock.exists()
+
+
+def test_one_of_us_that_is_at_work_is_waited_for_longer_than_a_stranger(tmp_path: Path) -> None:
+    lock = tmp_path / "config.lock"
+    holder = locked(lock)
+    holder.__enter__()
+
+    class Clock(SystemClock):
+        now = 0.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+        def block(self, delay: float) -> None:
+            assert delay > 0
+            self.now += 1.0
+            if self.now == 20.0:
+                holder.__exit__(None, None, None)
+
+    clock = Clock()
+    with locked(lock, clock=clock):
+        assert clock.now == 20.0
+    lock.touch()
+    with pytest.raises(FileExistsError), locked(lock, clock=clock):
+        pass
+    assert clock.now < 25.0
 
 
 def test_many_at_once_lose_no_entry(config: Path) -> None:
