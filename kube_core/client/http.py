@@ -27,7 +27,7 @@ from kube_core.abc.transport import ByteStream, Request, Response, WatchEvent, W
 from kube_core.client.connection import Connection, TlsMaterial, client_ssl_context
 from kube_core.client.credentials import Credentials
 from kube_core.client.proxies import proxy_for, socks_connector
-from kube_core.client.transport import Transport
+from kube_core.client.transport import Transport, why_unreachable
 from kube_core.meta.status import ServiceUnavailable, StatusError, Unauthorized
 
 __all__ = ["CHANNEL_PROTOCOLS", "HttpTransport"]
@@ -245,8 +245,7 @@ class HttpTransport(Transport):
         return [*headers.items(), *self._credentials.headers()]
 
     def _unavailable(self, error: Exception) -> ServiceUnavailable:
-        text = str(error) or type(error).__name__
-        return ServiceUnavailable(f"cannot reach {self.connection.server}: {text}")
+        return ServiceUnavailable(f"cannot reach {self.connection.server}: {why_unreachable(error)}")
 
 
 class WebSocketStream(ByteStream):

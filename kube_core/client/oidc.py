@@ -26,6 +26,7 @@ from kube_core._kit.logs import get_logger
 from kube_core.client.connection import Connection, OidcProvider
 from kube_core.client.kubeconfig import KubeconfigError, change_auth_provider, load
 from kube_core.client.proxies import proxy_for
+from kube_core.client.transport import why_unreachable
 from kube_core.meta.status import ServiceUnavailable, Unauthorized
 
 __all__ = ["IdentityTokens"]
@@ -109,7 +110,7 @@ class IdentityTokens:
         except TimeoutError as error:
             raise ServiceUnavailable(f"the issuer {provider.issuer} does not answer") from error
         except (aiohttp.ClientError, OSError, ssl.SSLError) as error:
-            text = str(error) or type(error).__name__
+            text = why_unreachable(error)
             raise ServiceUnavailable(f"cannot reach the issuer {provider.issuer}: {text}") from error
         except (ValueError, KeyError, TypeError) as error:
             raise Unauthorized(f"the issuer {provider.issuer} does not refresh the tokens: {error}") from error

@@ -7,12 +7,13 @@
 from __future__ import annotations
 
 import abc
+import os
 from collections.abc import AsyncIterator
 from typing import ClassVar
 
 from kube_core.abc.transport import ByteStream, Request, Response, WatchEvent, WatchRequest
 
-__all__ = ["Transport"]
+__all__ = ["Transport", "why_unreachable"]
 
 
 class Transport(abc.ABC):
@@ -51,3 +52,13 @@ class Transport(abc.ABC):
 
     @abc.abstractmethod
     async def close(self) -> None: ...
+
+
+def why_unreachable(error: Exception) -> str:
+    """A failed connection as the operating system puts it (`Connection refused`); the library's words around it name
+    objects of this program."""
+    cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    errno = getattr(cause, "errno", None) or 0
+    # The event loop writes addresses where the text of an error belongs; resolvers number their errors below zero.
+    system = os.strerror(errno) if errno > 0 and isinstance(cause, ConnectionError) else ""
+    return system or getattr(cause, "strerror", None) or str(cause) or type(error).__name__
