@@ -275,24 +275,24 @@ def test_one_of_us_that_is_at_work_is_waited_for_longer_than_a_stranger(tmp_path
     holder.__enter__()
 
     class Clock(SystemClock):
-        now = 0.0
+        reached = 0.0
 
         def monotonic(self) -> float:
-            return self.now
+            return self.reached
 
         def block(self, delay: float) -> None:
             assert delay > 0
-            self.now += 1.0
-            if self.now == 20.0:
+            self.reached += 1.0
+            if self.reached == 20.0:
                 holder.__exit__(None, None, None)
 
     clock = Clock()
     with locked(lock, clock=clock):
-        assert clock.now == 20.0
+        assert clock.reached == 20.0
     lock.touch()
     with pytest.raises(FileExistsError), locked(lock, clock=clock):
         pass
-    assert clock.now < 25.0
+    assert clock.reached < 25.0
 
 
 def test_many_at_once_lose_no_entry(config: Path) -> None:
