@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import gc
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
+
+from kube_core._kit import garbage
 
 if TYPE_CHECKING:
     from kube_core.client.connection import Connection
@@ -92,8 +93,7 @@ def end(arguments: NodeArguments) -> str | None:
 def _serve(options: NodeOptions, connection: Connection) -> None:
     import uvloop
 
-    # What the start makes stays: looking for garbage among it only takes time.
-    gc.freeze()
+    garbage.settle_in()
     uvloop.run(_until_told(options, connection))
 
 

@@ -9,7 +9,6 @@ until it says that it is ready, or why not.
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from kube_core._kit import garbage
 from kube_core.cli import memory
 from kube_core.cli.state import ClusterState, StateError
 from kube_core.config import ClusterConfig, ConfigError
@@ -193,8 +193,7 @@ def _security(given: Mapping[str, Any]) -> SecurityOptions:
 
 
 def _serve(options: UpOptions, config: ClusterConfig, state: ClusterState | None) -> None:
-    # Nearly everything that start-up makes stays: looking for garbage among it only takes time.
-    gc.disable()
+    garbage.hold_off()
     import uvloop
 
     uvloop.run(_until_told(options, config, state))
@@ -220,8 +219,7 @@ async def _until_told(options: UpOptions, config: ClusterConfig, state: ClusterS
         loop.add_signal_handler(number, told)
     async with Cluster(config) as cluster:
         starting = False
-        gc.freeze()
-        gc.enable()
+        garbage.settle_in()
         if state is not None:
             state.save(_saved(config, cluster, state))
         # On a thread: another program that changes the file is waited for.

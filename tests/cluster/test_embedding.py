@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import tempfile
 import threading
@@ -29,6 +30,7 @@ class Held:
     descriptors: int
     children: Sequence[str]
     directories: Sequence[str]
+    collector: tuple[bool, tuple[int, int, int]]
 
     @classmethod
     def now(cls, temporary: Path) -> Held:
@@ -39,6 +41,7 @@ class Held:
             len(os.listdir("/proc/self/fd")),
             sorted(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()),
             sorted(path.name for path in temporary.iterdir()),
+            (gc.isenabled(), gc.get_threshold()),
         )
 
 
