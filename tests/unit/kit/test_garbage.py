@@ -23,7 +23,7 @@ def test_what_there_is_at_the_start_is_not_looked_at_again() -> None:
     garbage.hold_off()
     assert not gc.isenabled()
     before = gc.get_freeze_count()
-    kept = [[] for _ in range(1000)]  # type: ignore[var-annotated]
+    kept: list[list[int]] = [[] for _ in range(1000)]
     garbage.settle_in()
     assert gc.isenabled()
     assert gc.get_freeze_count() >= before + len(kept)
@@ -42,8 +42,8 @@ def test_circles_made_later_are_found_all_the_same() -> None:
         def __del__(self) -> None:
             Circle.found += 1
 
-    held = []
+    held: list[list[int]] = []
     for _ in range(3 * gc.get_threshold()[0]):
         Circle()
-        held.append([])  # type: ignore[var-annotated]
+        held.append([])
     assert Circle.found
