@@ -91,8 +91,9 @@ class Composer:
 
         tools = self._root("tools")
         self._unpack(["busybox-static", *self._closure(TOOLS)], tools)
-        # As its installation would; busybox's speaks no UDP.
+        # As its installation would; busybox's speaks no UDP, and busybox as a shell prefers what it has itself.
         (tools / "bin" / "nc").symlink_to("nc.openbsd")
+        (tools / "bin" / "sh").symlink_to("bash")
         _applets(tools)
         self._image("kube-core/tools", tools)
 
