@@ -56,6 +56,7 @@ __all__ = [
     "ExecRequest",
     "ExecResult",
     "ExecSession",
+    "HandlerFeatures",
     "ImageFailure",
     "ImageStatus",
     "ImageUsage",
@@ -123,6 +124,10 @@ class RuntimeCapabilities:
     """Images take place that can be freed: `list_images`, `remove_image` and `image_usage` are there."""
     log_rotation: bool = False
     """`ContainerStatus.log_path` is said, and `reopen_log` is there."""
+    stop_signals: bool = False
+    """A container's own `stop_signal` is what it is asked to end by; otherwise that is its image's."""
+    ends_commands: bool = False
+    """A command that is given up ends with all that it started; otherwise its first process may be all that ends."""
     behaviours: bool = False
     """It is made with `behaviours`, by image: what a container of that image does (`ClusterConfig.behaviours`)."""
     snapshot: bool = False
@@ -327,7 +332,10 @@ class ContainerStatus:
 
 @attrs.frozen
 class ContainerEvent:
-    """Something about a container changed; ask `list_containers` what. `container_id` "": many may have."""
+    """Something about a container changed; ask `list_containers` what. `container_id` "": many may have.
+
+    `pod_uid` "": the runtime itself did, so that what failed may be tried again at once.
+    """
 
     pod_uid: str
     container_id: str = ""
@@ -376,6 +384,15 @@ class ImageStatus:
 
 
 @attrs.frozen
+class HandlerFeatures:
+    """What one of a runtime's handlers can do. `name` "": the one that pods without a RuntimeClass get."""
+
+    name: str
+    recursive_read_only_mounts: bool
+    user_namespaces: bool
+
+
+@attrs.frozen
 class ImageUsage:
     """The file system of the images: what images take of it, and what there is of it. Bytes."""
 
@@ -420,6 +437,8 @@ class Runtime(Snapshots, abc.ABC):
     capabilities: ClassVar[RuntimeCapabilities]
     #: What `nodeInfo.containerRuntimeVersion` says before its version.
     name: ClassVar[str]
+    #: And after it; "": it is of this program, and has this program's version. Known, as the name, once it is started.
+    version: str = ""
 
     def __init__(self, *, clock: Clock, node_name: str, state_directory: str) -> None:
         """`state_directory`: "" keeps nothing on disk."""
@@ -539,6 +558,14 @@ class Runtime(Snapshots, abc.ABC):
     async def probe(self, container_id: str, request: NetworkProbe) -> ProbeAnswer:
         """What a network probe would find; asked only where the container is not `reachable`."""
         return ProbeAnswer(success=True)
+
+    def problems(self) -> Sequence[str]:
+        """Why no pod can be run at present, for the node's condition `Ready`; empty where all is well."""
+        return ()
+
+    def handlers(self) -> Sequence[HandlerFeatures]:
+        """What each of its handlers can do, by name (where `capabilities.own_root`); those that are known."""
+        return (HandlerFeatures("", True, self.capabilities.user_namespaces),)
 
     async def update_container(self, container_id: str, resources: Resources) -> None:
         """Change the limits of a container, which runs on (where `capabilities.resize`). All of them, not a part."""

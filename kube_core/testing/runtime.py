@@ -41,6 +41,8 @@ _COMMANDS = {
     "sleeps": ("sh", "-c", "trap 'exit 0' TERM; sleep 1000 & wait"),
     "fails": ("sh", "-c", "echo hello; exit 3"),
 }
+#: Tells a terminal's size; to some runtimes that is sent on its own, and may come after what is read.
+_SIZE = "until stty size 2>/dev/null | grep [1-9]; do sleep 0.05; done"
 
 
 def sandbox(uid: str = "uid-1") -> SandboxConfig:
@@ -245,7 +247,7 @@ class RuntimeContract:
             needs(runtime, runtime.capabilities.exec and runtime.capabilities.processes, "runs commands")
             identity = (await self.running(runtime)).id
             session = await runtime.exec(
-                identity, ExecRequest(("sh", "-c", "read line; stty size"), stdin=True, tty=True)
+                identity, ExecRequest(("sh", "-c", f"read line; {_SIZE}"), stdin=True, tty=True)
             )
             await session.resize(100, 40)
             await session.write(b"go\n")
@@ -259,8 +261,10 @@ class RuntimeContract:
             needs(runtime, runtime.capabilities.exec and runtime.capabilities.processes, "runs commands")
             identity = (await self.running(runtime)).id
             mark = unique()
+            # Some runtimes end no more of a command than its first process.
+            begins = "" if runtime.capabilities.ends_commands else "exec "
             with pytest.raises(TimeoutError):
-                await runtime.exec_sync(identity, ["sh", "-c", f"sleep {mark}; true"], timeout=0.5)
+                await runtime.exec_sync(identity, ["sh", "-c", f"{begins}sleep {mark}; true"], timeout=0.5)
             await until(lambda: not marked(mark))
 
     async def test_a_container_that_ignores_its_signal_is_ended_by_force(self, tmp_path: Path) -> None:
@@ -306,9 +310,11 @@ class RuntimeContract:
             status = await self.running(runtime, "sleeps", command=("sh", "-c", script))
             await self.exited(runtime, status.id)
             lines = [line async for line in runtime.logs(status.id, LogOptions(tail_lines=2))]
-            assert [(line.stream, line.content, line.partial) for line in lines] == [
-                ("stdout", b"line 5", False), ("stderr", b"no newline", True),
+            assert [(line.stream, line.content) for line in lines] == [
+                ("stdout", b"line 5"), ("stderr", b"no newline"),
             ]  # fmt: skip
+            # What has no newline at the end of all is a line to some, and to others a part of one.
+            assert not lines[0].partial
 
     async def test_a_long_line_comes_in_parts(self, tmp_path: Path) -> None:
         async with self.started(tmp_path) as runtime:
@@ -350,7 +356,7 @@ class RuntimeContract:
 
     async def test_a_container_is_asked_to_end_by_its_own_signal(self, tmp_path: Path) -> None:
         async with self.started(tmp_path) as runtime:
-            needs(runtime, runtime.capabilities.processes, "has processes")
+            needs(runtime, runtime.capabilities.stop_signals, "ends containers by their own signals")
             script = "trap 'exit 9' USR1; trap '' TERM; echo ready; sleep 1000 & wait"
             status = await self.running(runtime, "sleeps", command=("sh", "-c", script), stop_signal="SIGUSR1")
             assert status.stop_signal == "SIGUSR1"
@@ -378,7 +384,7 @@ class RuntimeContract:
     async def test_a_terminal_is_attached_to_and_has_a_size(self, tmp_path: Path) -> None:
         async with self.started(tmp_path) as runtime:
             needs(runtime, runtime.capabilities.attach, "can be attached to")
-            command = ("sh", "-c", "read line; stty size; exit 2")
+            command = ("sh", "-c", f"read line; {_SIZE}; exit 2")
             status = await self.running(runtime, "sleeps", command=command, stdin=True, tty=True)
             session = await runtime.attach(status.id, ExecRequest((), stdin=True, tty=True))
             await session.resize(100, 40)

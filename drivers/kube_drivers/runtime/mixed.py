@@ -34,6 +34,7 @@ from kube_core.abc.runtime import (
     ContainerStatus,
     ExecRequest,
     ExecSession,
+    HandlerFeatures,
     ImageStatus,
     ImageUsage,
     LogLine,
@@ -199,6 +200,15 @@ class MixedRuntime(Runtime):
 
     async def probe(self, container_id: str, request: NetworkProbe) -> ProbeAnswer:
         return await self._with_container(container_id).probe(container_id, request)
+
+    def problems(self) -> Sequence[str]:
+        return [problem for each in self.runtimes.values() for problem in each.problems()]
+
+    def handlers(self) -> Sequence[HandlerFeatures]:
+        """Each runtime's usual one by the runtime's name, and the default's once more without."""
+        usual = {name: each for name, runtime in self.runtimes.items() for each in runtime.handlers() if not each.name}
+        named = [attrs.evolve(each, name=name) for name, each in usual.items()]
+        return [*([usual[self._default]] if self._default in usual else []), *named]
 
     async def update_container(self, container_id: str, resources: Resources) -> None:
         await self._with_container(container_id).update_container(container_id, resources)

@@ -81,6 +81,8 @@ class OciRuntime(SupervisedRuntime):
         attach=True,
         images=True,
         log_rotation=True,
+        stop_signals=True,
+        ends_commands=True,
     )
     name: ClassVar[str] = "oci"
 

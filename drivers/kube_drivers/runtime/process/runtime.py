@@ -75,6 +75,8 @@ class ProcessRuntime(SupervisedRuntime):
         persistent=True,
         attach=True,
         log_rotation=True,
+        stop_signals=True,
+        ends_commands=True,
     )
     name: ClassVar[str] = "process"
 
