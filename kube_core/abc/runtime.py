@@ -114,6 +114,8 @@ class RuntimeCapabilities:
     (read-only, propagation), and `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf` are theirs."""
     confinement: bool = False
     """Everything of `SecurityContext`, and of `SandboxConfig` its namespaces and sysctls, is carried out."""
+    supplemental_groups_policy: bool = False
+    """A container's policy `Strict` is carried out, too."""
     user_namespaces: bool = False
     image_volumes: bool = False
     """A `Mount` may name an image instead of a path."""

@@ -296,6 +296,9 @@ class NodeAgent:
         async for event in self.runtime.events():
             if (worker := self._workers.get(event.pod_uid)) is not None:
                 worker.poke()
+            elif not event.pod_uid:
+                for each in self._workers.values():
+                    each.poke()
 
     async def _clear_orphans(self, host: Host) -> None:
         """End what runtime and network still have of pods that went while nobody looked."""

@@ -47,8 +47,9 @@ class NodeHealth:
         for kind, (well, pressed) in _PRESSURES.items():
             held = kind in self.pressures
             yield kind, "True" if held else "False", *(pressed if held else well)
-        if self.shutting_down:
-            yield "Ready", "False", "KubeletNotReady", "node is shutting down"
+        wrong = [*self.runtime.problems(), *(["node is shutting down"] if self.shutting_down else [])]
+        if wrong:
+            yield "Ready", "False", "KubeletNotReady", wrong[0] if len(wrong) == 1 else f"[{', '.join(wrong)}]"
         else:
             yield "Ready", "True", "KubeletReady", "kubelet is posting ready status"
 
@@ -63,7 +64,15 @@ class NodeHealth:
         """What the status says of the runtime."""
         if not self.runtime.capabilities.own_root:
             return {}
-        capabilities = self.runtime.capabilities
-        each = {"recursiveReadOnlyMounts": True, "userNamespaces": capabilities.user_namespaces}
-        features = {"supplementalGroupsPolicy": True} if capabilities.confinement else {}
-        return {"features": features, "runtimeHandlers": [{"name": "", "features": each}]}
+        features = {"supplementalGroupsPolicy": True} if self.runtime.capabilities.supplemental_groups_policy else {}
+        handlers = [
+            {
+                "name": each.name,
+                "features": {
+                    "recursiveReadOnlyMounts": each.recursive_read_only_mounts,
+                    "userNamespaces": each.user_namespaces,
+                },
+            }
+            for each in self.runtime.handlers()
+        ]
+        return {"features": features, "runtimeHandlers": handlers}

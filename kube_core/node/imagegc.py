@@ -80,7 +80,7 @@ class ImageCollection:
         self._seen = {each.id: self._seen.get(each.id, _Seen(now, 0.0)) for each in images}
         unused = []
         for image in images:
-            if image.id in used or named.intersection(image.references):
+            if not {image.id, *image.references}.isdisjoint(used | named):
                 self._seen[image.id].last_used = now
             elif not image.pinned:
                 unused.append(image)

@@ -113,6 +113,8 @@ class Registration:
         #: The last heartbeat failed, and that has been told.
         self._failing = False
         self._status_at = 0.0
+        #: The conditions as they were written last.
+        self._written: Sequence[tuple[str, str, str, str]] = ()
         self.node: Document | None = None
 
     async def register(self) -> None:
@@ -151,7 +153,7 @@ class Registration:
             try:
                 if not self._can_wait():
                     await self._renew()
-                if self._clock.monotonic() - self._status_at >= _STATUS_SECONDS:
+                if self._clock.monotonic() - self._status_at >= _STATUS_SECONDS or self._has_changed():
                     await self._write_node()
             except StatusError as error:
                 # A node that is cut off has the same to say for hours.
@@ -179,6 +181,10 @@ class Registration:
         except StatusError:
             self._log.debug("the node cannot be read")
 
+    def _has_changed(self) -> bool:
+        """Whether the node is otherwise than it last said: what its runtime is, nobody tells it."""
+        return bool(self._written) and self._written != tuple(self._health.conditions())
+
     def _can_wait(self) -> bool:
         """Whether the renewal that is due may be left out: the lease holds until the next one, and nobody minds."""
         if self._may_wait is None or self._lease is None or self._failing:
@@ -199,13 +205,14 @@ class Registration:
             present = await self._client.patch(
                 resources.NODES, self._config.name, {"metadata": {"labels": dict(wanted)}}
             )
+        written = tuple(self._health.conditions())
         status = {**self._status(present), **self._health.features()}
         if images := await self._health.images():
             status["images"] = images
         self.node = await self._client.patch(
             resources.NODES, self._config.name, {"status": status}, patch_type="strategic", subresource="status"
         )
-        self._status_at = self._clock.monotonic()
+        self._status_at, self._written = self._clock.monotonic(), written
         self._tell_changes(present)
 
     def _tell_changes(self, before: Document) -> None:
@@ -268,7 +275,7 @@ class Registration:
             "nodeInfo": {
                 "architecture": machine,
                 "bootID": _first_line("/proc/sys/kernel/random/boot_id"),
-                "containerRuntimeVersion": f"{self._health.runtime.name}://{KUBELET_VERSION.lstrip('v')}",
+                "containerRuntimeVersion": self._runtime_version(),
                 "kernelVersion": platform.release(),
                 "kubeProxyVersion": "",
                 "kubeletVersion": KUBELET_VERSION,
@@ -278,6 +285,10 @@ class Registration:
                 "systemUUID": "",
             },
         }
+
+    def _runtime_version(self) -> str:
+        runtime = self._health.runtime
+        return f"{runtime.name}://{runtime.version or KUBELET_VERSION.lstrip('v')}"
 
     def _conditions(self, present: Document) -> list[MutableDocument]:
         known = {each["type"]: each for each in (present.get("status") or {}).get("conditions") or ()}

@@ -296,7 +296,7 @@ def _combined(all_of: Sequence[RuntimeCapabilities]) -> RuntimeCapabilities:
     if len({each.networked for each in all_of}) > 1:
         raise DriverError("a runtime that gives pods their addresses itself cannot be mixed with one that does not")
     # Of what the agent prepares for containers, those who cannot use it take no notice.
-    some = {"processes", "images", "behaviours", "own_root", "confinement"}
+    some = {"processes", "images", "behaviours", "own_root", "confinement", "supplemental_groups_policy"}
     return RuntimeCapabilities(**{
         field.name: (any if field.name in some else all)(getattr(each, field.name) for each in all_of)
         for field in attrs.fields(RuntimeCapabilities)

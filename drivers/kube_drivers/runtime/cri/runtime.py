@@ -185,7 +185,9 @@ class CriRuntime(Runtime):
         await self._condition.check()
         usual = next((each for each in self._condition.handlers if not each.name), None)
         vars(self)["capabilities"] = attrs.evolve(
-            _CAPABILITIES, user_namespaces=usual is not None and usual.user_namespaces
+            _CAPABILITIES,
+            user_namespaces=usual is not None and usual.user_namespaces,
+            supplemental_groups_policy=self._condition.supplemental_groups_policy,
         )
         await self._cgroups.learn()
 

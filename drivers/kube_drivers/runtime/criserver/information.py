@@ -60,7 +60,7 @@ class Information:
                     },
                 }
             ],
-            features={"supplemental_groups_policy": capabilities.confinement},
+            features={"supplemental_groups_policy": capabilities.supplemental_groups_policy},
         )
 
     async def runtime_config(self, request: Any) -> Any:

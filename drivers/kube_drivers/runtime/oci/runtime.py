@@ -81,6 +81,7 @@ class OciRuntime(SupervisedRuntime):
         attach=True,
         images=True,
         log_rotation=True,
+        supplemental_groups_policy=True,
         stop_signals=True,
         ends_commands=True,
     )
