@@ -16,6 +16,7 @@ __all__ = ["entry_points"]
 _OWN = "kube-core"
 
 
+@functools.cache
 def entry_points(group: str) -> tuple[metadata.EntryPoint, ...]:
     """Every entry point of a group: this package's, and then those of others as they are found."""
     own = _own().select(group=group)

@@ -271,14 +271,18 @@ class ApiServer:
             await bootstrap.bootstrap(
                 self.catalogue, Chain(), service_ip=self.config.kubernetes_ip, client_ca=self.config.client_ca
             )
-        policy_is_there = image is not None and image.policy_is_there
         self._tasks.append(asyncio.create_task(self._compact(), name="compaction"))
-        self._tasks.append(asyncio.create_task(self._keep_up(policy_is_there), name="upkeep"))
+        self._tasks.append(asyncio.create_task(self._keep_up(), name="upkeep"))
         if upkeep:
-            self.begin_upkeep()
+            await self.begin_upkeep()
 
-    def begin_upkeep(self) -> None:
-        """Begin what the server keeps by itself: default roles, flow control, APIServices, …"""
+    async def begin_upkeep(self) -> None:
+        """Begin what the server keeps by itself: default roles, flow control, APIServices, …
+
+        A new store has the default roles when this returns, and the server is ready; nothing else is waited for.
+        """
+        if not self.authorizer.rules_ready and await self._upkeep.begin_new():
+            self._have_policy()
         self._upkeep_begins.set()
 
     async def until_ready(self) -> None:
@@ -491,14 +495,13 @@ class ApiServer:
         if registry is not None:
             self.services.load(stored.document for stored in registry.cache.list())
 
-    async def _keep_up(self, policy_is_there: bool) -> None:
+    async def _keep_up(self) -> None:
         await self._upkeep_begins.wait()
+        await self._upkeep.run(self._have_policy, policy_is_there=self.authorizer.rules_ready)
 
-        def ready() -> None:
-            self.authorizer.rules_ready = True
-            self._policy_is_there.set()
-
-        await self._upkeep.run(ready, policy_is_there=policy_is_there)
+    def _have_policy(self) -> None:
+        self.authorizer.rules_ready = True
+        self._policy_is_there.set()
 
     async def _compact(self) -> None:
         """Forget what was superseded more than a period ago."""

@@ -4,18 +4,20 @@ Documented under "Default roles and role bindings". A role is a name at the marg
 groups, resources and perhaps names, or verbs and paths; each a list with commas. The core group is written `core`, and
 `events` stands for the rule by which components write Events. A long rule goes on in the next, deeper line.
 
-`policy()` makes the objects; `kube_core.apiserver.bootstrap` writes those that are missing. What the aggregated roles
-(admin, edit, view) gather is their controller's work, so they are here without rules.
+`policy()` makes the objects, once in a process: they are frozen, and every server of the process shares them.
+`kube_core.apiserver.upkeep.policy` writes those that are missing. What the aggregated roles (admin, edit, view) gather
+is their controller's work, so they are here without rules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 
-from kube_core.meta.documents import MutableDocument
+from kube_core.meta.documents import Document, MutableDocument, freeze
 
 __all__ = ["Policy", "cluster_role_rules", "policy"]
 
@@ -530,31 +532,37 @@ kube-system/system:controller:token-cleaner
 class Policy:
     """The default objects, without `kind` and `apiVersion`, by kind."""
 
-    cluster_roles: list[MutableDocument]
-    cluster_bindings: list[MutableDocument]
-    roles: list[MutableDocument]
-    bindings: list[MutableDocument]
+    cluster_roles: Sequence[Document]
+    cluster_bindings: Sequence[Document]
+    roles: Sequence[Document]
+    bindings: Sequence[Document]
 
 
-def cluster_role_rules(name: str) -> list[dict[str, Any]]:
+def cluster_role_rules(name: str) -> Sequence[Document]:
     """The rules of one default cluster role."""
-    return dict(_table(_CLUSTER_ROLES))[name]
+    return _cluster_role_rules()[name]
 
 
+@functools.cache
 def policy() -> Policy:
-    """New objects, as they are to be created."""
-    rules = dict(_table(_CLUSTER_ROLES))
+    """The objects as they are to be created, frozen."""
+    rules = _cluster_role_rules()
     controllers = sorted(name for name in rules if name.startswith("system:controller:"))
     bound: list[tuple[str, Sequence[tuple[str, str]]]] = [
         *_BOUND,
         *((name, [("ServiceAccount", name.rpartition(":")[2])]) for name in controllers),
     ]
     return Policy(
-        [_cluster_role(name, each) for name, each in rules.items()],
-        [_binding(name, "", "ClusterRole", name, subjects) for name, subjects in bound],
-        [_role(name, each) for name, each in _table(_ROLES)],
-        [_binding(name, namespace, "Role", role, subjects) for namespace, name, role, subjects in _BOUND_IN],
+        freeze([_cluster_role(name, each) for name, each in rules.items()]),
+        freeze([_binding(name, "", "ClusterRole", name, subjects) for name, subjects in bound]),
+        freeze([_role(name, each) for name, each in _table(_ROLES)]),
+        freeze([_binding(name, namespace, "Role", role, subjects) for namespace, name, role, subjects in _BOUND_IN]),
     )
+
+
+@functools.cache
+def _cluster_role_rules() -> Mapping[str, Sequence[Document]]:
+    return {name: freeze(rules) for name, rules in _table(_CLUSTER_ROLES)}
 
 
 def _table(text: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -591,7 +599,7 @@ def _metadata(name: str, namespace: str = "") -> dict[str, Any]:
     return metadata
 
 
-def _cluster_role(name: str, rules: list[dict[str, Any]]) -> MutableDocument:
+def _cluster_role(name: str, rules: Sequence[Document]) -> MutableDocument:
     metadata = _metadata(name)
     if name in _PARTS:
         metadata["labels"][_AGGREGATE + _PARTS[name]] = "true"

@@ -12,6 +12,7 @@ ever denied by a rule.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -70,8 +71,12 @@ class Rbac(AccessAuthorizer):
         return cls(*(cache.resource(GroupResource(GROUP, plural)) for plural in plurals))
 
     @classmethod
+    @functools.cache
     def by_default(cls) -> Rbac:
-        """The policy that every cluster begins with, whether or not it is stored yet."""
+        """The policy that every cluster begins with, whether or not it is stored yet; one for all of a process.
+
+        Nothing in it ever changes, so what it decided for one cluster that started it has at hand for the next.
+        """
         from kube_core.auth.default_policy import policy  # a big table, which a server needs only while it starts
 
         default = policy()
@@ -251,7 +256,7 @@ def _held(plural: str, kind: str, documents: Iterable[Document]) -> ResourceCach
     for document in documents:
         metadata = document["metadata"]
         whole = {"kind": kind, "apiVersion": f"{GROUP}/v1", **document}
-        cache.load(Stored(Key(metadata.get("namespace", ""), metadata["name"]), 0, encode(whole)))
+        cache.load(Stored(Key(metadata.get("namespace", ""), metadata["name"]), 0, encode(whole), whole))
     return cache
 
 

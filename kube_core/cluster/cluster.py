@@ -426,8 +426,8 @@ class Cluster:
                 may_wait=self._renewals(),
             )
             await nodes.start(around)
-        # Nobody waits for these, and all the rest would.
-        self.server.begin_upkeep()
+        # Nobody else waits for these, and all the rest would.
+        await self.server.begin_upkeep()
 
     def _renewals(self) -> MayWait | None:
         """Who says which renewals of the nodes' leases may be left out, where any may."""

@@ -7,7 +7,7 @@ registry does. Every write waits until it is durable, and until the watch cache 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 import attrs
 
@@ -80,6 +80,30 @@ class ObjectStore:
         `lifetime`: seconds after which it goes by itself, at the earliest, unless it is written again; 0: never.
         """
         return await self._put(resource, key, document, 0, lifetime)
+
+    async def create_all(self, objects: Sequence[tuple[GroupResource, Key, MutableDocument]]) -> bool:
+        """Write new objects, all at one revision; where one of them is there already, none, and the answer is False.
+
+        Much cheaper than one by one, but only for what nobody can be watching yet: who stops between two changes of a
+        revision could not tell the store where to go on. At most a hundred at once, as many as every store takes.
+        """
+        compares, puts, handed_over = [], [], []
+        for resource, key, document in objects:
+            name, data = keys.store_key(resource, key), encode(document)
+            self.cache.expect(data, document)
+            handed_over.append(data)
+            compares.append(Compare(name, 0))
+            puts.append(Put(name, data))
+        try:
+            result = await self._transact("create", objects[0][0], Transaction(compares, puts))
+            if self.cache.recorder is not None and result.succeeded:
+                for resource, key, _ in objects:
+                    self.cache.recorder.written(resource, key, result.revision)
+            await self.cache.caught_up(result.revision)
+        finally:
+            for data in handed_over:
+                self.cache.forget(data)
+        return result.succeeded
 
     async def replace(
         self, resource: GroupResource, key: Key, document: MutableDocument, revision: int, *, lifetime: float = 0.0

@@ -1,8 +1,9 @@
 """All that one server keeps by itself, as one task.
 
-Nothing here is waited for when a server starts: what must be there at once is made by `bootstrap`; until the default
+Little here is waited for when a server starts: what must be there at once is made by `bootstrap`; until the default
 roles are in the store the authorizer asks the default policy itself. So a composition root may let it begin only when
-the rest of a cluster has started (`ApiServer.begin_upkeep`).
+the rest of a cluster has started (`ApiServer.begin_upkeep`), and only with a new store it waits, for what `/readyz`
+waits for.
 """
 
 from __future__ import annotations
@@ -58,6 +59,13 @@ class Upkeep:
         self._flow_control = FlowControl(catalogue)
         self._ranges = ServiceRanges(catalogue, services, clock)
         self._presence = presence
+
+    async def begin_new(self) -> bool:
+        """Make what `run` is ready with, where the store has nothing of it. Whether it is there now."""
+        if not await policy.write_at_once(self._catalogue):
+            return False
+        await self._flow_control.begin_mandatory()
+        return True
 
     async def run(self, ready: Callable[[], None], *, policy_is_there: bool = False) -> None:
         """Without end. `ready` is called once the default roles are in the store, as in a fork they may be already."""

@@ -155,7 +155,7 @@ async def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         caller.server.front_proxy._clock = MACHINE
         clients = caller.server.front_proxy.authority.certificate
         async with backend(metrics.answer, server_tls(pair, tmp_path, clients=clients)) as port, front(caller) as there:
-            caller.server.begin_upkeep()
+            await caller.server.begin_upkeep()
             yield Place(there, metrics, port, trusted.certificate)
 
 
