@@ -7,6 +7,7 @@ program ever is in one of them.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import socket
 import threading
@@ -48,8 +49,11 @@ def bind(source: str, target: Path) -> None:
 
 def unmount(target: Path) -> None:
     """As soon as nobody uses it any more; nothing where nothing is mounted."""
-    while is_mount(target):
-        _check(_libc().umount2(str(target).encode(), _MNT_DETACH), str(target))
+    # Asking first would not tell: what is bound from the same file system looks like a part of it.
+    while _libc().umount2(str(target).encode(), _MNT_DETACH) == 0:
+        pass
+    if (number := ctypes.get_errno()) not in (errno.EINVAL, errno.ENOENT):
+        raise OSError(number, os.strerror(number), str(target))
 
 
 def is_mount(target: Path) -> bool:

@@ -20,6 +20,7 @@ import attrs
 from kube_core._kit.clock import Clock
 from kube_core.abc.failures import DriverFailure
 from kube_core.abc.runtime import PortMapping
+from kube_core.abc.security import IdMapping
 from kube_core.abc.snapshots import Snapshots
 
 __all__ = ["Attachment", "Network", "NetworkCapabilities", "NetworkError", "NetworkRanges", "SandboxRequest"]
@@ -64,6 +65,8 @@ class SandboxRequest:
     annotations: Mapping[str, str] = attrs.field(factory=dict)
     ports: Sequence[PortMapping] = ()
     """Of the host, which are to lead to the pod's (`capabilities.host_ports`). No two pods of a node want the same."""
+    users: IdMapping | None = None
+    """The pod's own users, to whom a network namespace that is made for it is to belong."""
 
 
 @attrs.frozen

@@ -15,7 +15,7 @@ from fakes.waiting import eventually
 from kube_core.api import resources
 from kube_core.cluster import Cluster
 from kube_core.meta.documents import Document
-from kube_drivers import kernel
+from kube_drivers import kernel, usernamespaces
 from kube_drivers.network.bridge.netlink import Netlink
 
 pytestmark = [pytest.mark.anyio, needs_containers("crun")]
@@ -133,6 +133,32 @@ async def test_a_class_chooses_among_runtimes(cluster: Cluster) -> None:
     assert real["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 3
     pretends = await pod_when(cluster, "pretends", lambda pod: (pod.get("status") or {}).get("phase") == "Running")
     assert pretends["status"]["containerStatuses"][0]["imageID"].startswith("fake:")
+
+
+@pytest.mark.skipif(not usernamespaces.available(), reason="this machine has no user namespaces, or maps no mounts")
+async def test_a_pod_with_users_of_its_own_owns_its_network_and_its_volumes(cluster: Cluster) -> None:
+    settings = {"metadata": {"name": "settings"}, "data": {"key": "value\n"}}
+    await cluster.client.create(resources.CONFIG_MAPS, settings, "default")
+    volumes = [{"name": "v", "configMap": {"name": "settings"}}, {"name": "e", "emptyDir": {}}]
+    script = (
+        "id -u; cat /proc/self/uid_map; cat /v/key; stat -c %u /v/key /e; echo x > /e/file;"
+        "(echo served | nc -l -p 80 &); until nc -w 5 $POD_IP 80; do sleep 1; done"
+    )
+    address = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+    container = {"name": "c", "image": "busybox:1", "command": ["sh", "-c", script], "env": [address]}
+    container["volumeMounts"] = [{"name": "v", "mountPath": "/v"}, {"name": "e", "mountPath": "/e"}]
+    spec = {"hostUsers": False, "restartPolicy": "Never", "volumes": volumes, "containers": [container]}
+    firsts = set()
+    for name in ("users-1", "users-2"):
+        document: Any = {"metadata": {"name": name}, "spec": {**spec, "nodeName": "node-1"}}
+        await cluster.client.create(resources.PODS, document, "default")
+    for name in ("users-1", "users-2"):
+        user, mapping, *rest = (await says(cluster, name)).splitlines()
+        inner, first, length = map(int, mapping.split())
+        assert (user, inner, length, rest) == ("0", 0, 65_536, ["value", "0", "0", "served"])
+        firsts.add(first)
+    assert len(firsts) == 2
+    assert 0 not in firsts
 
 
 async def test_an_image_that_is_not_there_is_waited_for(cluster: Cluster) -> None:

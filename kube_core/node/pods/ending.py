@@ -61,6 +61,7 @@ async def clean_up(host: Host, state: PodState) -> None:
     if not state.pod["spec"].get("hostNetwork"):
         await host.network.detach(uid)
     await host.volumes.tear_down(uid)
+    host.user_ids.release(uid)
     state.cleaned = True
 
 

@@ -17,6 +17,7 @@ from kube_core.meta.documents import Document
 from kube_core.node.pods.allocations import Allocations
 from kube_core.node.pods.backoff import Backoffs
 from kube_core.node.pods.reports import StatusReports
+from kube_core.node.pods.userids import UserIds
 from kube_core.node.probes import Probes
 from kube_core.node.sources import ApiSources
 from kube_core.node.volumes.mounting import PodVolumes
@@ -62,3 +63,4 @@ class Host:
     shutting_down: Callable[[], bool] = bool
     backoffs: Backoffs = attrs.field(factory=Backoffs)
     image_backoffs: Backoffs = attrs.field(factory=Backoffs)
+    user_ids: UserIds = attrs.field(factory=UserIds)

@@ -13,7 +13,7 @@ import anyio.to_thread
 from kube_core.abc.network import SandboxRequest
 from kube_core.abc.runtime import PortMapping, RuntimeFailure, SandboxConfig
 from kube_core.abc.security import DEFAULT_SECURITY, IdMapping
-from kube_core.meta.documents import Document, annotations_of, labels_of, name_of, namespace_of
+from kube_core.meta.documents import Document, annotations_of, labels_of, name_of, namespace_of, uid_of
 from kube_core.node.naming import NamingError, kernel_hostname, parse_resolv_conf, pod_resolver
 from kube_core.node.pods import limits, security
 from kube_core.node.pods.host import Host
@@ -40,7 +40,8 @@ async def ensure_sandbox(host: Host, state: PodState) -> None:
     elif host.runtime.capabilities.networked:
         ips = ready[-1].ips if ready else ()
     else:
-        request = SandboxRequest(uid, namespace_of(pod), name_of(pod), uid, annotations_of(pod), _ports(pod))
+        users = None if ready else _users(host, pod, handler)
+        request = SandboxRequest(uid, namespace_of(pod), name_of(pod), uid, annotations_of(pod), _ports(pod), users)
         attachment = await host.network.attach(request)
         ips, namespace_path = attachment.ips, attachment.namespace_path
     if ready:
@@ -80,8 +81,6 @@ async def _config(
     capabilities = host.runtime.capabilities
     uid = str(pod["metadata"]["uid"])
     host_network = bool(spec.get("hostNetwork"))
-    if spec.get("hostUsers") is False and capabilities.processes and not capabilities.user_namespaces:
-        raise NoSandbox("the runtime does not support user namespaces")
     dns = None
     if capabilities.own_root:
         resolver = pod_resolver(pod, settings, parse_resolv_conf(await _read(settings.resolv_conf)))
@@ -104,7 +103,7 @@ async def _config(
         host_pid=bool(spec.get("hostPID")),
         host_ipc=bool(spec.get("hostIPC")),
         shared_processes=bool(spec.get("shareProcessNamespace")),
-        user_namespace=_users(host, pod) if spec.get("hostUsers") is False else None,
+        user_namespace=_users(host, pod, handler),
         sysctls={
             str(each["name"]): str(each["value"]) for each in (spec.get("securityContext") or {}).get("sysctls") or ()
         },
@@ -132,16 +131,15 @@ def _ports(pod: Document) -> tuple[PortMapping, ...]:
     )
 
 
-def _users(host: Host, pod: Document) -> IdMapping:
-    """Ids of the host that no other pod of the node has: a block of 65536 for each, from the second on."""
-    uid = str(pod["metadata"]["uid"])
-    taken = {
-        each.config.user_namespace.host_id
-        for each in host.runtime.list_sandboxes()
-        if each.config.user_namespace is not None and each.config.uid != uid
-    }
-    block = next(number for number in range(1, 65_535) if number * 65_536 not in taken)
-    return IdMapping(block * 65_536)
+def _users(host: Host, pod: Document, handler: str) -> IdMapping | None:
+    """The host's ids that a pod's own users are, where it is to have some."""
+    if pod["spec"].get("hostUsers") is not False:
+        return None
+    able = {each.name: each.user_namespaces for each in host.runtime.handlers()}
+    capabilities = host.runtime.capabilities
+    if capabilities.processes and not able.get(handler, capabilities.user_namespaces):
+        raise NoSandbox(f'RuntimeClass handler "{handler}" does not support user namespaces')
+    return host.user_ids.take(uid_of(pod), host.runtime.list_sandboxes(), f"{host.log_directory}/{host.name}")
 
 
 async def _read(path: str) -> str:

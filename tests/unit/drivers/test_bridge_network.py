@@ -168,7 +168,7 @@ async def test_what_is_nobodys_is_cleared_away_at_the_start(tmp_path: Path) -> N
     async with started(tmp_path) as network:
         await network.attach(pod("a"))
         # As if the driver had been killed between making a pod's network and noting it.
-        network._make_pod("half", f"{_BLOCK}.9")
+        network._make_pod(pod("half"), f"{_BLOCK}.9")
         assert len(ours(network)) == 2
         await network.stop()
         again = made(tmp_path, f"{_BLOCK}.0/28")

@@ -33,7 +33,7 @@ import anyio
 
 from kube_core._kit.clock import Clock
 from kube_core.abc.network import Attachment, Network, NetworkCapabilities, NetworkError, NetworkRanges, SandboxRequest
-from kube_drivers import kernel
+from kube_drivers import kernel, usernamespaces
 from kube_drivers.network.addresses import KeptAddresses
 from kube_drivers.network.bridge.hostports import HostPorts
 from kube_drivers.network.bridge.netlink import Netlink
@@ -138,7 +138,7 @@ class BridgeNetwork(Network):
     async def attach(self, request: SandboxRequest) -> Attachment:
         ip = await self._addresses.take(request.sandbox_id)
         try:
-            await self._do("make the pod's network", self._make_pod, request.sandbox_id, ip, bool(request.ports))
+            await self._do("make the pod's network", self._make_pod, request, ip)
             if request.ports:
                 async with self._changing_ports:
                     await self._do("lead the host's ports", self._ports.lead, request.sandbox_id, ip, request.ports)
@@ -206,18 +206,26 @@ class BridgeNetwork(Network):
     def _namespace(self, sandbox_id: str) -> Path:
         return self._state / "namespaces" / sandbox_id / "net"
 
-    def _make_pod(self, sandbox_id: str, ip: str, hairpin: bool = False) -> None:
-        """`hairpin`: it may reach itself by way of the host."""
+    def _make_pod(self, request: SandboxRequest, ip: str) -> None:
+        sandbox_id, users = request.sandbox_id, request.users
         path, device = self._namespace(sandbox_id), device_name("kcv", f"{self._state}/{sandbox_id}")
         with Netlink() as netlink:
-            if kernel.is_mount(path) and netlink.index(device):
+            first = str(users.host_id) if users is not None else ""
+            if kernel.is_mount(path) and netlink.index(device) and _read(path.with_name("users")) == first:
                 return
             self._remove_pod(sandbox_id)  # half of it
             path.parent.mkdir(parents=True, mode=0o711)
-            kernel.pin_namespaces(("net",), path.parent, lambda: None)
+            if users is None:
+                kernel.pin_namespaces(("net",), path.parent, lambda: None)
+            else:
+                # The runtime finds the user namespace by that of the network, and keeps it.
+                usernamespaces.pin_namespaces_of_users(("net",), path.parent, users.host_id, users.length)
+                kernel.unmount(path.with_name("user"))
+                path.with_name("users").write_text(first)
             with open(path) as namespace:
                 netlink.add_pair(device, _POD_DEVICE, namespace.fileno(), netlink.index(self._bridge))
-            if hairpin:
+            if request.ports:
+                # It may reach itself by way of the host.
                 netlink.set_hairpin(netlink.index(device))
         kernel.in_namespace(str(path), "net", lambda: self._settle_in(ip))
 
@@ -243,6 +251,13 @@ class BridgeNetwork(Network):
 def device_name(prefix: str, what: str) -> str:
     """A name of a device, of 15 characters at most."""
     return f"{prefix}{hashlib.sha256(what.encode()).hexdigest()[:11]}"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""
 
 
 def _entries(directory: Path) -> Iterable[Path]:

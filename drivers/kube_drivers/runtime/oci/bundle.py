@@ -83,6 +83,10 @@ def make_config(
         "readonlyPaths": list(read_only),
         "devices": devices,
     }
+    if (ids := sandbox.user_namespace) is not None:
+        # runc wants to be told what the namespace has already.
+        mapping = [{"containerID": 0, "hostID": ids.host_id, "size": ids.length}]
+        linux |= {"uidMappings": mapping, "gidMappings": mapping}
     if (propagation := _root_propagation(config.mounts)) is not None:
         linux["rootfsPropagation"] = propagation
     if (profile := _seccomp(security, capabilities)) is not None:
@@ -182,7 +186,7 @@ def _mounts(sandbox: SandboxConfig, config: ContainerConfig, around: Surrounding
         ("/dev/pts", "devpts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
         ("/dev/mqueue", "mqueue", "mqueue", hardened),
         ("/dev/shm", "bind", around.shm, ["rbind", "rprivate", "nosuid", "noexec", "nodev", "rw"]),
-        ("/sys", "sysfs", "sysfs", [*hardened, access]),
+        *_sys(around, [*hardened, access]),
         ("/sys/fs/cgroup", "cgroup", "cgroup", [*hardened, "relatime", access]),
         *((path, "bind", place, ["rbind", "rprivate", "rw"]) for path, place in around.files.items()),
     ]
@@ -197,6 +201,14 @@ def _mounts(sandbox: SandboxConfig, config: ContainerConfig, around: Surrounding
             "source": mount.host_path,
             "options": ["rbind", _PROPAGATION[mount.propagation], _access(mount)],
         }
+
+
+def _sys(around: Surroundings, options: list[str]) -> Iterator[tuple[str, str, str, list[str]]]:
+    if "user" in around.namespaces and "network" not in around.namespaces:
+        # The kernel shows it only to who owns the network.
+        yield "/sys", "bind", "/sys", ["rbind", "rprivate", *options]
+    else:
+        yield "/sys", "sysfs", "sysfs", options
 
 
 def _access(mount: Mount) -> str:

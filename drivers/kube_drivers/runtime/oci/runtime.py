@@ -43,6 +43,7 @@ from kube_core.abc.runtime import (
 )
 from kube_core.abc.transport import ByteStream
 from kube_core.abc.usage import RuntimeUsage
+from kube_drivers import usernamespaces
 from kube_drivers.runtime.connections import connect, connect_in
 from kube_drivers.runtime.oci import rootfs
 from kube_drivers.runtime.oci.bundle import Surroundings, exec_process, make_config
@@ -63,6 +64,8 @@ T = TypeVar("T")
 
 _PROGRAMS = ("crun", "runc")
 _DEFAULT_STOP = "SIGTERM"
+#: Where the supervisor shows paths to who makes a container.
+_SHOWN = Path("/mnt")
 
 
 class OciRuntime(SupervisedRuntime):
@@ -81,6 +84,7 @@ class OciRuntime(SupervisedRuntime):
         attach=True,
         images=True,
         log_rotation=True,
+        user_namespaces=True,
         supplemental_groups_policy=True,
         stop_signals=True,
         ends_commands=True,
@@ -113,6 +117,8 @@ class OciRuntime(SupervisedRuntime):
         self._registries = registries
         self._archives = [Path(each) for each in image_folders]
         self._cgroups = Cgroups.of_machine()
+        if not usernamespaces.available():
+            self.capabilities = attrs.evolve(self.capabilities, user_namespaces=False)  # type: ignore[misc]
         self._pulling: dict[str, asyncio.Lock] = {}
 
     # -- images ------------------------------------------------------------------------------------------------------
@@ -170,13 +176,13 @@ class OciRuntime(SupervisedRuntime):
         await super().start()
 
     async def _make_sandbox(self, identity: str, config: SandboxConfig) -> None:
-        if config.user_namespace is not None:
-            raise RuntimeFailure("the oci runtime does not support user namespaces")
+        if config.user_namespace is not None and not self.capabilities.user_namespaces:
+            raise RuntimeFailure("this machine's kernel does not support user namespaces for pods")
         sandbox = self._sandbox(identity, config)
         with self.clock.hold("oci runtime: make a sandbox"):
             await to_the_end(sandbox.make, self._cgroups)
         if config.shared_processes:
-            await self._call("hold", key=identity, place=str(sandbox.directory))
+            await self._call("hold", key=identity, place=str(sandbox.directory), users=sandbox.users)
 
     async def _unmake_sandbox(self, sandbox: SandboxStatus) -> None:
         if sandbox.config.shared_processes and self._link is not None and not self._link.closed.is_set():
@@ -279,28 +285,41 @@ class OciRuntime(SupervisedRuntime):
             raise RuntimeFailure(f"{files} cannot be made: {error.strerror}") from None
         # Before they are used: an image that nobody holds may be removed.
         self._store.hold(files, [image, *volumes.values()])
-        root = rootfs.make_root(self._store, image, files)
+        ids = status.config.user_namespace
+        users = rootfs.Users(sandbox.users, ids.host_id) if ids is not None else rootfs.Users()
+        root = rootfs.make_root(self._store, image, files, users)
         user = resolve_user(root, image.config.user, config.security)
         mounts = []
         for number, mount in enumerate(config.mounts):
             if mount.image:
                 place = files / f"image-{number}"
-                rootfs.mount_image(self._store, volumes[mount.image], place)
+                rootfs.mount_image(self._store, volumes[mount.image], place, users)
                 inner = inside(place, mount.image_path)
+                if users.namespace:
+                    inner = str(_SHOWN / "container" / Path(inner).relative_to(files))
                 mounts.append(attrs.evolve(mount, host_path=inner, read_only=True, image=""))
+            elif users.namespace:
+                mounts.append(attrs.evolve(mount, host_path=_mapped(users, mount.host_path, files / f"mount-{number}")))
             else:
                 mounts.append(mount)
         config = attrs.evolve(config, mounts=tuple(mounts))
         working_dir = config.working_dir or image.config.working_dir
+        seen, files_of_pod, shm = root, sandbox.files, sandbox.shm
+        if users.namespace:
+            # As it is shown to who makes the container (`_shown`).
+            seen = _SHOWN / "container" / root.name
+            pod = _SHOWN / "pod"
+            files_of_pod = {path: str(pod / Path(place).name) for path, place in files_of_pod.items()}
+            shm = str(pod / Path(shm).name)
         if working_dir and not any(_covers(mount.container_path, working_dir) for mount in config.mounts):
-            rootfs.make_directory(root, working_dir, (user.id.user, user.id.group))
+            rootfs.make_directory(root, working_dir, (user.id.user, user.id.group), users)
         around = Surroundings(
-            root=root,
+            root=seen,
             cgroup=_cgroup_of(sandbox, identity),
             namespaces=sandbox.namespaces(self._pid_namespace(sandbox, config)),
             hostname=sandbox.hostname,
-            shm=sandbox.shm,
-            files=sandbox.files,
+            shm=shm,
+            files=files_of_pod,
             own_cgroup_namespace=self._cgroups.pure and not config.security.privileged,
         )
         document = make_config(status.config, config, image.config, user, around)
@@ -335,8 +354,9 @@ class OciRuntime(SupervisedRuntime):
         """What the supervisor is to run."""
         files, cgroup = self._files_of(identity), _cgroup_of(sandbox, identity)
         run = ["run", "--detach", "--pid-file", str(files / "pid"), "--bundle", str(files)]
+        launch = self._launch(files, "pid", [*run, "--console-socket", "{console}", identity])
         return {
-            "run": self._launch(files, "pid", [*run, "--console-socket", "{console}", identity]),
+            "run": {**launch, "show": _shown(files, sandbox)},
             "delete": [self._program, "--root", str(self._root / "state"), "delete", "--force", identity],
             "hide": self._hidden,
             "procs": self._cgroups.procs(cgroup),
@@ -385,6 +405,21 @@ class OciRuntime(SupervisedRuntime):
             return RuntimeUsage({identity: usage for identity, usage in found.items() if usage is not None})
 
         return await to_the_end(measure)
+
+
+def _mapped(users: rootfs.Users, path: str, place: Path) -> str:
+    """A second place for what is to be mounted, where it belongs to the pod's own users."""
+    try:
+        place.mkdir() if os.path.isdir(path) else place.touch()
+        rootfs.bind_for(users, path, place)
+    except OSError as error:
+        raise RuntimeFailure(f"{path} cannot be given to the pod's users: {error.strerror}") from None
+    return str(_SHOWN / "container" / place.name)
+
+
+def _shown(files: Path, sandbox: Sandbox) -> dict[str, str]:
+    """What a pod's own users get to by a way on which nobody stands before them: what the bundle names."""
+    return {"container": str(files), "pod": str(sandbox.directory)} if sandbox.users else {}
 
 
 def _is_archive(path: Path) -> bool:

@@ -5,9 +5,10 @@ supervisor's child, as that is the subreaper. So its exit code is the supervisor
 between. A terminal is handed over through a socket (`--console-socket`).
 
 What to run is a `launch`: `argv` (in which `--console-socket {console}` stands for the socket, where there is to be
-one), `pid_file`, `log` (the runtime's own, JSON lines), `remove`, further files that are of no use once it is over, and
-`hide`, paths that it is not to see. That is for crun, which refuses machines whose cgroups are mixed; in a mount
-namespace of its own, where those of v2 are not mounted, it finds v1 alone.
+one), `pid_file`, `log` (the runtime's own, JSON lines), `remove`, further files that are of no use once it is over,
+`hide`, paths that it is not to see, and `show`, those that it is to see elsewhere. The first is for crun, which refuses
+machines whose cgroups are mixed; in a mount namespace of its own, where those of v2 are not mounted, it finds v1 alone.
+The other is for pods with users of their own, who could not pass the directories above.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls, allow-incomplete-defs, allow-any-generics
@@ -53,7 +54,7 @@ class Launch:
             at = argv.index("{console}")
             argv[at - 1 : at + 1] = [argv[at - 1], self.console()] if self.listener is not None else []
         try:
-            pid = run(argv, stdio or (null, null, null), self.spec.get("hide"))
+            pid = run(argv, stdio or (null, null, null), self.spec)
         except Refused:
             self.close()
             raise
@@ -127,10 +128,10 @@ class Launch:
                 pass
 
 
-def run(argv, stdio, hide):
+def run(argv, stdio, launch):
     """Start a program of the container's runtime; its id. Raises `Refused`."""
-    spec = {"argv": argv, "cwd": "/", "env": {"PATH": os.environ.get("PATH", os.defpath)}, "hide": hide}
-    return spawn(spec, stdio, tty=False)
+    spec = {"argv": argv, "cwd": "/", "env": {"PATH": os.environ.get("PATH", os.defpath)}}
+    return spawn({**spec, "hide": launch.get("hide"), "show": launch.get("show")}, stdio, tty=False)
 
 
 def last_words(log):

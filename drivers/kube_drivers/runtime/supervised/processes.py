@@ -15,6 +15,7 @@ import fcntl
 import os
 import resource
 import signal
+import struct
 import termios
 import time
 
@@ -22,9 +23,16 @@ MARK = "KUBE_CORE_CONTAINER"
 
 CLONE_NEWNS = 0x20000
 CLONE_NEWPID = 0x20000000
+CLONE_NEWUSER = 0x10000000
+CLONE_PARENT = 0x8000
+CLONE3 = 435
 MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
+MS_BIND = 1 << 12
 MS_REC = 1 << 14
 NOBODY = 65534
+#: What every machine has, and nobody uses who runs containers.
+SHOWN = "/mnt"
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
 PR_SET_NO_NEW_PRIVS = 38
@@ -82,8 +90,8 @@ def become(spec, stdio, tty):
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     for name, (soft, hard) in (spec.get("rlimits") or {}).items():
         limit(name, soft, hard)
-    if spec.get("hide"):
-        hide(spec["hide"])
+    if spec.get("hide") or spec.get("show"):
+        look_apart(spec.get("hide") or (), spec.get("show") or {})
     os.umask(0o022)
     os.chdir(spec["cwd"])
     if spec.get("group") is not None:
@@ -123,45 +131,100 @@ def refuse_privileges():
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
-def hide(paths):
-    """See all that is mounted but for these, the parent of each of which is a mount too. Nobody else is concerned."""
+def look_apart(hidden, shown):
+    """See the machine's mounts with a difference, which is nobody else's.
+
+    What is mounted at the paths `hidden` is gone; the parent of each has to be a mount too. `shown` is paths by the
+    names that they have in the directory `SHOWN`: there everybody gets to them, whoever may pass their own parents.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
+
+    def mount(source, place, flags, kind=None, data=None):
+        if libc.mount(source, place.encode(), kind, flags, data) != 0:
+            raise OSError(ctypes.get_errno(), f"mount {place}")
+
     if libc.unshare(CLONE_NEWNS) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
-    for path in paths:
+    for path in hidden:
         # The parent first: where it is shared, what happens below it happens to everyone.
-        if libc.mount(None, os.path.dirname(path).encode(), None, MS_PRIVATE, None) != 0:
-            raise OSError(ctypes.get_errno(), f"mount {path}")
+        mount(None, os.path.dirname(path), MS_PRIVATE)
         libc.umount2(path.encode(), MNT_DETACH)
+    if shown:
+        mount(None, "/", MS_SLAVE | MS_REC)
+        mount(b"tmpfs", SHOWN, 0, b"tmpfs", b"mode=0755,size=64k")
+        for name, path in shown.items():
+            os.mkdir(os.path.join(SHOWN, name))
+            mount(path.encode(), os.path.join(SHOWN, name), MS_BIND | MS_REC)
 
 
-def hold(place):
+def hold(place, users=""):
     """Start a process that keeps a new pid namespace, of which it is the first, and collects its orphans; its id.
+
+    `users`: where the user namespace is pinned that it is to belong to.
 
     It ends with this process. It sees nothing of the host's files (its root is an empty one, mounted at the directory
     `place` where only it sees that), and may do nothing. Raises `Refused`.
     """
     libc = ctypes.CDLL(None, use_errno=True)
+    reading, writing = os.pipe()
+    try:
+        pid = held_among(libc, place, writing, users) if users else held(libc, place, writing)
+        os.close(writing)
+        writing = -1
+        ready = os.read(reading, 4096)
+    finally:
+        os.close(reading)
+        if writing >= 0:
+            os.close(writing)
+    if ready != b"ready":
+        os.waitpid(pid, 0)
+        raise Refused(f"a pid namespace cannot be held: {ready.decode('utf-8', 'replace') or 'its process ended'}")
+    return pid
+
+
+def held(libc, place, ready):
     mine = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
         if libc.unshare(CLONE_NEWPID) != 0:
             raise Refused(f"a pid namespace cannot be made: {os.strerror(ctypes.get_errno())}")
         try:
-            reading, writing = os.pipe()
             pid = os.fork()
             if pid == 0:
-                os._exit(stay(libc, place, writing))
+                os._exit(stay(libc, place, ready))
         finally:
             libc.setns(mine, CLONE_NEWPID)  # of this process's further children
     finally:
         os.close(mine)
-    os.close(writing)
-    ready = os.read(reading, 4096)
-    os.close(reading)
-    if ready != b"ready":
-        os.waitpid(pid, 0)
-        raise Refused(f"a pid namespace cannot be held: {ready.decode('utf-8', 'replace') or 'its process ended'}")
     return pid
+
+
+def held_among(libc, place, ready, users):
+    """One that belongs to a user namespace, by way of a child that goes there: nobody comes back from one."""
+    reading, writing = os.pipe()
+    between = os.fork()
+    if between == 0:
+        try:
+            with open(users) as namespace:
+                if libc.setns(namespace.fileno(), CLONE_NEWUSER) != 0:
+                    os._exit(ctypes.get_errno())
+            # flags, pidfd, two ids, the signal at its end (that of its brother), stack, size, tls
+            wanted = struct.pack("8Q", CLONE_PARENT | CLONE_NEWPID, 0, 0, 0, 0, 0, 0, 0)
+            pid = libc.syscall(ctypes.c_long(CLONE3), wanted, ctypes.c_size_t(len(wanted)))
+            if pid == 0:
+                os._exit(stay(libc, place, ready))
+            if pid < 0:
+                os._exit(ctypes.get_errno())
+            os.write(writing, str(pid).encode())
+            os._exit(0)
+        finally:
+            os._exit(errno.EPERM)
+    os.close(writing)
+    said = os.read(reading, 64)
+    os.close(reading)
+    _, status = os.waitpid(between, 0)
+    if not said:
+        raise Refused(f"a pid namespace cannot be made: {os.strerror(os.waitstatus_to_exitcode(status))}")
+    return int(said)
 
 
 def rename(name):

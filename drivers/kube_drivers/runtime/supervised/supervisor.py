@@ -324,7 +324,7 @@ class Supervisor:
         """Have a process that keeps a pid namespace, under a key."""
         key = frame["key"]
         if key not in self.holders:
-            pid = hold(frame["place"])
+            pid = hold(frame["place"], frame.get("users", ""))
             self.holders[key] = {"pid": pid}
             self.loop.children[pid] = lambda _code: self.let_go(key)
             self.tell_holders()
@@ -593,7 +593,7 @@ class Supervisor:
         """Let its own runtime forget it, with its cgroups. Without `done`, wait for that."""
         null = os.open(os.devnull, os.O_RDWR)
         try:
-            pid = run(container.oci["delete"], (null, null, null), container.oci.get("hide"))
+            pid = run(container.oci["delete"], (null, null, null), {"hide": container.oci.get("hide")})
         except Refused:
             if done is not None:
                 done()

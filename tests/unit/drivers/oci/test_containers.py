@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
 import anyio.to_thread
 import attrs
 import pytest
@@ -28,11 +29,11 @@ from kube_core.abc.runtime import (
     RuntimeFailure,
     SandboxConfig,
 )
-from kube_core.abc.security import SeccompProfile, SecurityContext
+from kube_core.abc.security import IdMapping, SeccompProfile, SecurityContext
 from kube_core.abc.transport import ByteStream
 from kube_core.abc.usage import RuntimeUsage
 from kube_core.testing.runtime import until
-from kube_drivers import kernel
+from kube_drivers import kernel, usernamespaces
 from kube_drivers.runtime.oci import OciRuntime
 from kube_drivers.runtime.oci.images.archives import load_archive
 from kube_drivers.runtime.oci.images.store import ImageStore
@@ -133,6 +134,57 @@ async def test_a_pod_that_shares_its_processes_has_one_first_process_of_its_own(
         assert await site.said((await site.ended(await site.begin(sandbox.id, script, "c"))).id) == ["gone"]
         await site.runtime.remove_sandbox(sandbox.id)
         assert site.runtime._holders == {}
+
+
+USERS = attrs.evolve(POD, user_namespace=IdMapping(65_536 * 7))
+
+needs_users = pytest.mark.skipif(
+    not usernamespaces.available(), reason="this machine has no user namespaces, or maps no mounts"
+)
+
+
+@needs_users
+async def test_a_pod_may_have_users_of_its_own_who_are_nobody_to_the_host(tmp_path: Path, store: Path) -> None:
+    async with started(tmp_path, store) as site:
+        volume = tmp_path / "volume"
+        volume.mkdir()
+        (volume / "old").write_text("old\n")
+        (volume / "old").chmod(0o600)
+        script = "; ".join(
+            (
+                "cat /proc/self/uid_map /proc/self/gid_map | tr -s ' '",
+                "id -u",
+                "stat -c %u /bin/sh /v/old /dev/shm /etc/hostname",
+                "cat /v/old",
+                "echo new > /v/new",
+                "echo x > /file",
+                "stat -c %u /v/new /file",
+                "hostname",
+            )
+        )
+        mounts = (Mount("v", "/v", str(volume)),)
+        said = await site.says(script, USERS, mounts=mounts)
+        assert said == [" 0 458752 65536"] * 2 + ["0"] * 5 + ["old", "0", "0", "my-pod"]
+        # On the disk the host's root has it.
+        assert (volume / "new").stat().st_uid == 0
+        await site.runtime.end()
+        assert kernel.mounts_below(tmp_path) == []
+
+
+@needs_users
+async def test_all_that_a_pod_with_users_of_its_own_has_belongs_to_them(tmp_path: Path, store: Path) -> None:
+    async with started(tmp_path, store) as site:
+        pod = attrs.evolve(USERS, shared_processes=True, sysctls={"kernel.shm_rmid_forced": "1"})
+        sandbox = await site.runtime.run_sandbox(pod)
+        sleeper = await site.begin(sandbox.id, "echo ready; sleep 1000", "a", security=SecurityContext(user=1000))
+        await until(lambda: Path(site.status(sleeper).log_path).stat().st_size > 0)
+        pid = site.runtime._pids[sleeper]
+        assert f"Uid:\t{65_536 * 7 + 1000}\t" in await anyio.Path(f"/proc/{pid}/status").read_text()
+        script = (
+            "cat /proc/sys/kernel/shm_rmid_forced; tr -d '\\0' </proc/1/cmdline; echo; ps | grep -c '[s]leep 1000$'"
+        )
+        looks = await site.ended(await site.begin(sandbox.id, script, "b"))
+        assert await site.said(looks.id) == ["1", "/pause", "1"]
 
 
 async def test_an_ephemeral_container_sees_the_processes_of_its_target(tmp_path: Path, store: Path) -> None:
