@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["EventRecorder", "EventType", "EventWriter"]
 
 EventType = Literal["Normal", "Warning"]
+Before = Callable[[], Awaitable[None]]
 
 _BUFFER = 1000
 _TRIES = 12
@@ -55,10 +57,12 @@ _RETRY_SECONDS = 10.0
 class EventRecorder:
     """Records events for one reporting component (`deployment-controller`, `kubelet`). Made by an `EventWriter`."""
 
-    def __init__(self, writer: EventWriter, client: ApiClient, component: str, host: str) -> None:
+    def __init__(
+        self, writer: EventWriter, client: ApiClient, component: str, host: str, before: Before | None
+    ) -> None:
         self._writer = writer
         self._client = client
-        self._lane = _Lane(f"events of {component} {host}".rstrip())
+        self._lane = _Lane(f"events of {component} {host}".rstrip(), before)
         self._component = component
         self._host = host
 
@@ -113,6 +117,7 @@ class _Lane:
     """What one component has to say, in order."""
 
     name: str
+    before: Before | None
     buffer: deque[_Submitted] = attrs.field(factory=deque)
     task: asyncio.Task[None] | None = None
 
@@ -135,9 +140,14 @@ class EventWriter:
         self._last_stamp = 0
         self._entered = False
 
-    def recorder(self, component: str, *, host: str = "", client: ApiClient | None = None) -> EventRecorder:
-        """For one component; `host` is its node, where it has one; `client` is who writes, if not the writer's own."""
-        return EventRecorder(self, client or self._client, component, host)
+    def recorder(
+        self, component: str, *, host: str = "", client: ApiClient | None = None, before: Before | None = None
+    ) -> EventRecorder:
+        """For one component; `host` is its node, where it has one; `client` is who writes, if not the writer's own.
+
+        `before` is awaited before each event is written, by a component that at times has better things to do.
+        """
+        return EventRecorder(self, client or self._client, component, host, before)
 
     def submit(self, lane: _Lane, client: ApiClient, event: MutableDocument) -> None:
         """Take an event for writing; one too many for the buffer is dropped."""
@@ -177,6 +187,8 @@ class EventWriter:
 
     async def _write_out(self, lane: _Lane) -> None:
         while lane.buffer:
+            if lane.before is not None and len(lane.buffer) < _BUFFER // 2:
+                await lane.before()
             await self._take(lane.buffer.popleft())
         del self._lanes[lane]
         lane.task = None

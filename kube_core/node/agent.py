@@ -39,6 +39,7 @@ from kube_core.node.pods.allocations import Allocations
 from kube_core.node.pods.backoff import Backoffs
 from kube_core.node.pods.host import Host
 from kube_core.node.pods.reports import StatusReports
+from kube_core.node.pods.turns import Turns
 from kube_core.node.pods.worker import PodWorker
 from kube_core.node.probes import Probes
 from kube_core.node.registration import MayWait, NodeConfig, Registration
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 __all__ = ["NodeAgent", "NodeConfig"]
+
+#: Pods of processes that are brought up at the same time.
+_AT_ONCE = 8
 
 
 class NodeAgent:
@@ -82,6 +86,8 @@ class NodeAgent:
         self._events = events
         self._log: FilteringBoundLogger = get_logger("kube_core.node").bind(node=config.name)
         self._workers: dict[str, PodWorker] = {}
+        # Simulated containers cost nothing to bring up; processes share this machine's processors.
+        self._turns = Turns(clock, _AT_ONCE if runtime.capabilities.processes else 0)
         self._services = _Services(informers.informer(resources.SERVICES))
         self._group: asyncio.TaskGroup | None = None
         self._host: Host | None = None
@@ -143,7 +149,7 @@ class NodeAgent:
 
     async def _begin(self, group: asyncio.TaskGroup) -> None:
         addresses = tuple(self.config.addresses or await self.network.node_addresses())
-        events = self._events.recorder("kubelet", host=self.config.name, client=self.client)
+        events = self._events.recorder("kubelet", host=self.config.name, client=self.client, before=self._turns.calm)
         health = NodeHealth(self.runtime)
         registration = Registration(
             self.client,
@@ -215,6 +221,7 @@ class NodeAgent:
             services=self._services.variables,
             spawn=self._spawn,
             allocations=Allocations(lambda: registration.node, events, self.look_again),
+            turns=self._turns,
             settings=config.kubelet,
             memory_capacity=_memory_capacity(registration.node),
             seccomp_root=f"{config.state_directory}/seccomp",

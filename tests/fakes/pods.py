@@ -25,6 +25,7 @@ from kube_core.node.pods.allocations import Allocations
 from kube_core.node.pods.backoff import Backoffs
 from kube_core.node.pods.host import Host
 from kube_core.node.pods.reports import StatusReports
+from kube_core.node.pods.turns import Turns
 from kube_core.node.pods.worker import PodWorker
 from kube_core.node.probes import Probes
 from kube_core.node.sources import ApiSources
@@ -124,6 +125,7 @@ class FakeNode:
         settings: KubeletSettings = DEFAULT_SETTINGS,
         node: Document | None = None,
         services: Mapping[str, str] | None = None,
+        at_once: int = 0,
     ) -> None:
         self.clock = FakeClock()
         self.events = RecordedEvents()
@@ -156,6 +158,7 @@ class FakeNode:
             services=lambda namespace, links: services or {},
             spawn=self._spawn,
             allocations=Allocations(lambda: self.node, events, self._look_again),
+            turns=Turns(self.clock, at_once),
             settings=settings,
             memory_capacity=8 * 1024**3,
             pressures=lambda: self.pressures,

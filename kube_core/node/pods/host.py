@@ -17,6 +17,7 @@ from kube_core.meta.documents import Document
 from kube_core.node.pods.allocations import Allocations
 from kube_core.node.pods.backoff import Backoffs
 from kube_core.node.pods.reports import StatusReports
+from kube_core.node.pods.turns import Turns
 from kube_core.node.pods.userids import UserIds
 from kube_core.node.probes import Probes
 from kube_core.node.sources import ApiSources
@@ -53,6 +54,8 @@ class Host:
     """Service variables for a namespace, with or without links."""
     spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
     allocations: Allocations
+    turns: Turns
+    """Taken to bring a pod up."""
     settings: KubeletSettings = DEFAULT_SETTINGS
     memory_capacity: int = 0
     """The machine's, in bytes."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import attrs
 
@@ -208,22 +209,28 @@ class PodWorker:
             await self._fail(Eviction("DeadlineExceeded", message))
             return
         try:
-            if state.places is None:
-                await ensure_sandbox(host, state)
-                state.places = await host.volumes.set_up(state.pod)
-                state.refresh_at = now + host.settings.sync_frequency
-            elif now >= state.refresh_at and host.volumes.needs_refreshing(self.pod):
-                state.refresh_at = now + host.settings.sync_frequency
-                await host.volumes.set_up(state.pod)
-            await ensure_sandbox(host, state)
-            host.allocations.consider(self.pod)
-            state.pod = host.allocations.applied(self.pod)
-            await carry_out(host, state, poke=self.poke, later=self._later)
+            async with host.turns.taken() if state.places is None else nullcontext():
+                await self._have_run(now)
         except Exception:
             await report(host, state)
             raise
         if not state.over and host.volumes.needs_refreshing(self.pod):
             self._later(state.refresh_at - now)
+
+    async def _have_run(self, now: float) -> None:
+        """Make what is missing: sandbox, volumes, containers."""
+        host, state = self.host, self.state
+        if state.places is None:
+            await ensure_sandbox(host, state)
+            state.places = await host.volumes.set_up(state.pod)
+            state.refresh_at = now + host.settings.sync_frequency
+        elif now >= state.refresh_at and host.volumes.needs_refreshing(self.pod):
+            state.refresh_at = now + host.settings.sync_frequency
+            await host.volumes.set_up(state.pod)
+        await ensure_sandbox(host, state)
+        host.allocations.consider(self.pod)
+        state.pod = host.allocations.applied(self.pod)
+        await carry_out(host, state, poke=self.poke, later=self._later)
 
     async def _admit(self, now: float) -> bool:
         """Whether this node runs the pod; one that has run already is not asked again."""

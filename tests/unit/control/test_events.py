@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -67,6 +68,24 @@ async def test_event_names_who_reports_what_about_whom(
         "2026-01-01T00:00:00Z",
         "2026-01-01T00:00:00Z",
     )
+
+
+async def test_who_has_better_things_to_do_has_its_events_written_afterwards_and_holds_up_nobody(
+    api: FakeApi, writer: EventWriter, recorder: EventRecorder, pod: Document
+) -> None:
+    rest = asyncio.Event()
+
+    async def at_rest() -> None:
+        await rest.wait()
+
+    busy = writer.recorder("scheduler", before=at_rest)
+    busy.normal(pod, "Scheduled", "first")
+    recorder.normal(pod, "Started", "second")
+    await until(lambda: len(events(api)) == 1)
+    assert not writer.idle
+    rest.set()
+    await until(lambda: writer.idle)
+    assert [event["reason"] for event in events(api)] == ["Started", "Scheduled"]
 
 
 async def test_event_about_a_cluster_scoped_object_goes_to_default(
