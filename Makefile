@@ -7,7 +7,7 @@ TRUTH ?= ../shared/truth
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-clients test-chaos lint format check truth conformance bench docs clean
+.PHONY: help setup demo test test-clients test-chaos lint format check truth conformance critest bench docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ truth: setup ## replay exchanges recorded from the upstream server (TRUTH=folder
 
 conformance: setup ## the community's own suite (FOCUS=regex PARALLEL=n); builds for ten minutes at first
 	@$(BIN)/python tests/conformance/run.py $(if $(FOCUS),--focus '$(FOCUS)') $(if $(PARALLEL),--parallel $(PARALLEL))
+
+critest: setup ## the community's CRI validation suite against kube-core cri (FOCUS=regex); needs root
+	@PYTHONPATH=tests $(BIN)/python -m critest.run $(if $(FOCUS),--focus '$(FOCUS)')
 
 bench: setup ## print the figures of benchmarks/
 	@for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done

@@ -23,7 +23,7 @@ A driver is made once a node. The node agent decides; a driver does as it is tol
   limit) is left aside by the runtime, which runs the container all the same.
 * **Logs.** A container's log is a file in CRI's format at `ContainerStatus.log_path`. Whoever rotates it renames the
   file and calls `reopen_log`; what was renamed is no longer the runtime's, but for `remove_container`, which removes
-  every file of this run.
+  every file of this run (unless the agent chose the path: then they are the agent's).
 * **Errors.** `RuntimeFailure` (and `NotFound` for an unknown id) with one clear line that a person finds in an event.
 """
 

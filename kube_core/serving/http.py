@@ -135,7 +135,7 @@ class HttpServer:
         except ConnectionDropped:
             if native.transport is not None:
                 native.transport.abort()
-            raise ConnectionResetError("the connection was dropped") from None
+            return _Over()
         if response.upgrade is not None:
             return await self._upgrade(native, response, response.upgrade)
         if response.stream is not None and not response.finite and _wanted(native) == "websocket":
@@ -240,11 +240,10 @@ class HttpServer:
             if wanted == "spdy/3.1" and upgrade.spdy is not None and native.transport is not None:
                 head = {"Upgrade": "SPDY/3.1", "Connection": "Upgrade", **upgrade.spdy_headers}
                 await upgrade.spdy(_switched(native, head.items()))
-                # Nothing more may be written: aiohttp takes this for a client that went away.
-                raise ConnectionResetError("the upgraded connection is over")
+                return _Over()
             if upgrade.passed is not None:
                 await upgrade.passed(_switched(native, response.passed_headers or ()))
-                raise ConnectionResetError("the upgraded connection is over")
+                return _Over()
         finally:
             if task is not None:
                 self._streams.pop(task, None)
@@ -295,6 +294,13 @@ class HttpServer:
             if close is not None:
                 await close()
         return answer
+
+
+class _Over(web.StreamResponse):
+    """Of a connection on which nothing more may be written: aiohttp takes its client for gone, and says nothing."""
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        raise ConnectionResetError("the connection is over")
 
 
 class _WebSocket(MessageStream):

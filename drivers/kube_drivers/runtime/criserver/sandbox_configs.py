@@ -26,6 +26,8 @@ _NOTES: Final = "cri.kube-core.dev/"
 ADDRESS_NOTE: Final = f"{_NOTES}network"
 
 _PROTOCOLS: Final = ("TCP", "UDP", "SCTP")
+#: Characters of a host's name that the kernel takes.
+_LONGEST_NAME: Final = 63
 
 
 def sandbox_config(config: Any, handler: str, key: str) -> SandboxConfig:
@@ -46,7 +48,7 @@ def sandbox_config(config: Any, handler: str, key: str) -> SandboxConfig:
         name=about.name,
         uid=about.uid,
         attempt=about.attempt,
-        hostname=config.hostname,
+        hostname=config.hostname or ("" if options.network == NODE else about.name[:_LONGEST_NAME].rstrip("-.")),
         annotations={**config.annotations, ADDRESS_NOTE: key},
         labels=dict(config.labels),
         host_network=options.network == NODE,

@@ -103,11 +103,13 @@ class SupervisedRuntime(Runtime):
 
     async def _discard_container(self, container: ContainerStatus) -> None:
         """Remove its files, its log last."""
-        await to_the_end(_discard, str(self._files_of(container.id)), container.log_path, container.config.log_path)
+        # A log whose path the agent chose is the agent's to remove.
+        log = "" if container.config.log_path else container.log_path
+        await to_the_end(_discard, str(self._files_of(container.id)), log)
 
     async def _give_up_container(self, identity: str) -> None:
         """Remove the files of one that came to nothing."""
-        await to_the_end(_discard, str(self._files_of(identity)), "", "")
+        await to_the_end(_discard, str(self._files_of(identity)), "")
 
     async def _make_sandbox(self, identity: str, config: SandboxConfig) -> None:
         """Make what it is besides a record. Raises `RuntimeFailure`, having left nothing."""
@@ -498,15 +500,14 @@ def _user(fields: Sequence[Any] | None) -> ContainerUser | None:
     return ContainerUser(fields[0], fields[1], tuple(fields[2])) if fields is not None else None
 
 
-def _discard(files: str, log: str, chosen: str) -> None:
+def _discard(files: str, log: str) -> None:
     shutil.rmtree(files, ignore_errors=True)  # links in it are removed, not followed
     if not log:
         return
     try:
         for path in (log, *glob.glob(f"{glob.escape(log)}.*")):  # those that were rotated away too
             os.unlink(path)
-        if not chosen:  # otherwise the folders are of whoever chose the log's path
-            os.rmdir(os.path.dirname(log))
-            os.rmdir(os.path.dirname(os.path.dirname(log)))
+        os.rmdir(os.path.dirname(log))
+        os.rmdir(os.path.dirname(os.path.dirname(log)))
     except OSError:
         pass
