@@ -89,7 +89,7 @@ class Ledger:
         """Record what a manager owns; an owner of nothing is forgotten."""
         held = self._owners.get(identity)
         if owner.fields and (held is None or held.fields is not owner.fields):
-            owner = Owner(fieldsets.ordered(owner.fields), owner.api_version, owner.time)
+            owner = Owner(fieldsets.settled(owner.fields), owner.api_version, owner.time)
         if owner.fields:
             self._owners[identity] = owner
         else:

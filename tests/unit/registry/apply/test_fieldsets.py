@@ -1,5 +1,6 @@
 """Field sets: the algebra, on FieldsV1 as it is stored."""
 
+import json
 from collections.abc import Iterable
 
 from hypothesis import given
@@ -75,6 +76,24 @@ def test_operations_change_no_operand(left: set[Path], right: set[Path]) -> None
 def test_taking_nothing_away_gives_the_same_tree(paths: set[Path]) -> None:
     tree = tree_of(paths)
     assert fieldsets.difference(tree, {"f:z": {}}) is tree
+
+
+@given(PATHS)
+def test_a_settled_tree_is_the_same_set_in_order_and_one_for_all(paths: set[Path]) -> None:
+    tree = fieldsets.settled(tree_of(paths))
+    assert json.dumps(tree) == json.dumps(fieldsets.ordered(tree_of(paths)))
+    assert freeze(tree) is tree
+    assert fieldsets.settled(tree_of(sorted(paths, reverse=True))) is tree
+
+
+def test_what_is_shared_is_bounded() -> None:
+    first = fieldsets.settled({"f:once": {}})
+    for number in range(2000):
+        fieldsets.settled({f"f:{number}": {}})
+    assert fieldsets.settled({"f:once": {}}) == first
+    assert len(fieldsets._SHARED) <= fieldsets._MOST_SHARED
+    long: Fields = {"f:" + "x" * fieldsets._LONGEST_SHARED: {}}
+    assert fieldsets.settled(long) is not fieldsets.settled(long)
 
 
 def test_member_with_others_below_it_is_marked_with_a_dot() -> None:
