@@ -36,6 +36,8 @@ __all__ = ["ObjectStore", "Page", "Superseded"]
 
 #: Seconds for which what is written shares a lease.
 LEASE_SHARED = 60.0
+#: Objects that are written in one transaction: every store takes as many.
+_TOGETHER = 100
 
 
 class Superseded(Exception):
@@ -82,28 +84,35 @@ class ObjectStore:
         return await self._put(resource, key, document, 0, lifetime)
 
     async def create_all(self, objects: Sequence[tuple[GroupResource, Key, MutableDocument]]) -> bool:
-        """Write new objects, all at one revision; where one of them is there already, none, and the answer is False.
+        """Write new objects, a hundred at a revision; False where one of them is there already, and some are missing.
 
         Much cheaper than one by one, but only for what nobody can be watching yet: who stops between two changes of a
-        revision could not tell the store where to go on. At most a hundred at once, as many as every store takes.
+        revision could not tell the store where to go on.
         """
-        compares, puts, handed_over = [], [], []
-        for resource, key, document in objects:
-            name, data = keys.store_key(resource, key), encode(document)
-            self.cache.expect(data, document)
-            handed_over.append(data)
-            compares.append(Compare(name, 0))
-            puts.append(Put(name, data))
+        revision, succeeded, handed_over = 0, True, []
         try:
-            result = await self._transact("create", objects[0][0], Transaction(compares, puts))
-            if self.cache.recorder is not None and result.succeeded:
-                for resource, key, _ in objects:
-                    self.cache.recorder.written(resource, key, result.revision)
-            await self.cache.caught_up(result.revision)
+            for start in range(0, len(objects), _TOGETHER):
+                batch = objects[start : start + _TOGETHER]
+                puts = []
+                for resource, key, document in batch:
+                    data = encode(document)
+                    self.cache.expect(data, document)
+                    handed_over.append(data)
+                    puts.append(Put(keys.store_key(resource, key), data))
+                wanted = Transaction([Compare(put.key, 0) for put in puts], puts)
+                result = await self._transact("create", batch[0][0], wanted)
+                if not result.succeeded:
+                    succeeded = False
+                    break
+                revision = result.revision
+                if self.cache.recorder is not None:
+                    for resource, key, _ in batch:
+                        self.cache.recorder.written(resource, key, revision)
+            await self.cache.caught_up(revision)
         finally:
             for data in handed_over:
                 self.cache.forget(data)
-        return result.succeeded
+        return succeeded
 
     async def replace(
         self, resource: GroupResource, key: Key, document: MutableDocument, revision: int, *, lifetime: float = 0.0

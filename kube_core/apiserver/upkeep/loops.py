@@ -62,10 +62,9 @@ class Upkeep:
 
     async def begin_new(self) -> bool:
         """Make what `run` is ready with, where the store has nothing of it. Whether it is there now."""
-        if not await policy.write_at_once(self._catalogue):
-            return False
         await self._flow_control.begin_mandatory()
-        return True
+        # Last: controllers have much to do with the roles, and need not have done it.
+        return await policy.write_at_once(self._catalogue)
 
     async def run(self, ready: Callable[[], None], *, policy_is_there: bool = False) -> None:
         """Without end. `ready` is called once the default roles are in the store, as in a fork they may be already."""

@@ -29,8 +29,8 @@ from kube_core.registry.generic import Registry, Update
 __all__ = ["put_right", "write_at_once"]
 
 _log = get_logger("kube_core.apiserver")
-#: How many objects are on their way to the store at once, one by one and together.
-_AT_ONCE, _TOGETHER = 16, 100
+#: How many objects are on their way to the store at once, one by one.
+_AT_ONCE = 16
 #: An object of the policy without what tells it from others like it: managed fields are the same for all of these.
 _Shape = tuple[object, ...]
 
@@ -41,11 +41,7 @@ async def write_at_once(catalogue: Catalogue) -> bool:
     if any(registry.cache.get(_key(each)) for registry, wanted in policy.items() for each in wanted):
         return False
     made = [each for registry, wanted in policy.items() for each in _made(registry, wanted)]
-    objects = catalogue.of(CLUSTER_ROLES).objects
-    for start in range(0, len(made), _TOGETHER):
-        if not await objects.create_all(made[start : start + _TOGETHER]):
-            return False
-    return True
+    return await catalogue.of(CLUSTER_ROLES).objects.create_all(made)
 
 
 async def put_right(catalogue: Catalogue) -> None:
