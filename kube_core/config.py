@@ -73,8 +73,8 @@ class ClusterConfig:
     """One cluster. Drivers are named as their entry points are, or by URL; "" takes what goes with the runtime.
 
     `runtime="fake"` goes with the fake network, volumes and proxy, so that a cluster needs nothing of its machine;
-    any other runtime goes with `loopback` (network and cloud), `hostdir`, `userspace` and `http`, but `oci` with the
-    network `bridge`.
+    any other runtime goes with `loopback` (network and cloud), `hostdir`, `userspace` and `http`, but `oci` and
+    `cri` with the network `bridge`.
     """
 
     name: str = "embedded"
@@ -159,4 +159,4 @@ class ClusterConfig:
         """Whether no pod is a process that has only the machine's own network."""
         name, _, rest = self.runtime.partition(":")
         names = set(rest.split("+")) if name == "mixed" else {name}
-        return "oci" in names and names <= {"oci", "fake"}
+        return bool(names & {"oci", "cri"}) and names <= {"oci", "cri", "fake"}

@@ -15,9 +15,10 @@ from typing import Any
 import orjson
 
 from kube_core._kit.spdy import SpdyError, SpdySession, SpdyStream
+from kube_core.abc.failures import DriverFailure
 from kube_core.abc.sessions import ExecRequest, ExecSession
 from kube_core.abc.transport import ByteStream, MessageStream, Upgrade
-from kube_core.meta.status import StatusError
+from kube_core.meta.status import InternalError, StatusError
 from kube_core.serving.channels import CLOSE, ERROR, RESIZE, STDERR, STDIN, STDOUT, Channels
 
 __all__ = ["serving"]
@@ -201,6 +202,9 @@ async def _end(session: ExecSession) -> Mapping[str, Any]:
         return _outcome(await session.exit_code())
     except StatusError as error:
         return error.to_document()
+    except DriverFailure as error:
+        # A runtime may know only now that there is no such program.
+        return InternalError(f"error executing command in container: {error}").to_document()
 
 
 def _outcome(code: int) -> dict[str, Any]:

@@ -1,14 +1,19 @@
-"""kubectl against pods that are real containers: `exec -it`, `attach`, `cp`, `port-forward`, `debug`."""
+"""kubectl against pods that are real containers: `exec -it`, `attach`, `cp`, `port-forward`, `debug`.
+
+Once with this project's own containers, and once with those of containerd.
+"""
 
 from __future__ import annotations
 
 import re
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from fakes import containerd
 from fakes.containers import needs_containers, offline
 from fakes.images import busybox_layer, make_image
 from fakes.kubectl import Kubectl, running_cluster
@@ -30,13 +35,21 @@ spec:
 """
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Kubectl]:
+@pytest.fixture(scope="module", params=["oci", pytest.param("cri", marks=containerd.needs_containerd())])
+def cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Iterator[Kubectl]:
     folder = tmp_path_factory.mktemp("containers")
-    archive = make_image(busybox_layer(), Env=["PATH=/bin"]).save_docker(folder / "busybox.tar", "busybox:1")
-    options = ("--runtime", "oci", "--network", "bridge", "--images", archive)
-    with offline(folder / "store"), running_cluster(folder, f"containers-{worker_id}", *options) as kubectl:
-        yield kubectl
+    name = f"containers-{request.param}-{worker_id}"
+    with ExitStack() as stack:
+        if request.param == "cri":
+            endpoint = stack.enter_context(containerd.running()).endpoint
+            options = ["--runtime", f"cri:{endpoint}"]
+        else:
+            archive = make_image(busybox_layer(), Env=["PATH=/bin"]).save_docker(folder / "busybox.tar", "busybox:1")
+            stack.enter_context(offline(folder / "store"))
+            options = ["--runtime", "oci", "--network", "bridge", "--images", str(archive)]
+        yield stack.enter_context(running_cluster(folder, name, *options))
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,8 @@ __all__ = ["ForwardedPort", "StreamedSession", "dial"]
 _COMMANDS = "v4.channel.k8s.io"
 _PORTS = "portforward.k8s.io"
 _ERROR_BYTES = 64 * 1024
+#: What servers of streams put before a runtime's words, and whoever hands these on puts there again.
+_IN_FRONT = "Internal error occurred: error executing command in container: "
 #: Pieces of output that wait for their reader.
 _WAITING = 16
 
@@ -204,4 +206,5 @@ def _outcome(text: bytes) -> int:
         for cause in status.get("details", {}).get("causes", ()):
             if cause.get("reason") == "ExitCode":
                 return int(cause["message"])
-    raise RuntimeFailure(status.get("message") or "the command could not be run")
+    message = str(status.get("message") or "the command could not be run")
+    raise RuntimeFailure(message.removeprefix(_IN_FRONT))
