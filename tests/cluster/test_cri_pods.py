@@ -122,8 +122,8 @@ async def test_what_kubelets_write_on_containers_is_there(cluster: Cluster, endp
 async def test_security_limits_volumes_and_names_reach_the_container(cluster: Cluster) -> None:
     script = (
         "id -u; id -g; grep NoNewPrivs /proc/self/status | cut -f 2; cat /etc/resolv.conf;"
-        "grep -c alias /etc/hosts; touch /file 2>/dev/null || echo read-only; echo kept > /data/file; cat /data/file; hostname;"
-        "wc -c < /proc/timer_list; grep CapEff /proc/self/status | cut -f 2"
+        "grep -c alias /etc/hosts; touch /file 2>/dev/null || echo read-only;"
+        "echo kept > /data/file; cat /data/file; hostname; wc -c < /proc/timer_list; grep CapEff /proc/self/status | cut -f 2"
     )
     await create(
         cluster,
