@@ -123,7 +123,8 @@ async def test_security_limits_volumes_and_names_reach_the_container(cluster: Cl
     script = (
         "id -u; id -g; grep NoNewPrivs /proc/self/status | cut -f 2; cat /etc/resolv.conf;"
         "grep -c alias /etc/hosts; touch /file 2>/dev/null || echo read-only;"
-        "echo kept > /data/file; cat /data/file; hostname; wc -c < /proc/timer_list; grep CapEff /proc/self/status | cut -f 2"
+        "echo kept > /data/file; cat /data/file; hostname; wc -c < /proc/timer_list;"
+        "grep CapEff /proc/self/status | cut -f 2"
     )
     await create(
         cluster,
