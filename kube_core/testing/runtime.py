@@ -366,7 +366,7 @@ class RuntimeContract:
 
     async def test_who_is_attached_hears_and_speaks_to_the_main_process(self, tmp_path: Path) -> None:
         async with self.started(tmp_path) as runtime:
-            needs(runtime, runtime.capabilities.attach, "can be attached to")
+            needs(runtime, runtime.capabilities.attach and runtime.capabilities.processes, "attaches to processes")
             script = "echo early; read line; echo heard $line; read line; exit 4"
             status = await self.running(runtime, "sleeps", command=("sh", "-c", script), stdin=True, stdin_once=True)
             await self.has_said(runtime, status, b"early")
@@ -383,7 +383,7 @@ class RuntimeContract:
 
     async def test_a_terminal_is_attached_to_and_has_a_size(self, tmp_path: Path) -> None:
         async with self.started(tmp_path) as runtime:
-            needs(runtime, runtime.capabilities.attach, "can be attached to")
+            needs(runtime, runtime.capabilities.attach and runtime.capabilities.processes, "attaches to processes")
             command = ("sh", "-c", f"read line; {_SIZE}; exit 2")
             status = await self.running(runtime, "sleeps", command=command, stdin=True, tty=True)
             session = await runtime.attach(status.id, ExecRequest((), stdin=True, tty=True))

@@ -8,7 +8,7 @@ What a container does is its `FakeBehaviour`, looked for in this order:
 * the default: starts at once, is ready at once, runs until it is stopped, ends with 0.
 
 A behaviour may be a function (`functions.py`): then the container is a task that runs it, and is over when that is.
-What containers seem to use is told by `cpu` and `memory` (`load.py`).
+What containers seem to use is told by `cpu` and `memory` (`load.py`); of CPU it is never more than their limit.
 
 With a `FakeClock` all of it is deterministic. Used by tests and by clusters that try controllers rather than programs.
 """
@@ -16,6 +16,7 @@ With a `FakeClock` all of it is deterministic. Used by tests and by clusters tha
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -38,6 +39,7 @@ from kube_core.abc.runtime import (
     NetworkProbe,
     ProbeAnswer,
     RegistryCredentials,
+    Resources,
     Runtime,
     RuntimeCapabilities,
     RuntimeFailure,
@@ -54,6 +56,7 @@ from kube_drivers.runtime.functions import (
     ExecFunction,
     Function,
     FunctionExec,
+    Input,
     ProbeFunction,
     RunningContainer,
     ask_probe,
@@ -141,15 +144,21 @@ class _Container:
     used: float = 0.0
     looked_at: float = 0.0
 
+    def turn(self) -> None:
+        """Something was written, or it is over."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
     def usage(self, now: float) -> Usage:
         """`now` in seconds since the epoch; it has to be running."""
         age, load = now - self.status.started_at, self.behaviour.cpu
+        most = _cores(self.status.resources or self.status.config.resources)
         if isinstance(load, SharedLoad):
-            rate = load.part
+            rate = min(load.part, most)
             self.used += rate * (age - self.looked_at)
         else:
-            rate = load.at(age)
-            self.used += load.integral(self.looked_at, age)
+            rate = min(load.at(age), most)
+            self.used += load.integral(self.looked_at, age, most)
         self.looked_at = age
         memory = int(self.behaviour.memory.at(age))
         return Usage(now, int(self.used * 1e9), memory, nanocores=round(rate * 1e9))
@@ -188,7 +197,14 @@ class FakeRuntime(Runtime):
     """Tests put behaviours in `behaviours` (by image), call `crash`, and set `unready` (pod uids that fail probes)."""
 
     capabilities: ClassVar[RuntimeCapabilities] = RuntimeCapabilities(
-        processes=False, reachable=False, exec=True, port_forward=True, behaviours=True, snapshot=True
+        processes=False,
+        reachable=False,
+        exec=True,
+        port_forward=True,
+        attach=True,
+        resize=True,
+        behaviours=True,
+        snapshot=True,
     )
     name: ClassVar[str] = "fake"
 
@@ -387,6 +403,12 @@ class FakeRuntime(Runtime):
             return FunctionExec(answer, self._handle(container), request.command)
         return _FakeExec(container.behaviour)
 
+    async def attach(self, container_id: str, request: ExecRequest) -> ExecSession:
+        container = self._known(container_id)
+        if container.status.state != "running":
+            raise RuntimeFailure(f"container {container_id} is not running")
+        return _Attached(container, self._handle(container).stdin if request.stdin else None)
+
     async def port_forward(self, sandbox_id: str, port: int) -> ByteStream:
         sandbox = self._sandboxes.get(sandbox_id)
         for container in self._in_sandbox(sandbox) if sandbox is not None else ():
@@ -425,6 +447,19 @@ class FakeRuntime(Runtime):
 
     async def image_status(self, image: str, *, sandbox_id: str = "") -> ImageStatus | None:
         return self._images.get(image)
+
+    async def update_container(self, container_id: str, resources: Resources) -> None:
+        container = self._known(container_id)
+        if container.status.state == "running":
+            container.usage(self.clock.now())  # until now it had what it had
+        container.status = attrs.evolve(container.status, resources=resources)
+
+    async def update_sandbox(self, sandbox_id: str, resources: Resources) -> None:
+        sandbox = self._sandboxes.get(sandbox_id)
+        if sandbox is None:
+            raise ContainerNotFound(f"there is no sandbox {sandbox_id}")
+        config = attrs.evolve(sandbox.config, resources=resources)
+        self._sandboxes[sandbox_id] = attrs.evolve(sandbox, config=config)
 
     async def usage(self) -> RuntimeUsage:
         now = self.clock.now()
@@ -484,11 +519,7 @@ class FakeRuntime(Runtime):
         if len(container.log) > 2 * _LOG_LINES:
             container.dropped += len(container.log) - _LOG_LINES
             del container.log[:-_LOG_LINES]
-        self._changed(container)
-
-    def _changed(self, container: _Container) -> None:
-        container.changed.set()
-        container.changed = asyncio.Event()
+        container.turn()
 
     def _function_ended(self, container: _Container, task: asyncio.Task[int]) -> None:
         container.task = None
@@ -533,7 +564,7 @@ class FakeRuntime(Runtime):
         if isinstance(container.behaviour.cpu, SharedLoad):
             container.behaviour.cpu.leave(container.status.id)
         container.exited.set()
-        self._changed(container)
+        container.turn()
         self._announce(container)
 
     async def _end(self, container: _Container) -> None:
@@ -555,6 +586,11 @@ def _in_full(image: str, given: Behaviour) -> FakeBehaviour:
         return FakeBehaviour(**given) if isinstance(given, Mapping) else FakeBehaviour(function=given)
     except (TypeError, ValueError) as error:
         raise DriverError(f"the behaviour of {image} cannot be: {error.args[0]}") from None
+
+
+def _cores(resources: Resources) -> float:
+    """How many it may use."""
+    return resources.cpu_quota / resources.cpu_period if resources.cpu_quota > 0 else math.inf
 
 
 def _repository(image: str) -> str:
@@ -588,6 +624,50 @@ class _FakeExec(ExecSession):
 
     async def close(self) -> None:
         pass
+
+
+class _Attached(ExecSession):
+    """What a container writes from now on, and its stdin; a terminal is as any other to it."""
+
+    def __init__(self, container: _Container, stdin: Input | None) -> None:
+        self._container = container
+        self._stdin = stdin
+        self._seen = container.dropped + len(container.log)
+        self._detached = False
+
+    async def output(self) -> AsyncIterator[tuple[Stream, bytes]]:
+        container = self._container
+        while not self._detached:
+            changed, over = container.changed, container.exited.is_set()
+            fresh = container.log[max(self._seen - container.dropped, 0) :]
+            self._seen = container.dropped + len(container.log)
+            for line in fresh:
+                yield line.stream, line.content + b"\n"
+            if over:
+                return
+            if not fresh:
+                await changed.wait()
+
+    async def write(self, data: bytes) -> None:
+        if self._stdin is not None:
+            await self._stdin.write(data)
+
+    async def close_stdin(self) -> None:
+        if self._stdin is not None:
+            self._stdin.end()
+
+    async def resize(self, width: int, height: int) -> None:
+        pass
+
+    async def exit_code(self) -> int:
+        await self._container.exited.wait()
+        return self._container.status.exit_code
+
+    async def close(self) -> None:
+        if self._stdin is not None and self._container.status.config.stdin_once:
+            self._stdin.end()
+        self._detached = True
+        self._container.turn()
 
 
 def _timestamp(moment: float) -> str:

@@ -7,7 +7,8 @@
 It runs when the container is started. What it returns is the exit code (None: 0); an exception is exit code 1, with the
 trace in the container's log. Asked to end (SIGTERM) it finds `stopping()` done, and when its grace is over it is
 cancelled, which is exit code 137; its clean-up is waited for, so one that swallows its cancellation keeps the pod from
-ending. Time is the cluster's own: `container.sleep`, never `asyncio.sleep`.
+ending. Who is attached to it sees what it logs, and writes what it reads (`container.read`). Time is the cluster's own:
+`container.sleep`, never `asyncio.sleep`.
 
 Who runs these functions, and knows what state their containers are in, is `fake.py`.
 """
@@ -37,11 +38,49 @@ __all__ = [
     "ExecFunction",
     "Function",
     "FunctionExec",
+    "Input",
     "ProbeFunction",
     "RunningContainer",
     "ask_probe",
     "run_function",
 ]
+
+
+#: Bytes that wait in a container's stdin before who writes there has to.
+_MOST_INPUT = 64 * 1024
+
+
+class Input:
+    """What is written to a container's stdin and not read yet. As a pipe it holds so much, and lets writers wait."""
+
+    def __init__(self, *, open_: bool) -> None:
+        self._pending = bytearray()
+        self._ended = not open_
+        self._changed = asyncio.Event()
+
+    async def write(self, data: bytes) -> None:
+        while len(self._pending) >= _MOST_INPUT and not self._ended:
+            await self._changed.wait()
+        if not self._ended:
+            self._pending += data
+            self._turn()
+
+    async def read(self) -> bytes:
+        while not self._pending and not self._ended:
+            await self._changed.wait()
+        data = bytes(self._pending)
+        self._pending.clear()
+        self._turn()
+        return data
+
+    def end(self) -> None:
+        """Nothing more comes: who reads gets what there is, then nothing."""
+        self._ended = True
+        self._turn()
+
+    def _turn(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
 
 class RunningContainer:
@@ -70,12 +109,20 @@ class RunningContainer:
         #: Where this machine has what listens at a port of the pod.
         self.endpoints: dict[int, tuple[str, int]] = {}
         self.clock = clock
+        self.stdin = Input(open_=config.stdin)
         self._write = write
         self._stopping = asyncio.Event()
 
     def log(self, text: str, *, stream: Stream = "stdout") -> None:
         """Write lines."""
         self._write(stream, text)
+
+    async def read(self) -> bytes:
+        """What who is attached has written, once there is something; b"" when that has ended.
+
+        It has where the container asks for no `stdin`.
+        """
+        return await self.stdin.read()
 
     async def sleep(self, seconds: float) -> None:
         """Let so much of the cluster's time pass."""

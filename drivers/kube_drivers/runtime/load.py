@@ -14,7 +14,8 @@ some; its `cores` may be set at any time, and are looked at when somebody asks.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kube_core.meta import quantities
@@ -38,16 +39,23 @@ class Curve:
                 return before + (after - before) * (second - begin) / (end - begin)
         return points[-1][1]
 
-    def integral(self, begin: float, end: float) -> float:
-        """The area under it between two moments."""
-        within = [second for second, _ in self._points if begin < second < end]
-        moments = [begin, *within, end]
-        return sum((later - earlier) * self._mean(earlier, later) for earlier, later in itertools.pairwise(moments))
-
-    def _mean(self, begin: float, end: float) -> float:
+    def integral(self, begin: float, end: float, most: float = math.inf) -> float:
+        """The area under it, and under `most`, between two moments."""
+        points = [second for second, _ in self._points]
+        within = [second for second in (*points, *self._crossings(most)) if begin < second < end]
+        moments = [begin, *sorted(within), end]
         # A step (two points of one time) has its earlier value up to it, and the later one from it.
-        middle = (begin + end) / 2
-        return self.at(middle)
+        return sum(
+            (later - earlier) * min(self.at((earlier + later) / 2), most)
+            for earlier, later in itertools.pairwise(moments)
+        )
+
+    def _crossings(self, value: float) -> Iterator[float]:
+        """The moments at which it passes a value on its way from one point to the next."""
+        if value < math.inf:
+            for (begin, before), (end, after) in itertools.pairwise(self._points):
+                if min(before, after) < value < max(before, after):
+                    yield begin + (end - begin) * (value - before) / (after - before)
 
 
 class SharedLoad:

@@ -13,6 +13,7 @@ from kube_core._kit.clock import FakeClock
 from kube_core.abc.runtime import (
     ContainerConfig,
     ContainerStatus,
+    ExecRequest,
     ExecResult,
     LogOptions,
     Mount,
@@ -296,3 +297,52 @@ async def test_what_is_no_behaviour_is_refused() -> None:
     await runtime.pull_image("app")
     with pytest.raises(RuntimeFailure, match="callable"):
         await runtime.create_container(sandbox.id, ContainerConfig(name="main", image="app"))
+
+
+async def echoes(container: RunningContainer) -> int:
+    container.log("early")
+    while data := await container.read():
+        container.log(f"heard {data.decode().strip()}")
+    return 4
+
+
+async def test_who_is_attached_hears_and_speaks_to_the_function() -> None:
+    async with runtime_with(echoes) as runtime:
+        identity = await start(runtime, stdin=True, stdin_once=True)
+        await until(lambda: bool(runtime._containers[identity].log))
+        listener = await runtime.attach(identity, ExecRequest(()))
+        session = await runtime.attach(identity, ExecRequest((), stdin=True))
+        await session.write(b"this\n")
+        assert await anext(aiter(session.output())) == ("stdout", b"heard this\n")
+        await listener.write(b"not asked for\n")
+        await session.close()  # and with it, by `stdin_once`, what the function can read
+        assert [data async for _, data in listener.output()] == [b"heard this\n"]
+        assert await listener.exit_code() == 4
+        assert await logged(runtime, identity) == "early\nheard this"
+
+
+async def test_stdin_that_nobody_asked_for_has_ended() -> None:
+    async with runtime_with(echoes) as runtime:
+        assert (await exited(runtime, await start(runtime))).exit_code == 4
+
+
+async def test_who_writes_waits_for_who_reads() -> None:
+    async with runtime_with(waits) as runtime:
+        identity = await start(runtime, stdin=True)
+        session = await runtime.attach(identity, ExecRequest((), stdin=True))
+        await session.write(bytes(100_000))
+        writing = asyncio.create_task(session.write(b"more"))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not writing.done()
+        assert len(await runtime._containers[identity].handle.stdin.read()) == 100_000  # type: ignore[union-attr]
+        await writing
+        await session.close()
+
+
+async def test_a_container_that_is_not_running_is_not_attached_to() -> None:
+    async with runtime_with(echoes) as runtime:
+        identity = await start(runtime)
+        await exited(runtime, identity)
+        with pytest.raises(RuntimeFailure, match="is not running"):
+            await runtime.attach(identity, ExecRequest(()))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kube_core._kit.clock import FakeClock
-from kube_core.abc.runtime import ContainerConfig, RuntimeFailure, SandboxConfig
+from kube_core.abc.runtime import ContainerConfig, Resources, RuntimeFailure, SandboxConfig
 from kube_core.drivers import DriverError
 from kube_drivers.runtime.fake import BEHAVIOUR_ANNOTATION, FakeBehaviour, FakeRuntime, SharedLoad
 from kube_drivers.runtime.load import read_curve
@@ -105,3 +105,19 @@ def test_it_does_not_matter_how_often_somebody_looks(points: Any, looks: list[in
     parts = sum(curve.integral(begin, end) for begin, end in itertools.pairwise([0, *looks, 80]))
     assert parts == pytest.approx(whole)
     assert 0 <= whole <= 80 * max(value for _, value in points)
+
+
+async def test_no_container_uses_more_cpu_than_it_may_and_resizing_it_counts_from_then_on() -> None:
+    clock = FakeClock()
+    runtime = runtime_of({"cpu": [[0, 0.0], [10, 1.0]]}, clock)
+    identity = await running(runtime)
+    await runtime.update_container(identity, Resources(cpu_quota=50_000, cpu_period=100_000))
+    await clock.advance(10)
+    # Half of the way up, and flat from there.
+    usage = (await runtime.usage()).containers[identity]
+    assert (usage.cpu_nanoseconds, usage.nanocores) == (3_750_000_000, 500_000_000)
+    await runtime.update_container(identity, Resources(cpu_quota=200_000, cpu_period=100_000))
+    await clock.advance(10)
+    usage = (await runtime.usage()).containers[identity]
+    assert (usage.cpu_nanoseconds, usage.nanocores) == (13_750_000_000, 1_000_000_000)
+    assert runtime.list_containers()[0].resources == Resources(cpu_quota=200_000, cpu_period=100_000)
