@@ -7,16 +7,20 @@ kept for as long as the next one has to wait, since the waiting container's mess
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from kube_core.abc.runtime import ImageFailure, ImageStatus, RegistryCredentials
-from kube_core.meta.documents import Document, namespace_of, uid_of
+from kube_core.meta.documents import Document, name_of, namespace_of, uid_of
 from kube_core.node.pods.configuration import Starting
 from kube_core.node.pods.credentials import credentials_for
 from kube_core.node.pods.host import Host
 from kube_core.node.pods.waiting import NotStarted
 
 __all__ = ["ensure_image"]
+
+#: A pull that takes no longer is not waited for by a status of its own.
+_QUICK_SECONDS = 0.1
 
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 _DOMAIN = rf"(?:\[[0-9a-fA-F:]+\]|{_LABEL}(?:\.{_LABEL})*)(?::[0-9]+)?"
@@ -55,8 +59,8 @@ async def ensure_image(host: Host, starting: Starting, container: Document, path
         events.warning(pod, "Failed", "Error: ErrImageNeverPull", field_path=path)
         raise NotStarted("ErrImageNeverPull", message)
     _back_off(host, pod, image, key, path)
-    await starting.slow()
-    return await _pull(host, pod, image, sandbox_id, key, path)
+    async with _told_where_slow(host, starting):
+        return await _pull(host, pod, image, sandbox_id, key, path)
 
 
 def _policy(container: Document) -> str:
@@ -64,6 +68,26 @@ def _policy(container: Document) -> str:
         return str(policy)
     name = str(container["image"]).rpartition("/")[2]
     return "Always" if "@" not in name and name.partition(":")[2] in ("", "latest") else "IfNotPresent"
+
+
+@asynccontextmanager
+async def _told_where_slow(host: Host, starting: Starting) -> AsyncIterator[None]:
+    """Have the pod's status say where it is, where the block takes long; a status costs more than a quick pull."""
+
+    async def tell() -> None:
+        try:
+            await starting.slow()
+        except Exception as error:
+            host.log.warning("pod not reported", pod=name_of(starting.pod), error=str(error))
+
+    def is_slow() -> None:
+        host.spawn(tell(), f"status of pod {name_of(starting.pod)}")
+
+    timer = host.clock.call_later(_QUICK_SECONDS, is_slow)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _back_off(host: Host, pod: Document, image: str, key: str, path: str) -> None:

@@ -123,3 +123,16 @@ async def test_a_pull_secret_that_is_not_there_is_told_and_the_pull_tried() -> N
             "Unable to retrieve some image pull secrets (mine); attempting to pull the image may not succeed."
         ]
         assert node.status()["phase"] == "Running"
+
+
+async def test_only_a_pull_that_takes_long_is_told_of_by_a_status_before_the_container_runs() -> None:
+    behaviours = {"quick": FakeBehaviour(pull_latency=0.01), "long": FakeBehaviour(pull_latency=5)}
+    async with FakeNode(behaviours=behaviours) as node:
+        for image in behaviours:
+            node.run(pod(image, {"name": "c", "image": image, "imagePullPolicy": "Always"}))
+        await node.settle()
+        await node.clock.advance(1)
+        assert [each["phase"] for each in node.reports.history["uid-quick"]] == ["Running"]
+        assert node.container(name="long")["state"] == {"waiting": {"reason": "ContainerCreating"}}
+        await node.clock.advance(5)
+        assert node.status("long")["phase"] == "Running"
