@@ -66,6 +66,10 @@ class Expectations:
             return True
         return self._clock.monotonic() - pending.since > EXPIRY
 
+    def creations(self, key: Key) -> int:
+        """How many creations were not seen yet, of those that are still waited for."""
+        return 0 if self.satisfied(key) else self._pending[key].creations
+
     def forget(self, key: Key) -> None:
         """The controller object is gone."""
         self._pending.pop(key, None)

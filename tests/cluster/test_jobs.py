@@ -10,6 +10,7 @@ import pytest
 
 from kube_core._kit.clock import FakeClock
 from kube_core.api import pods, resources
+from kube_core.bus.changes import Change
 from kube_core.cluster import Cluster
 from kube_core.meta.documents import Document, finalizers_of, labels_of, name_of
 from kube_core.meta.status import NotFound
@@ -70,6 +71,21 @@ async def test_a_job_runs_its_completions_with_its_parallelism(cluster: Cluster)
     assert all(pods.phase_of(pod) == "Succeeded" and not finalizers_of(pod) for pod in found)
     assert (await reasons(cluster)).count("SuccessfulCreate") == 5
     assert "Completed" in await reasons(cluster)
+
+
+async def test_a_status_is_written_for_what_happened_and_not_more_often(cluster: Cluster) -> None:
+    changes = cluster.bus.subscribe(resources.JOBS)
+    await cluster.client.create(resources.JOBS, job())
+    await cluster.advance(seconds=30)
+    told = [change.latest.document["status"] for change in changes.drain() if isinstance(change, Change)]
+    # Made; with its pod; that is ready; that has ended; and was counted.
+    assert [(status.get("active", 0), status.get("ready", 0), status.get("succeeded", 0)) for status in told] == [
+        (0, 0, 0),
+        (1, 0, 0),
+        (1, 1, 0),
+        (0, 0, 0),
+        (0, 0, 1),
+    ]
 
 
 async def test_an_indexed_job_does_every_index(cluster: Cluster) -> None:

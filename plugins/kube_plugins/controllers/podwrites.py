@@ -13,6 +13,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 
+import attrs
+
 from kube_core._kit.clock import Clock
 from kube_core.api import resources
 from kube_core.api.types import ResourceType
@@ -32,7 +34,7 @@ from kube_core.meta.documents import (
 from kube_core.meta.status import NotFound, StatusError
 from kube_plugins.controllers.adoption import owner_key
 
-__all__ = ["PodWrites", "is_namespace_ending", "slow_start"]
+__all__ = ["Made", "PodWrites", "is_namespace_ending", "slow_start"]
 
 
 def is_namespace_ending(error: StatusError) -> bool:
@@ -49,6 +51,14 @@ def slow_start(count: int) -> Iterator[int]:
         size *= 2
 
 
+@attrs.frozen
+class Made:
+    """How many pods there are now that were to be made, and the first failure that should be tried again."""
+
+    count: int = 0
+    error: StatusError | None = None
+
+
 class PodWrites:
     """The pod writes of one controller, whose objects are `owners`."""
 
@@ -62,29 +72,31 @@ class PodWrites:
         """Whether the cache shows everything that was written for `key`."""
         return self._expectations.satisfied(key)
 
+    def unseen(self, key: Key) -> int:
+        """How many pods were made for `key`, or are being made, that the cache does not show yet."""
+        return self._expectations.creations(key)
+
     def forget(self, key: Key) -> None:
         self._expectations.forget(key)
 
-    async def create(self, owner: Document, count: int, make: Callable[[int], MutableDocument]) -> StatusError | None:
-        """Make `count` pods, each as `make` gives it for its number; after a batch with a failure no more are tried.
-
-        Returns the first failure that should be tried again.
-        """
+    async def create(self, owner: Document, count: int, make: Callable[[int], MutableDocument]) -> Made:
+        """Make `count` pods, each as `make` gives it for its number; after a batch with a failure no more are tried."""
         key = key_of(owner)
         self._expectations.expect_creations(key, count)
-        started = 0
+        started = made = 0
         try:
             for batch in slow_start(count):
                 numbers = range(started, started + batch)
                 started += batch
                 answers = await asyncio.gather(*(self._create_one(key, owner, make, number) for number in numbers))
                 failures = [answer for answer in answers if answer is not None]
+                made += batch - len(failures)
                 if failures:
-                    return None if all(map(is_namespace_ending, failures)) else failures[0]
+                    return Made(made, None if all(map(is_namespace_ending, failures)) else failures[0])
         finally:
             for _ in range(count - started):  # what was never tried will never be seen
                 self._expectations.creation_observed(key)
-        return None
+        return Made(made)
 
     async def delete(self, owner: Document, pods: Sequence[Document]) -> StatusError | None:
         """Ask for the pods' deletion; returns the first failure."""

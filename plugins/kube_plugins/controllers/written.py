@@ -32,6 +32,11 @@ class LastWritten:
         del self._written[key_of(cached)]
         return cached
 
+    def is_latest(self, document: Document) -> bool:
+        """Whether this is what was written last, and no more than that."""
+        written = self._written.get(key_of(document))
+        return written is not None and resource_version_of(written) == resource_version_of(document)
+
     def forget(self, key: Key) -> None:
         self._written.pop(key, None)
 

@@ -61,3 +61,14 @@ async def test_forgotten_key_starts_afresh() -> None:
     expectations.expect_creations(KEY, 1)
     expectations.forget(KEY)
     assert expectations.satisfied(KEY)
+
+
+async def test_creations_that_were_not_seen_are_counted() -> None:
+    clock = FakeClock()
+    expectations = Expectations(clock)
+    assert expectations.creations(KEY) == 0
+    expectations.expect_creations(KEY, 3)
+    expectations.creation_observed(KEY)
+    assert expectations.creations(KEY) == 2
+    await clock.advance(EXPIRY + 1)
+    assert expectations.creations(KEY) == 0

@@ -36,3 +36,11 @@ def test_what_is_forgotten_is_not_taken() -> None:
     written.forget(Key("default", "web"))
     present = version("9")
     assert written.newest(present) is present
+
+
+def test_the_answer_that_was_noted_last_is_known_again() -> None:
+    written = LastWritten()
+    assert not written.is_latest(version("12"))
+    written.note(version("12"))
+    assert written.is_latest(version("12"))
+    assert not written.is_latest(version("13"))

@@ -30,7 +30,7 @@ from kube_core.meta.documents import (
 )
 from kube_core.meta.status import AlreadyExists, NotFound, StatusError
 from kube_core.meta.times import format_time
-from kube_plugins.controllers.cronjob.jobs import make_job, outcome, reference_to, surplus
+from kube_plugins.controllers.cronjob.jobs import concerns_owner, make_job, outcome, reference_to, surplus
 from kube_plugins.controllers.cronjob.runs import Decision, decide, until_next
 from kube_plugins.controllers.cronjob.schedules import Schedule, ScheduleError, parse_schedule, parse_zone
 from kube_plugins.controllers.podwrites import is_namespace_ending
@@ -54,8 +54,8 @@ class CronJobController(Controller):
 
     def watches(self) -> Iterable[Watch]:
         return (
-            Watch(resources.CRON_JOBS, to_itself, predicate=self._notice_schedule),
-            Watch(resources.JOBS, to_controller_owner("CronJob")),
+            Watch(resources.CRON_JOBS, to_itself, predicate=self._is_news),
+            Watch(resources.JOBS, to_controller_owner("CronJob"), predicate=concerns_owner),
         )
 
     async def reconcile(self, key: Key) -> Action:
@@ -109,12 +109,15 @@ class CronJobController(Controller):
         _set_active(status, list(active.values()))
         return forgotten
 
-    def _notice_schedule(self, before: Document | None, after: Document | None) -> bool:
-        """Every change counts; one of the schedule is remembered."""
-        if before is not None and after is not None:
-            times = [(each["spec"].get("schedule"), each["spec"].get("timeZone")) for each in (before, after)]
-            if times[0] != times[1]:
-                self._rescheduled.add(key_of(after))
+    def _is_news(self, before: Document | None, after: Document | None) -> bool:
+        """Every change counts but what this controller wrote itself; one of the schedule is remembered."""
+        if before is None or after is None:
+            return True
+        if self._written.is_latest(after):
+            return False
+        times = [(each["spec"].get("schedule"), each["spec"].get("timeZone")) for each in (before, after)]
+        if times[0] != times[1]:
+            self._rescheduled.add(key_of(after))
         return True
 
     async def _exists(self, reference: Document) -> bool:

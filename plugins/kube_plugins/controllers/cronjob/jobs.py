@@ -14,6 +14,8 @@ from kube_core.meta.documents import (
     Document,
     MutableDocument,
     annotations_of,
+    controller_of,
+    is_deleting,
     labels_of,
     metadata_of,
     name_of,
@@ -23,7 +25,7 @@ from kube_core.meta.documents import (
     uid_of,
 )
 
-__all__ = ["SCHEDULED_ANNOTATION", "job_name", "make_job", "outcome", "reference_to", "surplus"]
+__all__ = ["SCHEDULED_ANNOTATION", "concerns_owner", "job_name", "make_job", "outcome", "reference_to", "surplus"]
 
 SCHEDULED_ANNOTATION = "batch.kubernetes.io/cronjob-scheduled-timestamp"
 
@@ -56,6 +58,11 @@ def outcome(job: Document) -> str:
     return next((kind for kind in ("Complete", "Failed") if is_condition_true(job, kind)), "")
 
 
+def concerns_owner(before: Document | None, after: Document | None) -> bool:
+    """Whether a change of a Job is one that its CronJob has to look at: not while it only makes progress."""
+    return before is None or after is None or _told(before) != _told(after)
+
+
 def reference_to(job: Document) -> MutableDocument:
     """The entry of an active Job in its CronJob's status."""
     return {
@@ -78,6 +85,12 @@ def surplus(cron_job: Document, jobs: Sequence[Document]) -> tuple[Document, ...
         finished = sorted((job for job in jobs if outcome(job) == kind), key=_start)
         found += finished[: max(len(finished) - int(limit), 0)]
     return tuple(found)
+
+
+def _told(job: Document) -> tuple[object, ...]:
+    """What a CronJob's status and history depend on."""
+    controller = controller_of(job) or {}
+    return outcome(job), (job.get("status") or {}).get("completionTime"), is_deleting(job), controller.get("uid")
 
 
 def _start(job: Document) -> tuple[str, str]:

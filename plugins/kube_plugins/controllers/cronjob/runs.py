@@ -44,8 +44,8 @@ class Decision:
     remarks: tuple[Remark, ...] = ()
 
 
-def due(cron_job: Document, schedule: Schedule, now: float) -> tuple[float | None, int]:
-    """The last time that has come and was not run, and about how many have."""
+def due(cron_job: Document, schedule: Schedule, now: float) -> tuple[float | None, int, float | None]:
+    """The last time that has come and was not run; about how many have; and the next, None where none is in sight."""
     since = _last_run(cron_job)
     if since is None:
         since = parse_time(str(metadata_of(cron_job)["creationTimestamp"]))
@@ -54,11 +54,12 @@ def due(cron_job: Document, schedule: Schedule, now: float) -> tuple[float | Non
         since = max(since, now - float(deadline))
     first = schedule.after(since)
     if first is None or now < first:
-        return None, 0
+        return None, 0, first
     second = schedule.after(first)
     if second is None or now < second:
-        return first, 1
-    return schedule.latest(first, now), int((now - first) // max(second - first, 1.0)) + 1
+        return first, 1, second
+    latest = schedule.latest(first, now)
+    return latest, int((now - first) // max(second - first, 1.0)) + 1, schedule.after(latest)
 
 
 def until_next(schedule: Schedule, now: float) -> float | None:
@@ -72,8 +73,8 @@ def decide(cron_job: Document, schedule: Schedule, active: Sequence[Document], n
     spec = cron_job["spec"]
     if spec.get("suspend"):
         return Decision()
-    wait = until_next(schedule, now)
-    moment, missed = due(cron_job, schedule, now)
+    moment, missed, upcoming = due(cron_job, schedule, now)
+    wait = None if upcoming is None else max(upcoming - now, 0.0) + DELAY
     remarks: tuple[Remark, ...] = ()
     if missed > _MANY:
         advice = "Set or decrease .spec.startingDeadlineSeconds or check clock skew"

@@ -110,7 +110,7 @@ class DaemonSetController(Controller):
             daemon_set, len(nodes), lambda number: make_daemon(daemon_set, nodes[number], scene.template_hash)
         )
         deleted = await self._writes.delete(daemon_set, plan.delete[:_BURST]) if plan.delete else None
-        return created or deleted
+        return created.error or deleted
 
     def _report_ended(self, key: Key, scene: Scene, plan: Plan) -> None:
         now = self.clock.monotonic()

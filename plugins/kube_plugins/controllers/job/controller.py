@@ -28,7 +28,7 @@ from kube_core.meta.documents import (
     namespace_of,
     uid_of,
 )
-from kube_core.meta.status import NotFound, StatusError
+from kube_core.meta.status import NotFound
 from kube_plugins.controllers.adoption import Dependents, owner_key
 from kube_plugins.controllers.job.backoff import Streak
 from kube_plugins.controllers.job.counting import note, settle
@@ -38,7 +38,7 @@ from kube_plugins.controllers.job.scaling import Plan, plan_pods, replacement_co
 from kube_plugins.controllers.job.status import finish, follow, suspension
 from kube_plugins.controllers.job.verdict import Verdict, decide, until_deadline
 from kube_plugins.controllers.pace import Pace
-from kube_plugins.controllers.podwrites import PodWrites
+from kube_plugins.controllers.podwrites import Made, PodWrites
 from kube_plugins.controllers.written import LastWritten
 
 __all__ = ["CONTROLLER_NAME", "JobController"]
@@ -100,24 +100,27 @@ class JobController(Controller):
         streak = self._streak(key, seen)
         verdict = decide(seen)
         settled = self._writes.settled(key)
-        plan, error, deleted = Plan(), None, 0
+        plan = Plan()
+        # Pods that were made count as active before the cache shows them.
+        made, error, deleted = self._writes.unseen(key), None, 0
         managed = settled and verdict is None and not is_deleting(job)
         if settled and verdict is not None:
             plan = Plan(delete=tuple(seen.active))
         elif managed:
             plan = plan_pods(seen, streak)
         if settled:
-            error = await self._carry_out(seen, plan, verdict)
+            done = await self._carry_out(seen, plan, verdict)
+            made, error = done.count, done.error
             deleted = len(plan.delete) if error is None else 0
         # What is decided is told once it is done.
         told = verdict if settled and error is None else None
-        await self._report(seen, told, deleted, managed=managed)
+        await self._report(seen, told, made=made, deleted=deleted, managed=managed)
         if error is not None:
             raise error
         waits = [wait for wait in (plan.wait, until_deadline(seen)) if wait]
         return requeue(min(waits)) if waits and verdict is None else await_change()
 
-    async def _carry_out(self, seen: Observation, plan: Plan, verdict: Verdict | None) -> StatusError | None:
+    async def _carry_out(self, seen: Observation, plan: Plan, verdict: Verdict | None) -> Made:
         job = seen.job
         if plan.create:
             return await self._writes.create(job, len(plan.create), lambda number: _make_pod(seen, plan.create[number]))
@@ -125,14 +128,16 @@ class JobController(Controller):
             if verdict is None:
                 # A pod that is one too many is no failure: it goes uncounted.
                 await self._release(pod for pod in plan.delete if is_tracked(pod))
-            return await self._writes.delete(job, plan.delete)
-        return None
+            return Made(error=await self._writes.delete(job, plan.delete))
+        return Made()
 
-    async def _report(self, seen: Observation, verdict: Verdict | None, deleted: int, *, managed: bool) -> None:
+    async def _report(
+        self, seen: Observation, verdict: Verdict | None, *, made: int, deleted: int, managed: bool
+    ) -> None:
         """Count what ended and write the status: first with the uids that are counted, then, released, with numbers."""
         changed = suspension(seen) if managed else ""
         noted = note(seen, verdict)
-        status = follow(seen, noted.status, verdict, changed, deleted=deleted)
+        status = follow(seen, noted.status, verdict, changed, made=made, deleted=deleted)
         job = await self._write_status(seen.job, status) if noted.release else seen.job
         released = await self._release(noted.release)
         status = settle(seen, status, released)

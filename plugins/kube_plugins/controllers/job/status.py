@@ -24,9 +24,18 @@ def suspension(seen: Observation) -> str:
 
 
 def follow(
-    seen: Observation, status: MutableDocument, verdict: Verdict | None, changed: str = "", *, deleted: int
+    seen: Observation,
+    status: MutableDocument,
+    verdict: Verdict | None,
+    changed: str = "",
+    *,
+    made: int = 0,
+    deleted: int,
 ) -> MutableDocument:
-    """The status as it is now. `changed`: what `suspension` says; `deleted` active pods were ended a moment ago."""
+    """The status as it is now. `changed`: what `suspension` says.
+
+    A moment ago `made` pods were made that are not among those seen, and `deleted` active ones were ended.
+    """
     now = format_time(seen.now)
     followed: MutableDocument = dict(status)
     conditions = list(followed.get("conditions") or ())
@@ -43,7 +52,7 @@ def follow(
         followed["startTime"] = now
     if conditions:
         followed["conditions"] = conditions
-    active = len(seen.active) - deleted
+    active = len(seen.active) + made - deleted
     followed.pop("active", None)
     if active:
         followed["active"] = active

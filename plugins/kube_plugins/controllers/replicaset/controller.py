@@ -112,9 +112,10 @@ class ReplicaSetController(Controller):
         """`owned` need only be known where the plan deletes."""
         if plan.create:
             owner = controller_reference(replica_set)
-            return await self._writes.create(
+            made = await self._writes.create(
                 replica_set, plan.create, lambda _number: pod_from_template(replica_set, owner)
             )
+            return made.error
         if plan.delete:
             active = [pod for pod in owned if pods.is_active(pod)]
             related = self._related(replica_set, active)

@@ -42,7 +42,7 @@ class TtlAfterFinishedController(Controller):
         self._jobs = context.informers.informer(resources.JOBS).lister
 
     def watches(self) -> Iterable[Watch]:
-        return (Watch(resources.JOBS),)
+        return (Watch(resources.JOBS, predicate=_may_expire),)
 
     async def reconcile(self, key: Key) -> Action:
         job = self._jobs.get(key)
@@ -70,3 +70,8 @@ class TtlAfterFinishedController(Controller):
     def _wait(self, job: Document) -> float | None:
         moment = expiry(job)
         return None if moment is None or is_deleting(job) else moment - self.clock.now()
+
+
+def _may_expire(_: Document | None, after: Document | None) -> bool:
+    """Most Jobs have no such time, and are kept."""
+    return after is not None and after["spec"].get("ttlSecondsAfterFinished") is not None

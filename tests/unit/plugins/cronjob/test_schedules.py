@@ -14,6 +14,7 @@ from fakes.objects import NOW, metadata
 from kube_core.meta.times import format_time, parse_time
 from kube_plugins.controllers.cronjob.jobs import (
     SCHEDULED_ANNOTATION,
+    concerns_owner,
     job_name,
     make_job,
     outcome,
@@ -93,8 +94,10 @@ def test_the_last_missed_time_is_due(
     spec: dict[str, Any], last: float | None, now: float, expected: tuple[float | None, int]
 ) -> None:
     document = cron_job(last=None if last is None else NOW + last, **spec)
-    moment, missed = due(document, parse_schedule("@hourly"), NOW + now)
+    schedule = parse_schedule("@hourly")
+    moment, missed, upcoming = due(document, schedule, NOW + now)
     assert (None if moment is None else moment - NOW, missed) == expected
+    assert upcoming == schedule.after(NOW + now)
 
 
 def test_many_missed_times_are_told_and_the_last_one_is_run() -> None:
@@ -138,6 +141,22 @@ def finished(name: str, kind: str, minutes: int) -> dict[str, Any]:
     return {"metadata": metadata(name), "spec": {}, "status": status}
 
 
+@pytest.mark.parametrize(
+    ("change", "concerns"),
+    [
+        ({"status": {"active": 1, "ready": 1}}, False),
+        ({"status": finished("now", "Complete", 0)["status"]}, True),
+        ({"status": {"completionTime": format_time(NOW)}}, True),
+        ({"metadata": metadata("busy", deletionTimestamp=format_time(NOW))}, True),
+    ],
+)
+def test_a_job_that_only_makes_progress_does_not_concern_its_owner(change: dict[str, Any], concerns: bool) -> None:
+    before: dict[str, Any] = {"metadata": metadata("busy"), "spec": {}, "status": {"active": 1}}
+    assert concerns_owner(before, {**before, **change}) == concerns
+    assert concerns_owner(None, before)
+    assert concerns_owner(before, None)
+
+
 def test_history_keeps_the_newest_of_each_outcome() -> None:
     jobs = [finished(f"good{i}", "Complete", i) for i in range(5)] + [finished("bad1", "Failed", 1)]
     jobs += [finished("bad2", "Failed", 2), {"metadata": metadata("busy"), "spec": {}, "status": {}}]
@@ -160,8 +179,8 @@ def test_whenever_it_looks_no_time_is_run_twice_and_the_last_one_is_not_lost(ste
         if decision.run is not None:
             ran.append(decision.run)
             document["status"] = {"lastScheduleTime": format_time(decision.run)}
-        assert due(document, schedule, now) == (None, 0)
         upcoming = schedule.after(now)
+        assert due(document, schedule, now) == (None, 0, upcoming)
         assert upcoming is not None
         assert decision.wait == pytest.approx(upcoming - now + DELAY)
     assert ran == sorted(set(ran))

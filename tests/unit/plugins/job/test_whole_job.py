@@ -49,10 +49,11 @@ class World:
         seen = Observation(self.job, list(self.pods), self.now)
         self.streak = self.streak.observe(self.job, seen.pods, self.now)
         verdict = decide(seen)
-        deleted = list(seen.active)
+        deleted, made = list(seen.active), 0
         if verdict is None:
             plan = plan_pods(seen, self.streak)
             deleted = list(plan.delete)
+            made = len(plan.create)
             for index in plan.create:
                 self.made += 1
                 self.pods.append(job_pod(self.job, f"p{self.made}", index=index))
@@ -61,7 +62,7 @@ class World:
                 pod["metadata"]["finalizers"] = []
             pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
         noted = note(seen, verdict)
-        status = follow(seen, noted.status, verdict, deleted=len(deleted))
+        status = follow(seen, noted.status, verdict, made=made, deleted=len(deleted))
         for pod in noted.release:
             pod["metadata"]["finalizers"] = []
         status = settle(seen, status, [uid_of(pod) for pod in noted.release])
