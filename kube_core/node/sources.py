@@ -1,8 +1,8 @@
 """What pods refer to, read from the API when it is needed: ConfigMaps, Secrets, claims, classes, bundles, tokens.
 
 Reads go straight to the server and are not kept: what a container starts with is what was there when it started, and
-a volume is brought up to date by looking again. A read that fails otherwise than by "not found" is raised, so that
-whoever asked tries again later.
+a volume is brought up to date by looking again. Only those who ask for the same while it is being read share the next
+read. A read that fails otherwise than by "not found" is raised, so that whoever asked tries again later.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from kube_core.api.types import ResourceType
 from kube_core.client.client import ApiClient
 from kube_core.meta.documents import Document, MutableDocument, name_of, namespace_of, uid_of
 from kube_core.meta.status import NotFound
+from kube_core.node.sharing import SharedReads
 
 __all__ = ["ApiSources"]
 
@@ -23,6 +24,7 @@ class ApiSources:
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
+        self._reads = SharedReads()
 
     async def config_map(self, namespace: str, name: str) -> Document | None:
         return await self._get(resources.CONFIG_MAPS, name, namespace)
@@ -66,6 +68,10 @@ class ApiSources:
         )
 
     async def _get(self, resource: ResourceType, name: str, namespace: str) -> Document | None:
+        key = (resource.plural, namespace, name)
+        return await self._reads.read(key, lambda: self._read(resource, name, namespace))
+
+    async def _read(self, resource: ResourceType, name: str, namespace: str) -> Document | None:
         try:
             return await self._client.get(resource, name, namespace)
         except NotFound:
