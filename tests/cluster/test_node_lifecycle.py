@@ -143,6 +143,22 @@ async def test_a_taint_evicts_at_once_who_does_not_tolerate_it_and_in_time_who_d
     assert {each["metadata"]["name"] for each in await pods_of(cluster)} == {"stays"}
 
 
+async def test_a_node_whose_runtime_is_away_is_not_ready_until_it_is_back(cluster: Cluster) -> None:
+    runtime: Any = cluster.nodes["node-1"].runtime
+    runtime.problems = lambda: ["container runtime is down", "PLEG is not healthy"]
+    await cluster.advance(seconds=15)
+    node: Any = await cluster.client.get(resources.NODES, "node-1")
+    ready = next(each for each in node["status"]["conditions"] if each["type"] == "Ready")
+    assert (ready["status"], ready["reason"], ready["message"]) == (
+        "False", "KubeletNotReady", "[container runtime is down, PLEG is not healthy]"
+    )  # fmt: skip
+    assert ("not-ready", "NoExecute") in await taints(cluster, "node-1")
+    assert len(await events(cluster, "NodeNotReady")) >= 1
+    del runtime.problems
+    await cluster.advance(seconds=15)
+    assert await taints(cluster, "node-1") == set()
+
+
 async def test_nobody_is_evicted_where_all_nodes_are_silent(cluster: Cluster) -> None:
     await cluster.client.create(resources.DEPLOYMENTS, deployment(6))
     await cluster.settled()
