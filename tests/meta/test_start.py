@@ -9,6 +9,8 @@ import pytest
 
 #: Modules, with all that is in them, that an API server does without until somebody asks for what they do.
 HEAVY = (
+    "aiohttp.client",
+    "aiohttp.connector",
     "anyio",
     "cel_expr_python",
     "grpc",
