@@ -9,8 +9,6 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-import anyio.to_thread
-
 __all__ = ["to_the_end"]
 
 T = TypeVar("T")
@@ -18,6 +16,8 @@ T = TypeVar("T")
 
 async def to_the_end(act: Callable[..., T], *arguments: object) -> T:
     """Call a function on a thread. A cancellation is raised when it has returned, whatever it returned."""
+    import anyio.to_thread  # an API server without nodes has no such work
+
     working = asyncio.ensure_future(anyio.to_thread.run_sync(act, *arguments))
     cancelled: asyncio.CancelledError | None = None
     while not working.done():

@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
 from kube_core._kit.clock import Clock
 from kube_core.abc.failures import DriverFailure
-from kube_core.abc.runtime import PortMapping
 from kube_core.abc.security import IdMapping
 from kube_core.abc.snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from kube_core.abc.runtime import PortMapping
 
 __all__ = ["Attachment", "Network", "NetworkCapabilities", "NetworkError", "NetworkRanges", "SandboxRequest"]
 
