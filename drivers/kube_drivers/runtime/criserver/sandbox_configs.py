@@ -21,7 +21,7 @@ __all__ = ["ADDRESS_NOTE", "POD", "namespaces_of", "sandbox_config", "without_no
 
 POD, CONTAINER, NODE, TARGET = range(4)
 #: Annotations that are notes of this server begin so; nobody else is shown them.
-_NOTES: Final = "cri.kube-core.dev/"
+_NOTES: Final = "criserver.kube-core.dev/"
 #: By which name the network knows the sandbox.
 ADDRESS_NOTE: Final = f"{_NOTES}network"
 
