@@ -60,7 +60,7 @@ async def find(registry: Registry, selection: Selection, options: ListOptions) -
     # A limited list at a resource version is of exactly that version, as upstream serves it.
     if exact or (options.limit and asked not in ("", "0") and not options.resource_version_match):
         return await _past(registry, selection, wanted, options.limit, "")
-    return _present(registry, selection, 0 if asked == "0" else options.limit)
+    return await _present(registry, selection, 0 if asked == "0" else options.limit)
 
 
 def too_large(revision: int, current: int) -> Timeout:
@@ -72,7 +72,7 @@ def too_large(revision: int, current: int) -> Timeout:
     )
 
 
-def _present(registry: Registry, selection: Selection, limit: int) -> Listed:
+async def _present(registry: Registry, selection: Selection, limit: int) -> Listed:
     """The first page of what there is now; all of it where `limit` is 0."""
     revision = registry.objects.cache.revision
     if selection.name and (selection.namespace or not registry.type.namespaced):
@@ -81,8 +81,7 @@ def _present(registry: Registry, selection: Selection, limit: int) -> Listed:
     else:
         matched = registry.cache.list(selection.namespace)
     fetched = len(matched)
-    if not selection.everything:
-        matched = [stored for stored in matched if selection.matches(stored)]
+    matched = await selection.among(matched)
     registry.cache.was_listed(selection.namespace, fetched, min(len(matched), limit or fetched))
     if not limit or len(matched) <= limit:
         return Listed(matched, revision)
@@ -108,7 +107,7 @@ async def _past(registry: Registry, selection: Selection, revision: int, limit: 
             gone = Expired(_INCONSISTENT)
             gone.continue_token = ContinueToken(LATEST, start).encode()
             raise gone from error
-        found += [stored for stored in page.items if selection.matches(stored)]
+        found += await selection.among(page.items)
         revision = page.revision
         if page.next_key is None:
             return Listed(found, revision)

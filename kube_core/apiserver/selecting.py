@@ -1,14 +1,19 @@
-"""From the selectors of a request to a predicate on stored objects, and to an interest on the bus."""
+"""From the selectors of a request to a predicate on stored objects, and to an interest on the bus.
+
+A field of a custom resource is that of the version asked for. Where only a webhook knows what an object is in that
+version, the bus cannot tell whom a change concerns: such a watch hears of all changes that could, and chooses among
+them (`chosen`) once they are converted.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import attrs
 
 from kube_core.bus.bus import Interest
-from kube_core.bus.changes import Stored
+from kube_core.bus.changes import Change, Stored
 from kube_core.meta.selectors import FieldSelector, LabelSelector, SelectorError, parse_fields, parse_labels
 from kube_core.meta.status import BadRequest
 from kube_core.registry.generic import Registry
@@ -36,13 +41,41 @@ class Selection:
         """The one name that can match, or ""."""
         return _equal(self.fields, "metadata.name") or ""
 
+    @property
+    def asks(self) -> bool:
+        """Whether what matches is known only when objects are converted by a webhook."""
+        return self.registry.asks and self._own_fields
+
     def matches(self, stored: Stored) -> bool:
         """Whether labels and fields match; the namespace is the caller's."""
-        if self.labels is not None and not self.labels.matches(stored.labels):
-            return False
-        return self.fields is None or self.fields.matches(self._fields(stored))
+        return self._labels_match(stored) and (
+            self.fields is None or self.fields.matches(self._fields(stored, self.registry.shown(stored)))
+        )
+
+    async def among(self, items: Sequence[Stored]) -> Sequence[Stored]:
+        """Those that match. Raises `StatusError` where a webhook does not convert them."""
+        if self.everything:
+            return items
+        if not self.asks:
+            return [stored for stored in items if self.matches(stored)]
+        items = [stored for stored in items if self._labels_match(stored)]
+        return [stored for stored, matches in zip(items, await self._matching(items), strict=True) if matches]
+
+    async def chosen(self, changes: Iterable[Change]) -> list[tuple[str, Change]]:
+        """The changes that concern who `asks`, each with what it is for him: ADDED, MODIFIED or DELETED."""
+        changes = list(changes)
+        forms = [form for change in changes for form in (change.before, change.after) if form is not None]
+        matches = dict(zip(map(id, forms), await self._matching(forms), strict=True))
+        found = []
+        for change in changes:
+            was, now = (matches.get(id(form), False) for form in (change.before, change.after))
+            if was or now:
+                found.append(("DELETED" if not now else "MODIFIED" if was else "ADDED", change))
+        return found
 
     def interest(self) -> Interest:
+        if self.asks:
+            return Interest(namespace=self.namespace, name=self.name)
         # The bus knows the values of index fields only; the predicate asks for all others.
         indexed = {name: self.equal[name] for name in self.registry.strategy.index_fields() if name in self.equal}
         return Interest(
@@ -52,11 +85,25 @@ class Selection:
             predicate=None if self.everything else self.matches,
         )
 
-    def _fields(self, stored: Stored) -> Mapping[str, str]:
+    @property
+    def _own_fields(self) -> bool:
+        return self.fields is not None and any(not name.startswith("metadata.") for name in self.fields.fields)
+
+    def _labels_match(self, stored: Stored) -> bool:
+        return self.labels is None or self.labels.matches(stored.labels)
+
+    def _fields(self, stored: Stored, shown: Stored) -> Mapping[str, str]:
         found = {"metadata.name": stored.key.name, "metadata.namespace": stored.key.namespace}
-        if self.fields is not None and any(not name.startswith("metadata.") for name in self.fields.fields):
-            found.update(self.registry.strategy.fields(self.registry.shown(stored).document))
+        if self._own_fields:
+            found.update(self.registry.strategy.fields(shown.document))
         return found
+
+    async def _matching(self, items: Sequence[Stored]) -> list[bool]:
+        shown = await self.registry.present_all(items)
+        return [
+            self._labels_match(stored) and (self.fields is None or self.fields.matches(self._fields(stored, form)))
+            for stored, form in zip(items, shown, strict=True)
+        ]
 
 
 def select(

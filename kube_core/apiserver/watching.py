@@ -44,6 +44,7 @@ class Start:
     initial: Sequence[Stored]
     #: The revision that the initial state is of.
     revision: int
+    selection: Selection
     marks_end: bool
     #: What happens up to this revision is not shown.
     after: int = 0
@@ -53,6 +54,11 @@ class Start:
         for change in self.subscription.drain():
             if change.revision > self.after and (kind := self.subscription.kind_of(change)):
                 yield kind, change
+
+    async def selected(self) -> list[tuple[str, Change]]:
+        """The same for who selects by what a webhook makes of objects."""
+        happened = list(self.drain())
+        return await self.selection.chosen(change for _, change in happened) if self.selection.asks else happened
 
 
 async def begin(registry: Registry, selection: Selection, options: ListOptions, *, limit: int = 1000) -> Start:
@@ -73,9 +79,15 @@ async def begin(registry: Registry, selection: Selection, options: ListOptions, 
     cache.bus.note_watch(subscription)
     initial: Sequence[Stored] = ()
     if initial_wanted:
-        initial = [stored for stored in registry.cache.list(selection.namespace) if selection.matches(stored)]
+        initial = list(registry.cache.list(selection.namespace))
+    revision = cache.revision
+    try:
+        initial = await selection.among(initial)
+    except BaseException:
+        subscription.close()
+        raise
     marks_end = bool(options.send_initial_events) and options.allow_bookmarks
-    return Start(subscription, initial, cache.revision, marks_end, after if ahead else 0)
+    return Start(subscription, initial, revision, selection, marks_end, after if ahead else 0)
 
 
 class Events(EventStream):
@@ -198,7 +210,7 @@ async def _presented(registry: Registry, start: Start) -> _Presented:
     """What has happened; with what is to be shown, where that takes a webhook's answer, asked for all at once."""
     if not registry.asks:
         return ((kind, change, None) for kind, change in start.drain())
-    happened = list(start.drain())
+    happened = await start.selected()
     shown = await registry.present_all([change.shown(kind) for kind, change in happened])
     return [(kind, change, each) for (kind, change), each in zip(happened, shown, strict=True)]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,14 @@ V2 = "/apis/example.org/v2/namespaces/default/hosts"
 def version(name: str, **fields: str) -> dict[str, Any]:
     spec = {"type": "object", "properties": {field: {"type": kind} for field, kind in fields.items()}}
     schema = {"type": "object", "properties": {"spec": spec}}
-    return {"name": name, "served": True, "storage": name == "v1", "schema": {"openAPIV3Schema": schema}}
+    selectable = [{"jsonPath": f".spec.{field}"} for field in fields]
+    return {
+        "name": name,
+        "served": True,
+        "storage": name == "v1",
+        "schema": {"openAPIV3Schema": schema},
+        "selectableFields": selectable,
+    }
 
 
 def convert(document: Any, wanted: str) -> Any:
@@ -124,9 +132,10 @@ async def test_a_list_is_converted_in_one_review(world: World) -> None:
     assert world.counts() == [3, 1]
 
 
-async def test_a_watch_shows_what_there_is_and_what_comes_in_its_version(world: World) -> None:
-    await world.create("a")
-    response = await world.api.ask("GET", f"{V2}?watch=true&timeoutSeconds=60")
+@contextlib.asynccontextmanager
+async def watching(world: World, query: str = "") -> AsyncIterator[tuple[list[Any], Callable[[int], Awaitable[None]]]]:
+    """The events of a watch of v2, and how to wait until there are so many."""
+    response = await world.api.ask("GET", f"{V2}?watch=true&timeoutSeconds=60{query}")
     stream = response.stream
     assert stream is not None
     events: list[Any] = []
@@ -143,20 +152,72 @@ async def test_a_watch_shows_what_there_is_and_what_comes_in_its_version(world: 
 
     task = asyncio.create_task(read())
     try:
+        yield events, seen
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await stream.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_watch_shows_what_there_is_and_what_comes_in_its_version(world: World) -> None:
+    await world.create("a")
+    async with watching(world) as (events, seen):
         await seen(1)
         await world.create("b")
         await seen(2)
         await world.api.delete(f"{V1}/a")
         await seen(3)
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await stream.aclose()  # type: ignore[attr-defined]
     assert [(event["type"], event["object"]["spec"]["host"]) for event in events] == [
         ("ADDED", "a"),
         ("ADDED", "b"),
         ("DELETED", "a"),
     ]
+
+
+async def test_fields_of_a_version_that_a_webhook_makes_select_in_lists(world: World) -> None:
+    for name, port in (("a", 80), ("b", 81), ("c", 80)):
+        await world.create(name, port)
+    listed = await world.api.get(f"{V2}?fieldSelector=spec.port=80")
+    assert [each["metadata"]["name"] for each in listed["items"]] == ["a", "c"]
+    assert world.counts() == [3]
+    gone = await world.api.ask("DELETE", f"{V2}?fieldSelector=spec.port=80,spec.host!=a")
+    assert gone.status == 200
+    assert [each["metadata"]["name"] for each in (await world.api.get(V1))["items"]] == ["a", "b"]
+
+
+async def test_fields_of_a_version_that_a_webhook_makes_select_in_watches(world: World) -> None:
+    for name, port in (("a", 80), ("b", 81)):
+        await world.create(name, port)
+    async with watching(world, "&fieldSelector=spec.port=80") as (events, seen):
+        await seen(1)
+        await world.create("c")
+        await seen(2)
+        await world.create("d", 81)
+        await world.api.patch(f"{V1}/c", {"metadata": {"labels": {"seen": "yes"}}})
+        await seen(3)
+        await world.api.patch(f"{V1}/b", {"spec": {"hostPort": "b:80"}})
+        await seen(4)
+        await world.api.patch(f"{V2}/a", {"spec": {"port": "82"}})
+        await seen(5)
+        await world.api.delete(f"{V2}/c")
+        await seen(6)
+    assert [(event["type"], event["object"]["metadata"]["name"]) for event in events] == [
+        ("ADDED", "a"),
+        ("ADDED", "c"),
+        ("MODIFIED", "c"),
+        ("ADDED", "b"),
+        ("DELETED", "a"),
+        ("DELETED", "c"),
+    ]
+    assert {event["object"]["apiVersion"] for event in events} == {"example.org/v2"}
+
+
+async def test_a_watch_by_fields_that_nobody_can_convert_does_not_begin(world: World) -> None:
+    await world.create("a")
+    world.hooks.paths.pop("/convert")
+    answer = await world.api.ask("GET", f"{V2}?watch=true&timeoutSeconds=60&fieldSelector=spec.port=80")
+    assert answer.status == 500
+    assert b"conversion webhook" in answer.encoded()
 
 
 async def test_objects_are_migrated_by_being_written_again(world: World) -> None:
