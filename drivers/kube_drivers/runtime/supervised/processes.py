@@ -33,6 +33,10 @@ MS_REC = 1 << 14
 NOBODY = 65534
 #: What every machine has, and nobody uses who runs containers.
 SHOWN = "/mnt"
+#: What a process may be to have that its supervisor has not.
+APART = ("rlimits", "hide", "show", "cgroup", "no_new_privileges")
+#: Signals that a program is to find as it knows them.
+DEFAULTED = (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
 PR_SET_NO_NEW_PRIVS = 38
@@ -49,6 +53,32 @@ class Refused(Exception):
 
 def spawn(spec, stdio, tty):
     """Start a program in a session of its own; its pid. Raises `Refused` with what execve said."""
+    if tty or any(spec.get(name) for name in APART) or any(spec.get(name) is not None for name in ("user", "group")):
+        return spawn_changed(spec, stdio, tty)
+    try:
+        return spawn_plain(spec, stdio)
+    except NotImplementedError:  # an old C library, which makes no sessions
+        return spawn_changed(spec, stdio, tty)
+
+
+def spawn_plain(spec, stdio):
+    """As this process is: without a copy of it, which is most of what a start costs."""
+    before = os.umask(0o022)
+    try:
+        os.chdir(spec["cwd"])
+        return first_found(spec, lambda path: os.posix_spawn(
+            path, spec["argv"], spec["env"], setsid=True, setsigdef=DEFAULTED,
+            file_actions=[(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(stdio)],
+        ))  # fmt: skip
+    except OSError as error:
+        raise refusal(spec, error.errno, error.strerror) from None
+    finally:
+        os.umask(before)
+        os.chdir("/")
+
+
+def spawn_changed(spec, stdio, tty):
+    """By a copy of this process, which becomes what the program is to be before it is that."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -69,16 +99,20 @@ def spawn(spec, stdio, tty):
         return pid
     os.waitpid(pid, 0)
     number, _, text = failure.decode("utf-8", "replace").partition(" ")
+    raise refusal(spec, int(number), text)
+
+
+def refusal(spec, number, text):
     name = spec["argv"][0]
-    if int(number) == errno.ENOENT and "/" not in name:
-        raise Refused(f'exec: "{name}": executable file not found in $PATH', "StartError")
-    raise Refused(f'exec: "{name}": {text[:1].lower()}{text[1:]}', "StartError")
+    if number == errno.ENOENT and "/" not in name:
+        return Refused(f'exec: "{name}": executable file not found in $PATH', "StartError")
+    return Refused(f'exec: "{name}": {text[:1].lower()}{text[1:]}', "StartError")
 
 
 def become(spec, stdio, tty):
     """Turn this child into the program. Never returns."""
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in DEFAULTED:
         signal.signal(number, signal.SIG_DFL)
     os.setsid()
     for door in (spec.get("cgroup") or {}).get("doors", ()):
@@ -101,16 +135,21 @@ def become(spec, stdio, tty):
         os.setuid(spec["user"])
     if spec.get("no_new_privileges"):
         refuse_privileges()
-    execute(spec["argv"], spec["env"])
+    first_found(spec, lambda path: os.execve(path, spec["argv"], spec["env"]))
 
 
-def execute(argv, env):
-    """As `os.execvpe`, which imports modules that whoever this has become need not be able to read."""
-    name = argv[0]
+def first_found(spec, execute):
+    """Execute the program that its name means on its own PATH. Raises the OSError of the one that came nearest.
+
+    As `os.execvpe`, which imports modules that whoever this has become need not be able to read.
+    """
+    name = spec["argv"][0]
     failure = OSError(errno.ENOENT, os.strerror(errno.ENOENT))
-    for folder in [""] if "/" in name else env.get("PATH", os.defpath).split(":"):
+    for folder in [""] if "/" in name else spec["env"].get("PATH", os.defpath).split(":"):
+        path = os.path.join(folder, name)
         try:
-            os.execve(os.path.join(folder, name), argv, env)
+            os.stat(path)  # costs less than to try
+            return execute(path)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 failure = error
