@@ -224,6 +224,22 @@ class Faults:
             fnmatch.fnmatchcase("store", each.part) if each.part else each.meets(info, user, "") for each in rules
         )
 
+    def surely_drops(self, info: RequestInfo, user: str) -> bool:
+        """Whether such a request is dropped at once, uncarried-out, whatever else happens; if so, the rule has met it.
+
+        For who would ask again and again, and can do without the asking.
+        """
+        for rule in self._rules:
+            fault = rule.fault
+            if (fault.times is not None and rule.used >= fault.times) or not fault.meets(info, user, ""):
+                continue
+            always = fault.times is None and fault.probability >= 1.0
+            if not always or fault.outcome != "drop" or fault.carried_out or fault.latency:
+                return False
+            rule.used += 1
+            return True
+        return False
+
     # -- what stands between while there are rules -------------------------------------------------------------------
 
     def _apply(self) -> None:

@@ -15,6 +15,9 @@ resource versions, of which fewer are used up: `tests/cluster/test_fast_forward.
 change in the middle of a move may find a `renewTime` up to thirty seconds older than it would have been; a cluster
 with the option `every_heartbeat` writes them all.
 
+Neither is a renewal tried of which it is certain that it fails, as the one before did: a rule cuts the node off, which
+was not told how often, or how likely, and which counts the try as one that it met.
+
 On the machine's own time nothing is ever left out.
 """
 
@@ -29,7 +32,7 @@ from kube_core.apiserver.requests import RequestInfo
 from kube_core.apiserver.server import ApiServer
 from kube_core.client.informer import Informers
 from kube_core.cluster.identities import node_user
-from kube_core.meta.documents import Document, key_of, resource_version_of
+from kube_core.meta.documents import Document, Key, key_of, resource_version_of
 
 if TYPE_CHECKING:
     from kube_core.cluster.faults import Faults
@@ -50,22 +53,35 @@ class Renewals:
         self._informers = informers
         self._faults = faults
 
-    def may_wait(self, lease: Document, until: float) -> bool:
+    def may_wait(self, lease: Document, until: float, *, failing: bool) -> bool:
         """Whether the renewal of a node's lease, which it last wrote as `lease`, may wait for the next, at `until`."""
         clock = self._clock
-        return isinstance(clock, FakeClock) and until < clock.undisturbed_until and self._would_be_written(lease)
+        if not isinstance(clock, FakeClock) or self._is_recorded():
+            return False
+        if failing:
+            return self._is_in_vain(lease)
+        return until < clock.undisturbed_until and self._would_be_written(lease)
+
+    def _is_recorded(self) -> bool:
+        pipeline = self._server.pipeline
+        return pipeline.recorder is not None or pipeline.auditor is not None
+
+    def _is_in_vain(self, lease: Document) -> bool:
+        faults = self._faults()
+        return faults is not None and faults.surely_drops(*_renewal(key_of(lease)))
 
     def _would_be_written(self, lease: Document) -> bool:
         server, key = self._server, key_of(lease)
         stored = server.cache.resource(_LEASES).get(key)
         if stored is None or str(stored.revision) != resource_version_of(lease) or key.name in server.unreachable:
             return False
-        if server.pipeline.recorder is not None or server.pipeline.auditor is not None:
-            return False
         if len(server.bus.topic(_LEASES)) > self._informers.following(LEASES):
             return False
         faults = self._faults()
-        if faults is None:
-            return True
-        renewal = RequestInfo("", "update", _LEASES.group, LEASES.version, _LEASES.resource, key.namespace, key.name)
-        return not faults.may_meet(renewal, node_user(key.name).name)
+        return faults is None or not faults.may_meet(*_renewal(key))
+
+
+def _renewal(key: Key) -> tuple[RequestInfo, str]:
+    """What a node asks for when it renews its lease, and as whom."""
+    info = RequestInfo("", "update", _LEASES.group, LEASES.version, _LEASES.resource, key.namespace, key.name)
+    return info, node_user(key.name).name

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
@@ -41,8 +41,14 @@ _RENEW_SECONDS = 10.0
 _STATUS_SECONDS = 300.0
 _RETRY_SECONDS = 1.0
 
-#: Whether the renewal of a lease, as it was last written, may wait for the next one, at a monotonic moment.
-MayWait = Callable[[Document, float], bool]
+
+class MayWait(Protocol):
+    """Whether the renewal of a lease, as it was last written, may wait for the next one, at a monotonic moment.
+
+    `failing`: the last one could not be written.
+    """
+
+    def __call__(self, lease: Document, until: float, *, failing: bool) -> bool: ...
 
 
 @attrs.frozen
@@ -151,7 +157,10 @@ class Registration:
         while True:
             await self._clock.sleep(_RENEW_SECONDS)
             try:
-                if not self._can_wait():
+                if self._can_wait():
+                    if self._failing:
+                        continue
+                else:
                     await self._renew()
                 if self._clock.monotonic() - self._status_at >= _STATUS_SECONDS or self._has_changed():
                     await self._write_node()
@@ -186,11 +195,12 @@ class Registration:
         return bool(self._written) and self._written != tuple(self._health.conditions())
 
     def _can_wait(self) -> bool:
-        """Whether the renewal that is due may be left out: the lease holds until the next one, and nobody minds."""
-        if self._may_wait is None or self._lease is None or self._failing:
+        """Whether the renewal that is due may be left out: nobody minds, and the lease holds until the next one."""
+        if self._may_wait is None or self._lease is None:
             return False
         following = self._clock.monotonic() + _RENEW_SECONDS
-        return following - self._renewed_at <= _LEASE_SECONDS and self._may_wait(self._lease, following)
+        holds = self._failing or following - self._renewed_at <= _LEASE_SECONDS
+        return holds and self._may_wait(self._lease, following, failing=self._failing)
 
     async def _write_node(self) -> None:
         try:

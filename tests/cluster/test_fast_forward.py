@@ -11,7 +11,9 @@ import pytest
 
 from kube_core._kit.clock import FakeClock
 from kube_core.api import resources
+from kube_core.api.resources import LEASES
 from kube_core.api.types import ResourceType
+from kube_core.apiserver.requests import RequestInfo
 from kube_core.cluster import Cluster
 from kube_core.cluster.faults import Fault
 from kube_core.meta.documents import Document, key_of
@@ -119,6 +121,46 @@ async def test_whenever_time_stands_still_leases_are_as_if_every_renewal_were_wr
         await cluster.advance(minutes=30)
         assert (await renewed())["renewTime"].endswith(":30.000000Z")
         assert cluster.server.store.revision - revision < 183 / 3
+
+
+async def test_a_node_that_is_cut_off_meets_the_rule_with_every_renewal_and_is_back_with_the_next() -> None:
+    met: list[int] = []
+    for every_heartbeat in (True, False):
+        async with Cluster(
+            clock=FakeClock(), seed=1, nodes=1, listen=False, every_heartbeat=every_heartbeat
+        ) as cluster:
+            with cluster.faults.inject(rule := Fault.partitions("node-1")):
+                await cluster.advance(seconds=600)
+                met.append(cluster.faults.used(rule))
+            await cluster.advance(seconds=10)
+            lease = await cluster.client.get(LEASES, "node-1", "kube-node-lease")
+            assert lease["spec"]["renewTime"].endswith(":10:10.000000Z")
+            node = await cluster.client.get(resources.NODES, "node-1")
+            assert {"Ready": "True"}.items() <= {
+                each["type"]: each["status"] for each in node["status"]["conditions"]
+            }.items()
+    assert met[0] == met[1] >= 60
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.drops(resource="leases", times=2),
+        Fault.drops(resource="leases", probability=0.9),
+        Fault.drops(resource="leases", carried_out=True),
+        Fault.delays(1.0, resource="leases"),
+        Fault.answers(500, resource="leases"),
+    ],
+)
+async def test_a_rule_that_may_do_otherwise_is_met_by_requests(fault: Fault) -> None:
+    async with Cluster(clock=FakeClock(), seed=1, nodes=0, listen=False) as cluster:
+        cluster.faults.add(fault)
+        renewal = RequestInfo("", "update", LEASES.group, LEASES.version, LEASES.plural, "kube-node-lease", "node-1")
+        assert not cluster.faults.surely_drops(renewal, "system:node:node-1")
+        assert cluster.faults.used(fault) == 0
+        cluster.faults.clear()
+        cluster.faults.add(Fault.drops(resource="leases"))
+        assert cluster.faults.surely_drops(renewal, "system:node:node-1")
 
 
 async def test_a_rule_about_renewals_meets_each_of_them() -> None:
