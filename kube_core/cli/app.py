@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
+from kube_core._kit import garbage
 from kube_core.cli.security import with_security_options
 
 __all__ = ["app", "main"]
+
+#: Commands that go on until they are told to stop, and settle in when they have started.
+_SERVERS: Final = ("up", "node")
 
 app = typer.Typer(
     name="kube-core",
@@ -303,8 +307,14 @@ def _exit(error: str | None) -> None:
 
 def main() -> None:
     """The `kube-core` program."""
-    known = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
-    if (len(sys.argv) > 1 and sys.argv[1] not in known) or sys.argv[1:] in ([], ["--help"]):
+    known = {command.name or getattr(command.callback, "__name__", ""): command for command in app.registered_commands}
+    asked = sys.argv[1] if len(sys.argv) > 1 else ""
+    if asked in _SERVERS:
+        garbage.hold_off()
+    if asked in known:
+        # To make the options of all other commands takes as long as to start Python.
+        app.registered_commands = [known[asked]]
+    else:
         # Plugins' commands are looked up only when somebody asks for one, or for help.
         from kube_core.plugins import PluginHost
 
