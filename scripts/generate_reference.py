@@ -202,7 +202,7 @@ def configuration() -> str:
         "## Drivers",
         "",
         "An empty driver takes what goes with the runtime. `fake` goes with the fakes, so that a cluster needs nothing",
-        "of its machine; any other runtime goes with these (`oci` with the network `bridge`):",
+        "of its machine; any other runtime goes with these (`oci` and `cri` with the network `bridge`):",
         "",
         '| seam | with `runtime="fake"` | with any other |',
         "| --- | --- | --- |",
