@@ -18,6 +18,12 @@ class TestProcessRuntime(RuntimeContract):
         )
 
 
+class TestProcessRuntimeAsElsewhere(TestProcessRuntime):
+    """As where there is no Linux: by `ps`, without orphans that become the supervisor's children."""
+
+    url = "process:portable"
+
+
 @needs_cgroups()
 class TestProcessRuntimeWithCgroups(TestProcessRuntime):
     url = "process:cgroups"

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import anyio
 import pytest
 
 from fakes.containers import needs_cgroups
@@ -17,7 +18,7 @@ from kube_core.abc.security import SecurityContext
 from kube_drivers.runtime.oci.cgroups import Cgroups
 from kube_drivers.runtime.process import ProcessRuntime
 from kube_drivers.runtime.process.runtime import RLIMITS
-from kube_drivers.runtime.supervised.processes import read_process
+from kube_drivers.runtime.supervised.table import Table, nanoseconds
 
 pytestmark = pytest.mark.anyio
 
@@ -128,9 +129,39 @@ async def test_nothing_leaves_its_cgroup(limited: ProcessRuntime, tmp_path: Path
     """Not even a daemon without its environment, which is nobody's without cgroups."""
     daemon = f"env -i setsid sh -c 'echo $$ > {tmp_path}/pid; exec sleep 1000'"
     await said(limited, shell(f"({daemon} &); while [ ! -s {tmp_path}/pid ]; do sleep 0.01; done"))
-    assert read_process(int((tmp_path / "pid").read_text())) is None  # type: ignore[no-untyped-call]
+    assert Table().one(int((tmp_path / "pid").read_text())) is None  # type: ignore[no-untyped-call]
 
 
 async def test_another_option_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RuntimeFailure, match=r"process:wings"):
         ProcessRuntime(clock=SystemClock(), node_name="node", state_directory=str(tmp_path), url="process:wings")
+
+
+@pytest.mark.parametrize("url", ["process", "process:portable"])
+async def test_a_supervisor_is_reached_however_long_its_path_is_and_finds_orphans_by_their_mark(
+    tmp_path: Path, url: str
+) -> None:
+    state = tmp_path / ("long" * 30)
+    runtime = ProcessRuntime(clock=SystemClock(), node_name="n", state_directory=str(state), url=url)
+    await runtime.start()
+    try:
+        sandbox = await runtime.run_sandbox(SandboxConfig("default", "pod", "uid", ips=("127.0.0.1",)))
+        daemon = f"setsid sh -c 'echo $$ > {tmp_path}/pid; exec sleep 1000' & sleep 1000"
+        config = ContainerConfig("main", "host", command=("sh", "-c", daemon))
+        identity = await runtime.create_container(sandbox.id, config)
+        await runtime.start_container(identity)
+        with anyio.fail_after(10):
+            while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+        # Its parent ends with the container, and so leaves it an orphan.
+        pid = int((tmp_path / "pid").read_text())
+        assert Table().one(pid) is not None
+        await runtime.stop_container(identity, 0)
+        assert Table().one(pid) is None
+    finally:
+        await runtime.end()
+
+
+def test_what_ps_says_of_time_is_read_as_every_machine_writes_it() -> None:
+    texts = ["00:01:02", "1:02.50", "2-03:04:05", "0:00"]
+    assert [nanoseconds(text) / 1e9 for text in texts] == [62, 62.5, 183_845, 0]

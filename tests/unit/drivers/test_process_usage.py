@@ -18,8 +18,9 @@ pytestmark = pytest.mark.anyio
 BURNS = "(i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done) & setsid sh -c 'while :; do :; done' & wait"
 
 
-async def test_the_time_of_a_whole_tree_counts_and_never_goes_back(tmp_path: Path) -> None:
-    runtime = ProcessRuntime(clock=SystemClock(), node_name="n", state_directory=str(tmp_path))
+@pytest.mark.parametrize("url", ["process", "process:portable"])
+async def test_the_time_of_a_whole_tree_counts_and_never_goes_back(tmp_path: Path, url: str) -> None:
+    runtime = ProcessRuntime(clock=SystemClock(), node_name="n", state_directory=str(tmp_path), url=url)
     await runtime.start()
     try:
         sandbox = await runtime.run_sandbox(SandboxConfig("default", "pod", "u", ips=("127.0.0.1",)))

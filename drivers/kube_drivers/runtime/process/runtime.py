@@ -64,7 +64,8 @@ _MARK = "KUBE_CORE_CONTAINER"
 class ProcessRuntime(SupervisedRuntime):
     """Host processes. `images` says what image names mean; by default every one means the host.
 
-    `process:cgroups` limits them by their pods' resources.
+    `process:cgroups` limits them by their pods' resources. `process:portable` does without what only Linux has, as it
+    is on other machines.
     """
 
     capabilities: ClassVar[RuntimeCapabilities] = RuntimeCapabilities(
@@ -95,9 +96,11 @@ class ProcessRuntime(SupervisedRuntime):
             raise RuntimeFailure("the process runtime needs a state directory")
         super().__init__(clock=clock, node_name=node_name, state_directory=state_directory, root=Path(state_directory))
         option = url.partition(":")[2]
-        if option not in ("", "cgroups"):
-            raise RuntimeFailure(f'the runtime "{url}" is not known: "process" or "process:cgroups"')
-        self._cgroups = _cgroups_of_machine() if option else None
+        if option not in ("", "cgroups", "portable"):
+            known = '"process", "process:cgroups" or "process:portable"'
+            raise RuntimeFailure(f'the runtime "{url}" is not known: {known}')
+        self._cgroups = _cgroups_of_machine() if option == "cgroups" else None
+        self._portable = option == "portable"
         self._unpacked = self._root / "images"
         self._unpacking = asyncio.Lock()
         self.images = images or Images.from_folders((Path(folder) for folder in image_folders), self._unpacked)

@@ -16,11 +16,11 @@ import os
 
 if __package__:
     from kube_drivers.runtime.supervised.launches import Launch
-    from kube_drivers.runtime.supervised.processes import Refused, kill_session, spawn
+    from kube_drivers.runtime.supervised.processes import Refused, spawn
     from kube_drivers.runtime.supervised.pumps import HIGH_WATER, Input
 else:
     from launches import Launch  # type: ignore
-    from processes import Refused, kill_session, spawn  # type: ignore
+    from processes import Refused, spawn  # type: ignore
     from pumps import HIGH_WATER, Input  # type: ignore
 
 
@@ -38,6 +38,7 @@ class Command:
         self.input = Input(self.loop)
         self.tty = bool(frame.get("tty"))
         self.abandoned = False
+        self.table = supervisor.table
         self.answer = None
         self.waiting: tuple = ({}, Input(self.loop))
         if "launch" in frame:
@@ -182,6 +183,6 @@ class Command:
             return  # it is being launched, and ended then
         self.paused.clear()
         if self.code is None:
-            kill_session(self.pid)
+            self.table.kill_session(self.pid)
         for fd in list(self.outputs):
             self.finish_output(fd)

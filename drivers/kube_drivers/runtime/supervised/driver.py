@@ -92,6 +92,8 @@ class SupervisedRuntime(Runtime):
         self._holders: dict[str, int] = {}
         self._events: asyncio.Queue[ContainerEvent | None] = asyncio.Queue()
         self._stopping = False
+        #: Whether the supervisor does without what only Linux has.
+        self._portable = False
         self._reviving: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
 
@@ -321,7 +323,7 @@ class SupervisedRuntime(Runtime):
             except (FileNotFoundError, ConnectionRefusedError):
                 if attempt:  # another agent's launch is under way, or a supervisor is just ending
                     await self.clock.sleep(0.05)
-                await links.launch(self._directory)
+                await links.launch(self._directory, portable=self._portable)
             except OSError as error:
                 raise RuntimeFailure(f"the container supervisor cannot be reached: {error.strerror}") from None
             else:

@@ -27,13 +27,16 @@ _SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _LOCKED = 3
 
 
-async def launch(directory: Path) -> None:
-    """Start the supervisor of a directory; returns when it listens. One that runs already is left alone."""
+async def launch(directory: Path, *, portable: bool = False) -> None:
+    """Start the supervisor of a directory; returns when it listens. One that runs already is left alone.
+
+    `portable`: it is to do what it does where there is no Linux.
+    """
     os.makedirs(directory, exist_ok=True, mode=0o700)
     # What it says goes through a file: the end of a pipe would be waited for until whoever inherited it has ended.
     with tempfile.TemporaryFile() as file:
         launcher = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", str(_SUPERVISOR), str(directory),
+            sys.executable, "-I", "-S", str(_SUPERVISOR), str(directory), *(["portable"] if portable else []),
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=file,
             start_new_session=True,
         )  # fmt: skip
@@ -50,12 +53,10 @@ async def open_connection(directory: Path) -> tuple[asyncio.StreamReader, asynci
     path = directory / "socket"
     if len(os.fsencode(path)) <= 100:
         return await asyncio.open_unix_connection(path)
-    # A unix socket's path has 107 bytes at most; this one is named through its directory.
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        return await asyncio.open_unix_connection(f"/proc/self/fd/{handle}/socket")
-    finally:
-        os.close(handle)
+    # A unix socket's path has 107 bytes at most, or 103; this one is reached by a short way to its directory.
+    with tempfile.TemporaryDirectory(prefix="kube-core-", dir="/tmp") as short:
+        os.symlink(os.path.abspath(directory), f"{short}/at")  # noqa: ASYNC240 (asks nobody)
+        return await asyncio.open_unix_connection(f"{short}/at/socket")
 
 
 async def receive(reader: asyncio.StreamReader) -> Frame | None:

@@ -1,8 +1,6 @@
-"""Processes of the supervisor: starting one in a session of its own, finding what belongs to a container, killing it.
+"""Processes of the supervisor: starting one in a session of its own, and as whom. Which there are is in `table.py`.
 
-Standard library alone, as `supervisor.py`, which is run by its path and imports this as its neighbour. What always
-holds: a process is only ever signalled if it is the one that was looked at (pidfd and start time), or a child that was
-not reaped yet.
+Standard library alone, as `supervisor.py`, which is run by its path and imports this as its neighbour.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls, allow-incomplete-defs, allow-any-generics
@@ -17,9 +15,6 @@ import resource
 import signal
 import struct
 import termios
-import time
-
-MARK = "KUBE_CORE_CONTAINER"
 
 CLONE_NEWNS = 0x20000
 CLONE_NEWPID = 0x20000000
@@ -310,135 +305,6 @@ def stay(libc, place, ready):
         return 1
     while True:
         signal.pause()
-
-
-def read_processes():
-    """pid → (parent, session, start time), of every process that is not a zombie."""
-    processes = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            found = read_process(int(name))
-            if found is not None:
-                processes[int(name)] = found
-    return processes
-
-
-def read_process(pid):
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return None
-    if fields[0] in (b"Z", b"X"):
-        return None
-    return int(fields[1]), int(fields[3]), int(fields[19])
-
-
-def descendants(processes, roots):
-    """`roots` and everything below them."""
-    children: dict = {}
-    for pid, (parent, _, _) in processes.items():
-        children.setdefault(parent, []).append(pid)
-    found, waiting = set(), list(roots)
-    while waiting:
-        pid = waiting.pop()
-        if pid not in found:
-            found.add(pid)
-            waiting.extend(children.get(pid, ()))
-    return found
-
-
-def is_marked(pid, identities):
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            environment = file.read()
-    except OSError:
-        return False
-    mark = f"{MARK}=".encode()
-    return any(
-        entry[len(mark) :].decode("utf-8", "replace") in identities
-        for entry in environment.split(b"\0")
-        if entry.startswith(mark)
-    )
-
-
-def belonging(container, processes):
-    """The ids of the processes that belong to a container, of those there are."""
-    sessions = {container.pid, *(each.pid for each in container.execs)}
-    me = os.getpid()
-    roots = {
-        pid
-        for pid, (parent, session, _) in processes.items()
-        if session in sessions or (parent == me and is_marked(pid, {container.id}))
-    }
-    return descendants(processes, roots) & processes.keys()
-
-
-def kill_members(container):
-    """Kill what belongs to a container; whether there was anything."""
-    processes = read_processes()
-    members = belonging(container, processes)
-    for pid in members:
-        kill_pid(pid, processes[pid])
-    return bool(members)
-
-
-def kill_marked(identities):
-    """End what another supervisor left behind."""
-    if not identities:
-        return
-    for _ in range(50):
-        processes = read_processes()
-        left = [pid for pid in processes if pid != os.getpid() and is_marked(pid, identities)]
-        for pid in left:
-            kill_pid(pid, processes[pid])
-        if not left:
-            return
-        time.sleep(0.02)  # noqa: TID251 (this process has no clock but the machine's)
-
-
-def kill_pid(pid, seen):
-    """SIGKILL, to the very process that was looked at."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    except OSError:  # an old kernel
-        handle = -1
-    try:
-        again = read_process(pid)
-        if again is None or again[2] != seen[2]:
-            return
-        if handle >= 0:
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-        else:
-            os.kill(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
-    finally:
-        if handle >= 0:
-            os.close(handle)
-
-
-def kill_all(pids):
-    """Kill these; whether there was any."""
-    found = False
-    for pid in pids:
-        seen = read_process(pid)
-        if seen is not None:
-            found = True
-            kill_pid(pid, seen)
-    return found
-
-
-def kill_session(member):
-    """Kill every process of the session that this one is in."""
-    processes = read_processes()
-    if member in processes:
-        session = processes[member][1]
-        for pid, seen in processes.items():
-            if seen[1] == session:
-                kill_pid(pid, seen)
 
 
 def exit_code(status):

@@ -2,8 +2,8 @@
 
 Run by file path (`python -I -S supervisor.py DIRECTORY`); it imports the standard library alone, little of it, and its
 neighbours: `loop.py`, `connections.py`, `pumps.py` (streams of containers), `commands.py` (exec), `processes.py`
-(starting and killing), `launches.py` (starting through an OCI runtime). It is to stay resident for as long as
-containers run, beside every node.
+(starting), `table.py` (what there is, and killing), `launches.py` (starting through an OCI runtime). It is to stay
+resident for as long as containers run, beside every node. `portable` as a second word has it do what every Unix can.
 
 What it owns: each container's processes, their exit codes, their terminals, and the pumps that write what they say
 into CRI log files. An agent speaks to it over a unix socket, and may come and go; while it is away nothing is lost.
@@ -38,7 +38,6 @@ It keeps no opinions: what a container's `meta` and the records of `set` mean is
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import json
 import os
@@ -53,16 +52,11 @@ if __package__:
     from kube_drivers.runtime.supervised.loop import Loop, now, wall
     from kube_drivers.runtime.supervised.processes import (
         Refused,
-        descendants,
         hold,
-        kill_all,
-        kill_marked,
-        kill_members,
-        kill_pid,
-        read_processes,
         spawn,
     )
     from kube_drivers.runtime.supervised.pumps import Attached, Input, Pump
+    from kube_drivers.runtime.supervised.table import PortableTable, table_of_machine
     from kube_drivers.runtime.supervised.usage import Meter
 else:  # run by path: the package, and all that it imports, is not for this process
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -72,16 +66,11 @@ else:  # run by path: the package, and all that it imports, is not for this proc
     from loop import Loop, now, wall  # type: ignore
     from processes import (  # type: ignore
         Refused,
-        descendants,
         hold,
-        kill_all,
-        kill_marked,
-        kill_members,
-        kill_pid,
-        read_processes,
         spawn,
     )
     from pumps import Attached, Input, Pump  # type: ignore
+    from table import PortableTable, table_of_machine  # type: ignore
     from usage import Meter  # type: ignore
 
 IDLE_SECONDS = 60.0
@@ -89,7 +78,6 @@ KILL_AGAIN_SECONDS = 0.02
 DRAIN_SECONDS = 5.0
 END_SECONDS = 10.0
 JOURNAL_AGAIN_SECONDS = 1.0
-PR_SET_CHILD_SUBREAPER = 36
 
 
 class Container:
@@ -147,10 +135,11 @@ class Container:
 class Supervisor:
     """All of it. `directory` holds the socket, the journal and the lock."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, table):
         self.directory = directory
+        self.table = table
         self.loop = Loop()
-        self.meter = Meter()
+        self.meter = Meter(table)
         self.containers = {}
         self.records = {}
         self.connections = set()
@@ -185,12 +174,12 @@ class Supervisor:
         except FileNotFoundError:
             pass
         lost = [each for each in self.containers.values() if each.active]
-        kill_marked({each.id for each in lost})
+        self.table.kill_marked({each.id for each in lost})
         for container in lost:
             if container.oci:
                 self.clear_away(container)
             elif container.spec.get("cgroup"):
-                kill_all(members(container.spec["cgroup"]["procs"]))
+                self.table.kill_pids(members(container.spec["cgroup"]["procs"]))
             container.launching = False
             container.state = "exited"
             container.exit_code = 137
@@ -421,8 +410,7 @@ class Supervisor:
             os.close(log)
 
     def do_usage(self, _frame, _connection):
-        running = [each for each in self.containers.values() if each.state == "running" and not each.main_ended]
-        return {"at": wall(), **self.meter.look(running)}
+        return {"at": wall(), **self.meter.look(self.running())}
 
     def do_end(self, _frame, connection):
         """Everything ends; the connection closes when it has."""
@@ -434,6 +422,10 @@ class Supervisor:
                 if container.state == "running" and not container.main_ended:
                     os.kill(container.pid, signal.SIGKILL)
         self.end_all(now() + END_SECONDS)
+
+    def running(self):
+        """The containers whose main process has not ended."""
+        return [each for each in self.containers.values() if each.state == "running" and not each.main_ended]
 
     def find(self, frame):
         container = self.containers.get(frame["container"])
@@ -568,10 +560,10 @@ class Supervisor:
 
     def kill_rest(self, container, limit):
         """Kill what is left of a container until nothing is."""
-        left = kill_members(container) if not container.oci else False
+        left = not container.oci and self.table.kill_members(container, self.running())
         cgroup = container.oci or container.spec.get("cgroup")
         if cgroup:
-            left = kill_all(members(cgroup["procs"])) or left
+            left = self.table.kill_pids(members(cgroup["procs"])) or left
         if left and now() < limit:
             self.loop.later(KILL_AGAIN_SECONDS, lambda: self.kill_rest(container, limit))
             return
@@ -619,11 +611,7 @@ class Supervisor:
         if any(each.active for each in self.containers.values()) and now() < limit:
             self.loop.later(KILL_AGAIN_SECONDS, lambda: self.end_all(limit))
             return
-        processes = read_processes()
-        mine = descendants(processes, {os.getpid()}) - {os.getpid()}
-        for pid in mine:
-            kill_pid(pid, processes[pid])
-        if mine:
+        if self.table.kill_below():
             self.loop.later(KILL_AGAIN_SECONDS, lambda: self.end_all(limit))
             return
         for name in ("journal", "socket"):
@@ -632,15 +620,12 @@ class Supervisor:
 
 
 def bind_short(listener, path):
-    """Bind to a path of any length: a unix socket's own limit is 107 bytes."""
-    if len(os.fsencode(path)) <= 100:
-        listener.bind(path)
-        return
-    directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+    """Bind to a path of any length: a unix socket's own limit is 107 bytes, or 103."""
+    os.chdir(os.path.dirname(path))
     try:
-        listener.bind(f"/proc/self/fd/{directory}/{os.path.basename(path)}")
+        listener.bind(os.path.basename(path))
     finally:
-        os.close(directory)
+        os.chdir("/")
 
 
 def line_of(entry):
@@ -677,7 +662,7 @@ def detach(directory):
 
 
 def main():
-    directory = sys.argv[1]
+    directory = os.path.abspath(sys.argv[1])
     os.closerange(3, 1 << 16)  # what the agent's program left open is no business of ours, nor of the containers
     os.umask(0o077)  # the journal has the containers' environments, and with them their secrets
     lock = os.open(os.path.join(directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -690,8 +675,9 @@ def main():
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     try:
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        supervisor = Supervisor(directory)
+        table = PortableTable() if "portable" in sys.argv[2:] else table_of_machine()
+        table.adopt()
+        supervisor = Supervisor(directory, table)
     except Exception as error:
         os.write(ready, f"{type(error).__name__}: {error}".encode())
         raise
