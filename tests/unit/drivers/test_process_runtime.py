@@ -129,7 +129,7 @@ async def test_nothing_leaves_its_cgroup(limited: ProcessRuntime, tmp_path: Path
     """Not even a daemon without its environment, which is nobody's without cgroups."""
     daemon = f"env -i setsid sh -c 'echo $$ > {tmp_path}/pid; exec sleep 1000'"
     await said(limited, shell(f"({daemon} &); while [ ! -s {tmp_path}/pid ]; do sleep 0.01; done"))
-    assert Table().one(int((tmp_path / "pid").read_text())) is None  # type: ignore[no-untyped-call]
+    assert Table().one(int((tmp_path / "pid").read_text())) is None
 
 
 async def test_another_option_is_refused(tmp_path: Path) -> None:

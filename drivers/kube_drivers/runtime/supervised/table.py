@@ -46,7 +46,7 @@ class Table:
                     processes[int(name)] = found
         return processes
 
-    def one(self, pid):
+    def one(self, pid: int) -> tuple[int, int, object] | None:
         """A process, or None."""
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:
@@ -205,8 +205,9 @@ class PortableTable(Table):
                 processes[int(pid)] = int(parent), session_of(int(pid), int(group)), b" ".join(started)
         return processes
 
-    def one(self, pid):
-        return self.all().get(pid)
+    def one(self, pid: int) -> tuple[int, int, object] | None:
+        found: tuple[int, int, object] | None = self.all().get(pid)
+        return found
 
     def marks(self, pids):
         wanted = set(pids)
@@ -279,7 +280,7 @@ def session_of(pid, group):
         return group
 
 
-def nanoseconds(text):
+def nanoseconds(text: str) -> int:
     """`ps` says `[[days-]hours:]minutes:seconds[.hundredths]`."""
     days, _, rest = text.rpartition("-")
     total = 0.0
