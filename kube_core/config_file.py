@@ -8,8 +8,8 @@
       audit_policy_file: audit.yaml
 
 What is wrong is told with file, line and field. Paths are relative to the file. Fields that are not named keep what
-they are by default. Called by `ClusterConfig.from_yaml` and `kube-core up --config`; ruamel.yaml is imported when a
-file is read, not before.
+they are by default. Called by `ClusterConfig.from_yaml` and `kube-core up --config`, and for files of other classes by
+the commands that have such; ruamel.yaml is imported when a file is read, not before.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import difflib
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin
 
 import attrs
 
@@ -27,11 +27,22 @@ from kube_core.config import ClusterConfig, ConfigError
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import Node
 
-__all__ = ["read_options"]
+__all__ = ["read_file", "read_options"]
+
+T = TypeVar("T")
 
 
 def read_options(path: Path | str) -> dict[str, Any]:
     """The options that a file names, as `ClusterConfig(**options)` takes them. Raises `ConfigError`."""
+    return _read(ClusterConfig, path)
+
+
+def read_file(of: type[T], path: Path | str) -> T:
+    """An attrs class with the fields that a file names. Raises `ConfigError`."""
+    return of(**_read(of, path))
+
+
+def _read(of: type, path: Path | str) -> dict[str, Any]:
     from kube_core.api import yaml
 
     file = Path(path)
@@ -43,9 +54,9 @@ def read_options(path: Path | str) -> dict[str, Any]:
     except (yaml.YamlError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: {error}") from None
     reading = _Reading(file, _lines(text))
-    options = reading.fields(ClusterConfig, {} if content is None else content, ())
+    options = reading.fields(of, {} if content is None else content, ())
     for name, value in options.items():
-        reading.check(ClusterConfig, {name: value}, (name,))
+        reading.check(of, {name: value}, (name,))
     return options
 
 

@@ -17,7 +17,15 @@ from pathlib import Path
 
 import attrs
 
-__all__ = ["Authority", "KeyPair", "load_or_create", "make_request", "write_file"]
+__all__ = [
+    "Authority",
+    "KeyPair",
+    "ReadCertificate",
+    "load_or_create",
+    "make_request",
+    "read_certificate",
+    "write_file",
+]
 
 _CA_DAYS = 3650
 _LEAF_DAYS = 365
@@ -40,6 +48,15 @@ class KeyPair:
 
     certificate: bytes
     key: bytes
+
+
+@attrs.frozen
+class ReadCertificate:
+    """Whose it is (its common name), and from when to when it holds, in seconds since the epoch."""
+
+    name: str
+    begin: float
+    end: float
 
 
 class Authority:
@@ -229,6 +246,16 @@ def make_request(name: str, groups: Sequence[str] = (), hosts: Sequence[str] = (
         named = x509.SubjectAlternativeName([_general_name(host) for host in hosts])
         builder = builder.add_extension(named, critical=False)
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM), _key_pem(key)
+
+
+def read_certificate(content: bytes) -> ReadCertificate:
+    """The first certificate of a PEM file. Raises `ValueError`."""
+    from cryptography import x509
+
+    found = x509.load_pem_x509_certificate(content)
+    names = found.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    name = str(names[0].value) if names else ""
+    return ReadCertificate(name, found.not_valid_before_utc.timestamp(), found.not_valid_after_utc.timestamp())
 
 
 def write_file(path: Path, content: bytes, *, mode: int) -> None:

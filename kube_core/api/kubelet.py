@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -91,6 +92,39 @@ class KubeletSettings:
     shutdown_grace_period_critical_pods: float = 0.0
     #: Instead of the two above.
     shutdown_grace_period_by_pod_priority: tuple[ShutdownPriority, ...] = ()
+
+    def given(self) -> dict[str, Any]:
+        """What differs from the defaults, as JSON, of which `of` makes the same settings again."""
+        fields = (field.name for field in attrs.fields(KubeletSettings))
+        changed = {
+            name: getattr(self, name) for name in fields if getattr(self, name) != getattr(DEFAULT_SETTINGS, name)
+        }
+        return {name: _plain(value) for name, value in changed.items()}
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> KubeletSettings:
+        """Raises `TypeError` for what are no settings."""
+        found: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+        }
+        if path := found.get("static_pod_path"):
+            found["static_pod_path"] = Path(path)
+        if priorities := found.get("shutdown_grace_period_by_pod_priority"):
+            found["shutdown_grace_period_by_pod_priority"] = tuple(ShutdownPriority(**each) for each in priorities)
+        return cls(**found)
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Path():
+            return str(value)
+        case tuple():
+            return [_plain(each) for each in value]
+        case Mapping():
+            return dict(value)
+        case ShutdownPriority():
+            return attrs.asdict(value)
+    return value
 
 
 DEFAULT_SETTINGS = KubeletSettings()

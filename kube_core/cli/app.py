@@ -179,12 +179,17 @@ def node(  # noqa: PLR0913, PLR0917 (each is an option that a person may give)
         str | None, typer.Option(help="Kubeconfig file with the node's credentials; kubectl's rules without.")
     ] = None,
     context: Annotated[str, typer.Option(help="Context of the kubeconfig; the current one without.")] = "",
-    runtime: Annotated[str, typer.Option(help="Runtime driver.")] = "process",
-    network: Annotated[str, typer.Option(help="Network driver; the one that goes with the runtime without.")] = "",
-    volume: Annotated[str, typer.Option(help="Volume driver; the one that goes with the runtime without.")] = "",
-    pod_cidr: Annotated[str, typer.Option(help="Range of its pods' addresses; what the cluster gives without.")] = "",
-    address: Annotated[str, typer.Option(help="By which the API server reaches it; of its network without.")] = "",
-    port: Annotated[int, typer.Option(help="Port of its server; 0 takes a free one.", min=0, max=65535)] = 10250,
+    config: Annotated[str | None, typer.Option(help="YAML file of options; those given here win over it.")] = None,
+    runtime: Annotated[str | None, typer.Option(help="Runtime driver; `process` without.")] = None,
+    network: Annotated[str | None, typer.Option(help="Network driver; that of the runtime without.")] = None,
+    volume: Annotated[str | None, typer.Option(help="Volume driver; that of the runtime without.")] = None,
+    pod_cidr: Annotated[str | None, typer.Option(help="Range of its pods' addresses; of the cluster without.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="By which the API server reaches it; of its network without.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port of its server; 0 takes a free one, without it is 10250.", min=0, max=65535)
+    ] = None,
     state: Annotated[str | None, typer.Option(help="Folder in which it keeps what it keeps.")] = None,
     labels: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, for the Node; may be repeated.")] = None,
     taints: Annotated[list[str] | None, typer.Option(help="KEY[=VALUE]:EFFECT, where it makes the Node.")] = None,
@@ -207,22 +212,28 @@ def node(  # noqa: PLR0913, PLR0917 (each is an option that a person may give)
 
     if log_level not in ("debug", "info", "warning", "error"):
         _exit(f"--log-level is debug, info, warning or error, not {log_level}")
+    of_file = {
+        "runtime": runtime,
+        "network": network,
+        "volume": volume,
+        "pod_cidr": pod_cidr,
+        "address": address,
+        "port": port,
+        "labels": labels or None,
+        "taints": taints or None,
+        "images": images or None,
+    }
     given = command.NodeArguments(
         name=name,
         kubeconfig=kubeconfig,
         context=context,
-        runtime=runtime,
-        network=network,
-        volume=volume,
-        pod_cidr=pod_cidr,
-        address=address,
-        port=port,
         state=state,
-        labels=labels or (),
-        taints=taints or (),
-        images=images or (),
         client_ca_file=client_ca_file,
         serving_csr=serving_csr,
+        config_file=config,
+        given={
+            name: tuple(each) if isinstance(each, list) else each for name, each in of_file.items() if each is not None
+        },
     )
     _exit(command.end(given) if end else command.run(given, log_level=log_level))
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import functools
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from kube_core._kit import garbage
+from kube_core.api.kubelet import KubeletSettings
 
 if TYPE_CHECKING:
     from kube_core.client.connection import Connection
     from kube_core.node.process import NodeOptions
 
-__all__ = ["NodeArguments", "end", "run"]
+__all__ = ["NodeArguments", "NodeFile", "end", "run"]
 
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
@@ -30,18 +31,32 @@ class NodeArguments:
     name: str
     kubeconfig: str | None
     context: str
-    runtime: str
-    network: str
-    volume: str
-    pod_cidr: str
-    address: str
-    port: int
     state: str | None
-    labels: Sequence[str]
-    taints: Sequence[str]
-    images: Sequence[str]
     client_ca_file: str | None
     serving_csr: bool
+    config_file: str | None
+    #: Of what may stand in that file, what was given, in its form.
+    given: Mapping[str, Any]
+
+
+@attrs.frozen(kw_only=True)
+class NodeFile:
+    """What a file of options says (`--config`); the command line wins over it."""
+
+    runtime: str = "process"
+    network: str = ""
+    volume: str = ""
+    pod_cidr: str = ""
+    address: str = ""
+    port: int = 10250
+    #: For the Node.
+    labels: Mapping[str, str] = attrs.field(factory=dict)
+    #: `KEY[=VALUE]:EFFECT`, where the Node is made.
+    taints: tuple[str, ...] = ()
+    images: tuple[Path, ...] = ()
+    #: Ask the cluster for the certificate of its server.
+    serving_csr: bool = False
+    kubelet: KubeletSettings = attrs.field(factory=KubeletSettings)
 
 
 class _Mistake(Exception):
@@ -69,7 +84,7 @@ def run(arguments: NodeArguments, *, log_level: str) -> str | None:
     except StatusError as error:
         return error.message
     except OSError as error:
-        return f"{error.filename or arguments.address or 'system'}: {error.strerror or error}"
+        return f"{error.filename or arguments.given.get('address') or 'system'}: {error.strerror or error}"
     return None
 
 
@@ -100,10 +115,16 @@ def _serve(options: NodeOptions, connection: Connection) -> None:
 async def _until_told(options: NodeOptions, connection: Connection) -> None:
     from kube_core.node.process import serve
 
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(options, connection, stop=stop, tell=functools.partial(print, flush=True))
+    stop, wind_down = asyncio.Event(), asyncio.Event()
+
+    def told() -> None:
+        # Who asks again does not want to wait.
+        (stop if wind_down.is_set() else wind_down).set()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, told)
+    loop.add_signal_handler(signal.SIGINT, stop.set)
+    await serve(options, connection, stop=stop, wind_down=wind_down, tell=functools.partial(print, flush=True))
 
 
 def _options(arguments: NodeArguments, state: Path) -> NodeOptions:
@@ -114,32 +135,42 @@ def _options(arguments: NodeArguments, state: Path) -> NodeOptions:
     from kube_core.node.process import NodeOptions
 
     try:
-        chosen = ClusterConfig(
-            runtime=arguments.runtime,
-            network=arguments.network,
-            volume=arguments.volume,
-            pod_cidr=arguments.pod_cidr,
-        )
-        if arguments.address and ipaddress.ip_address(arguments.address).is_unspecified:
-            raise _Mistake(f"--address {arguments.address} is no address by which a node is reached")
+        told = _told(arguments)
+        chosen = ClusterConfig(runtime=told.runtime, network=told.network, volume=told.volume, pod_cidr=told.pod_cidr)
+        if told.address and ipaddress.ip_address(told.address).is_unspecified:
+            raise _Mistake(f"{told.address} is no address by which a node is reached")
     except (ConfigError, ValueError) as error:
         raise _Mistake(str(error)) from None
     authorities = Path(arguments.client_ca_file).read_bytes() if arguments.client_ca_file else b""
     return NodeOptions(
         name=arguments.name,
-        runtime=arguments.runtime,
+        runtime=told.runtime,
         network=chosen.driver("network"),
         volume=chosen.driver("volume"),
         state=state,
-        pod_cidr=arguments.pod_cidr,
-        address=arguments.address,
-        port=arguments.port,
-        labels=dict(_pair(each) for each in arguments.labels),
-        taints=[_taint(each) for each in arguments.taints],
-        images=[Path(each).absolute() for each in arguments.images],
+        pod_cidr=told.pod_cidr,
+        address=told.address,
+        port=told.port,
+        labels=told.labels,
+        taints=[_taint(each) for each in told.taints],
+        images=told.images,
         client_authorities=authorities,
-        certified=arguments.serving_csr,
+        certified=told.serving_csr or arguments.serving_csr,
+        kubelet=told.kubelet,
     )
+
+
+def _told(arguments: NodeArguments) -> NodeFile:
+    """The file's options, and over them the command line's. Raises `ConfigError`, `_Mistake`."""
+    from kube_core.config_file import read_file
+
+    of_file = read_file(NodeFile, arguments.config_file) if arguments.config_file else NodeFile()
+    given = dict(arguments.given)
+    if "labels" in given:
+        given["labels"] = {**of_file.labels, **dict(_pair(each) for each in given["labels"])}
+    if "images" in given:
+        given["images"] = tuple(Path(each).absolute() for each in given["images"])
+    return attrs.evolve(of_file, **given)
 
 
 def _pair(text: str) -> tuple[str, str]:

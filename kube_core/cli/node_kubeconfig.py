@@ -1,13 +1,15 @@
 """`kube-core node-kubeconfig`: credentials for a node, made with those of an administrator.
 
 The key is made here. The certificate comes by a CertificateSigningRequest for `system:node:NAME`, which the
-administrator approves at once, so this works against any cluster that signs client certificates of kubelets.
+administrator approves at once, so this works against any cluster that signs client certificates of kubelets. Nodes
+renew theirs by themselves later, so where it may it also lets the group `system:nodes` do that.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -15,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kube_core._kit.certificates import KeyPair
+    from kube_core.client.client import ApiClient
     from kube_core.client.connection import Connection
 
 __all__ = ["run"]
 
 #: Seconds in which the certificate has to come.
 _PATIENCE = 30.0
+_RENEWING = "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient"
 
 
 def run(name: str, output: str, *, kubeconfig: str | None, context: str) -> str | None:
@@ -51,6 +55,7 @@ async def _obtain(name: str, connection: Connection) -> KeyPair:
 
     request, key = make_request(f"system:node:{name}", ["system:nodes"])
     async with ApiClient(HttpTransport(connection)) as client, client.clock.timeout(_PATIENCE):
+        await _let_nodes_renew(client)
         return await obtain(
             client,
             prefix=f"node-csr-{name}-",
@@ -60,6 +65,20 @@ async def _obtain(name: str, connection: Connection) -> KeyPair:
             usages=["digital signature", "client auth"],
             approve=True,
         )
+
+
+async def _let_nodes_renew(client: ApiClient) -> None:
+    """Have the cluster approve what nodes ask for to renew their own certificates, as kubeadm has it."""
+    from kube_core.api import resources
+    from kube_core.meta.status import StatusError
+
+    group = "rbac.authorization.k8s.io"
+    role = {"apiGroup": group, "kind": "ClusterRole", "name": _RENEWING}
+    subject = {"apiGroup": group, "kind": "Group", "name": "system:nodes"}
+    binding = {"metadata": {"name": "kube-core:node-autoapprove-certificate-rotation"}, "roleRef": role}
+    # It is there already, or is somebody else's to make: the certificate of now does not depend on it.
+    with contextlib.suppress(StatusError):
+        await client.create(resources.CLUSTER_ROLE_BINDINGS, {**binding, "subjects": [subject]})
 
 
 def _kubeconfig(name: str, connection: Connection, pair: KeyPair) -> dict[str, Any]:

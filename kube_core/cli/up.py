@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from kube_core._kit import garbage
+from kube_core.api.kubelet import KubeletSettings
 from kube_core.cli import memory
 from kube_core.cli.state import ClusterState, StateError
 from kube_core.config import ClusterConfig, ConfigError
@@ -154,6 +155,8 @@ def _config(options: UpOptions, state: ClusterState | None, saved: Mapping[str, 
     chosen.setdefault("outside_nodes", not chosen["nodes"] and bool(names))
     images = tuple(Path(each).absolute() for each in chosen.pop("images", ()))
     try:
+        if isinstance(kubelet := chosen.get("kubelet"), dict):  # as it was saved
+            chosen["kubelet"] = KubeletSettings.of(kubelet)
         return ClusterConfig(
             name=options.name,
             state_directory=state.directory if state is not None else None,
@@ -251,6 +254,7 @@ def _saved(config: ClusterConfig, cluster: Cluster, state: ClusterState) -> Mapp
         "service_cidr": ranges.service_cidr,
         "images": [str(path) for path in config.images],
         "security": config.security.given(),
+        **({"kubelet": given} if (given := config.kubelet.given()) else {}),
     }
 
 

@@ -125,5 +125,7 @@ def _load_certificate(context: ssl.SSLContext, certificate: ClientCertificate) -
     with tempfile.TemporaryDirectory(prefix="kube-core-") as directory:
         path = os.path.join(directory, "client.pem")
         with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
-            file.write(certificate.certificate.rstrip() + b"\n" + certificate.key)
+            # Some keep both in one file, and name it twice.
+            both = certificate.certificate == certificate.key
+            file.write(certificate.key if both else certificate.certificate.rstrip() + b"\n" + certificate.key)
         context.load_cert_chain(path)

@@ -1,6 +1,7 @@
 """A node as a program of its own, against any cluster: what `kube-core node` does.
 
-    await serve(NodeOptions("node-1", state=Path("/var/lib/kube-core/node-1")), connection, stop=stop)
+    options = NodeOptions("node-1", state=Path("/var/lib/kube-core/node-1"))
+    await serve(options, connection, stop=stop, wind_down=wind_down)
 
 In this order: the Node is looked up, or made, for its range of pod addresses; runtime and network are made; the server
 listens, so that what the node says of its port is true; then the agent runs until `stop` is set. What runs goes on
@@ -37,11 +38,13 @@ from kube_core.drivers import load_driver
 from kube_core.meta.documents import Document
 from kube_core.meta.status import AlreadyExists, NotFound, StatusError
 from kube_core.node.agent import NodeAgent
+from kube_core.node.credentials import keep_renewed, with_renewed
 from kube_core.node.ending import end_node
 from kube_core.node.registration import NodeConfig, fresh_node
 from kube_core.node.serving.endpoints import NodeEndpoints
 from kube_core.node.serving.permission import Permission
 from kube_core.node.serving.server import NodeServer
+from kube_core.node.shutdown import ends_pods
 from kube_core.node.stats import NodeStatistics
 from kube_core.node.streams import PodStreams
 
@@ -53,7 +56,9 @@ __all__ = ["NodeError", "NodeOptions", "end", "serve"]
 _log = get_logger("kube_core.node")
 #: Seconds between tries to reach a server that is not there yet, and those in which a node is to be given its range.
 _AGAIN, _PATIENCE = 1.0, 60.0
-_RANGE_FILE = "pod-cidr"
+#: Seconds in which the last statuses of pods have to be written.
+_LAST_WORDS = 5.0
+_RANGE_FILE, _CERTIFICATE = "pod-cidr", "client.pem"
 
 _T = TypeVar("_T")
 
@@ -96,16 +101,22 @@ async def serve(
     connection: Connection,
     *,
     stop: asyncio.Event,
+    wind_down: asyncio.Event,
     tell: Callable[[str], None] = lambda line: None,
     clock: Clock | None = None,
     random: Random | None = None,
 ) -> None:
-    """Be the node until `stop` is set. `tell` is given a line when the node is Ready.
+    """Be the node until `stop` is set; what runs goes on. `tell` is given a line when the node is Ready.
+
+    `wind_down` is what the machine's end is to a kubelet: pods end first, within the periods that the settings have
+    for that, and then the node stops. Without periods it stops at once.
 
     Raises `NodeError`, `DriverError`, `DriverFailure`, and OSError where it cannot listen.
     """
     clock, random = clock or SystemClock(), random or Random()
     async with contextlib.AsyncExitStack() as stack:
+        kept = options.state / _CERTIFICATE
+        connection = await asyncio.to_thread(with_renewed, connection, options.name, kept, clock.now())
         transport = _transport(connection, clock, random)
         stack.push_async_callback(transport.close)
         client = ApiClient(transport, field_manager="kubelet", clock=clock, random=random)
@@ -149,11 +160,14 @@ async def serve(
         statistics = NodeStatistics(options.name, runtime, lambda: agent.pods, clock)
         answering.endpoints = NodeEndpoints(agent, PodStreams(agent), statistics)
         if options.certified:
-            certifying = server.keep_certified(client, options.name, address)
+            certifying = server.keep_certified(client, options.name, address, random)
             await stack.enter_async_context(_beside(certifying, "serving certificate"))
+        renewing = keep_renewed(client, options.name, options.state / _CERTIFICATE, clock=clock, random=random)
+        await stack.enter_async_context(_beside(renewing, "client certificate"))
         shown = f"[{address}]" if ":" in address else address
         running = agent.run(ready=lambda: tell(f"node {options.name!r} is ready at https://{shown}:{port}"))
-        await _unless(stop, asyncio.create_task(running, name="node agent"))
+        async with _beside(_wind_down(agent, wind_down, stop), "shutdown"):
+            await _unless(stop, asyncio.create_task(running, name="node agent"))
 
 
 async def end(options: NodeOptions, *, clock: Clock | None = None) -> None:
@@ -169,6 +183,18 @@ async def end(options: NodeOptions, *, clock: Clock | None = None) -> None:
         await end_node(runtime, network, str(options.state))
     finally:
         await network.stop()
+
+
+async def _wind_down(agent: NodeAgent, begin: asyncio.Event, stop: asyncio.Event) -> None:
+    """Once told to, end the pods for whose end the settings have a period, and stop."""
+    await begin.wait()
+    if ends_pods(agent.config.kubelet):
+        await agent.shut_down()
+        with contextlib.suppress(TimeoutError):
+            async with agent.clock.timeout(_LAST_WORDS):
+                while not agent.idle:  # what became of the pods is still to be written
+                    await agent.clock.sleep(0.05)
+    stop.set()
 
 
 class _Answering:

@@ -18,7 +18,7 @@ from kube_core.meta.documents import Document
 from kube_core.node.pods.admission import CRITICAL_PRIORITY
 from kube_core.node.pods.worker import Eviction
 
-__all__ = ["Group", "Shutdown", "groups_of"]
+__all__ = ["Group", "Shutdown", "ends_pods", "groups_of"]
 
 _REASON = "Terminated"
 _MESSAGE = "Pod was terminated in response to imminent node shutdown."
@@ -44,6 +44,11 @@ class Group:
 
     seconds: float
     workers: tuple[Endable, ...]
+
+
+def ends_pods(settings: KubeletSettings) -> bool:
+    """Whether a shutdown waits for any pods at all."""
+    return bool(_periods(settings))
 
 
 def groups_of(settings: KubeletSettings, workers: Sequence[Endable]) -> list[Group]:

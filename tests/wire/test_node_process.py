@@ -21,7 +21,7 @@ import pytest
 
 from fakes.kubectl import Kubectl, Running, running_cluster
 from fakes.waiting import soon
-from kube_core._kit.certificates import Authority
+from kube_core._kit.certificates import Authority, read_certificate
 
 _COMMAND = (sys.executable, "-m", "kube_core.cli")
 _SERVER = "import os, http.server as h; h.HTTPServer((os.environ['POD_IP'], 8080), h.SimpleHTTPRequestHandler)"
@@ -30,12 +30,12 @@ _SERVER = "import os, http.server as h; h.HTTPServer((os.environ['POD_IP'], 8080
 class NodeProcess:
     """One node of the cluster, that may be killed and started again."""
 
-    def __init__(self, cluster: Kubectl, name: str, runtime: str) -> None:
+    def __init__(self, cluster: Kubectl, name: str, runtime: str, *more: str) -> None:
         self.name = name
         self.url = ""
         self.kubeconfig = cluster.home / f"{name}.kubeconfig"
         self._state = cluster.home / name
-        self._options = ("--name", name, "--runtime", runtime, "--state", str(self._state))
+        self._options = ("--name", name, "--runtime", runtime, "--state", str(self._state), *more)
         made = ("node-kubeconfig", name, "--output", str(self.kubeconfig), "--kubeconfig", str(cluster.kubeconfig))
         subprocess.run((*_COMMAND, *made), check=True, timeout=30)
         self.running: Running | None = None
@@ -243,6 +243,37 @@ def test_a_killed_node_finds_its_processes_again(cluster: Kubectl, real: NodePro
     assert psutil.Process(pid).create_time() == born
     assert cluster("logs", "lasting") == f"run {pid}\n"
     assert cluster.value("pod", "lasting", ".status.containerStatuses[0].restartCount") == "0"
+
+
+def test_a_node_that_is_told_to_end_ends_its_pods_first_where_it_has_time_for_that(
+    cluster: Kubectl, tmp_path: Path
+) -> None:
+    config = tmp_path / "node.yaml"
+    config.write_text("labels: {kind: leaving}\nkubelet: {shutdown_grace_period: 20}\n")
+    node = NodeProcess(cluster, "leaving", "process", "--config", str(config))
+    node.start()
+    try:
+        assert cluster.value("node", "leaving", ".metadata.labels.kind") == "leaving"
+        said = tmp_path / "said"
+        script = f"trap 'echo farewell > {said}; exit 0' TERM; touch {tmp_path}/on; while true; do sleep 0.1; done"
+        run_pod(cluster, "leaves", node, "sh", "-c", script)
+        soon((tmp_path / "on").exists)
+    finally:
+        node.end()
+    assert said.read_text() == "farewell\n"
+    status = json.loads(cluster("get", "pod", "leaves", "-o", "json"))["status"]
+    assert (status["phase"], status["reason"]) == ("Failed", "Terminated")
+    assert status["message"] == "Pod was terminated in response to imminent node shutdown."
+
+
+def test_a_node_renews_its_certificate_by_a_role_that_came_with_its_kubeconfig(
+    cluster: Kubectl, real: NodeProcess
+) -> None:
+    role = cluster.value("clusterrolebinding", "kube-core:node-autoapprove-certificate-rotation", ".roleRef.name")
+    assert role == "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient"
+    kept = cluster.home / "real" / "client.pem"
+    assert oct(kept.stat().st_mode & 0o777) == "0o600"
+    assert read_certificate(kept.read_bytes()).name == "system:node:real"
 
 
 @pytest.mark.timeout(120)

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING
 from kube_core._kit.certificates import Authority, KeyPair, make_request
 from kube_core._kit.clock import Clock
 from kube_core._kit.logs import get_logger
+from kube_core._kit.random import Random
 from kube_core.abc.transport import Handler, Request, Response
 from kube_core.client.certificates import KUBELET_SERVING, RequestRefused, obtain
 from kube_core.meta.status import StatusError
+from kube_core.node.credentials import renewal_moment
 from kube_core.node.serving.permission import Permission
 from kube_core.serving.http import HttpServer
 from kube_core.serving.tls import server_context, show
@@ -62,8 +64,8 @@ class NodeServer:
         if self._http is not None:
             await self._http.stop()
 
-    async def keep_certified(self, client: ApiClient, node: str, address: str) -> None:
-        """Serve with a certificate of the cluster's as soon as somebody approves one; returns then."""
+    async def keep_certified(self, client: ApiClient, node: str, address: str, random: Random) -> None:
+        """Serve with a certificate of the cluster's as soon as somebody approves one, and with the next one in time."""
         while True:
             request, key = make_request(f"system:node:{node}", ["system:nodes"], [node, address])
             try:
@@ -76,11 +78,11 @@ class NodeServer:
                     usages=["digital signature", "server auth"],
                 )
             except (RequestRefused, StatusError) as error:
-                _log.warning("the node serves with its own certificate", error=str(error))
+                _log.warning("the node has no new certificate for its server", error=str(error))
                 await self._clock.sleep(_AGAIN)
             else:
                 self._show(pair)
-                return
+                await self._clock.sleep(max(renewal_moment(pair.certificate, random) - self._clock.now(), 0.0))
 
     def _show(self, pair: KeyPair) -> None:
         """Connections from now on get this certificate."""

@@ -79,13 +79,22 @@ def test_the_kubeconfig_gains_a_context_and_loses_nothing(shell: Shell) -> None:
 
 def test_a_file_of_options_counts_less_than_the_command_line(shell: Shell, tmp_path: Path) -> None:
     file = tmp_path / "cluster.yaml"
-    file.write_text("nodes: 2\nruntime: fake\nsecurity: {audit_log_maxsize: 7}\n")
+    kubelet = "kubelet: {static_pod_path: ./manifests, eviction_hard: {memory.available: 5Mi}, pod_pids_limit: 9}"
+    file.write_text(f"nodes: 2\nruntime: fake\nsecurity: {{audit_log_maxsize: 7}}\n{kubelet}\n")
     started = shell.run("up", "--name", NAME, "--detach", "--config", str(file), "--nodes", "1")
     assert started.returncode == 0, started.stderr
     [line] = [line for line in shell.run("status").stdout.splitlines() if line.startswith(f"{NAME} ")]
     assert line.partition(")")[2].split()[:2] == ["1", "fake"]
     saved = orjson.loads((shell.state / "kube-core" / NAME / "cluster.json").read_bytes())
     assert saved["security"] == {"audit_log_maxsize": 7}
+    path = str(tmp_path / "manifests")
+    kept = {"static_pod_path": path, "eviction_hard": {"memory.available": "5Mi"}, "pod_pids_limit": 9}
+    assert saved["kubelet"] == kept
+    # Without the file, too, the next time.
+    assert shell.run("down", "--name", NAME).returncode == 0
+    assert shell.run("up", "--name", NAME, "--detach").returncode == 0
+    saved = orjson.loads((shell.state / "kube-core" / NAME / "cluster.json").read_bytes())
+    assert saved["kubelet"] == kept
 
 
 def test_a_mistake_in_a_file_of_options_is_told_with_its_line(shell: Shell, tmp_path: Path) -> None:
@@ -93,6 +102,21 @@ def test_a_mistake_in_a_file_of_options_is_told_with_its_line(shell: Shell, tmp_
     file.write_text("runtime: fake\nnode: 2\n")
     error = shell.fails("up", "--name", NAME, "--config", str(file))
     assert error == f"kube-core: {file}:2: node: there is no such field; did you mean nodes?"
+
+
+def test_a_mistake_in_a_nodes_file_of_options_is_told_with_its_line(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "node.yaml"
+    command = ("node", "--name", "n", "--state", str(tmp_path / "state"), "--config", str(file))
+    for text, problem in (
+        ("port: 0\nkubelet:\n  pod_pids_limt: 3\n", ":3: kubelet.pod_pids_limt: there is no such field; did you mean"),
+        ("labels: {a: b}\nport: none\n", ":2: port: should be a whole number, not 'none'"),
+        ("kubelet: {shutdown_grace_period: long}\n", ":1: kubelet.shutdown_grace_period: should be a number"),
+        ("nonsense: 1\n", ":1: nonsense: there is no such field; there are runtime, "),
+    ):
+        file.write_text(text)
+        assert shell.fails(*command).startswith(f"kube-core: {file}{problem}")
+    file.write_text("taints: [nonsense]\n")
+    assert "nonsense: give KEY[=VALUE]:EFFECT" in shell.fails(*command)
 
 
 def test_a_port_in_use_is_one_clear_line(shell: Shell) -> None:
