@@ -101,9 +101,15 @@ class _Forwarding:
             self._waiting[pair] = stream
             return
         error, data = (other, stream) if other.headers.get("streamtype") == "error" else (stream, other)
-        task = asyncio.create_task(self._connection(error, data))
+        task = asyncio.create_task(self._until_gone(error, data))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
+
+    async def _until_gone(self, error: SpdyStream, data: SpdyStream) -> None:
+        try:
+            await self._connection(error, data)
+        except ConnectionError:
+            pass  # the client is gone
 
     async def _connection(self, error: SpdyStream, data: SpdyStream) -> None:
         port = data.headers.get("port", "")

@@ -36,8 +36,8 @@ class Information:
         )
 
     async def status(self, request: Any) -> Any:
-        """Both conditions hold for as long as there is anyone who answers: the drivers are started before."""
-        capabilities = self._runtime.capabilities
+        """The network is ready for as long as there is anyone who answers: it is started before."""
+        problems = "; ".join(self._runtime.problems())
         about = {
             "runtime": self._runtime.name,
             "podCIDR": self._network.pod_cidr,
@@ -46,21 +46,27 @@ class Information:
         return message("StatusResponse")(
             status={
                 "conditions": [
-                    {"type": "RuntimeReady", "status": True},
+                    {
+                        "type": "RuntimeReady",
+                        "status": not problems,
+                        "reason": "RuntimeNotReady" if problems else "",
+                        "message": problems,
+                    },
                     {"type": "NetworkReady", "status": True},
                 ]
             },
             info={"config": orjson.dumps(about).decode()} if request.verbose else {},
             runtime_handlers=[
                 {
-                    "name": "",
+                    "name": each.name,
                     "features": {
-                        "recursive_read_only_mounts": capabilities.own_root,
-                        "user_namespaces": capabilities.user_namespaces,
+                        "recursive_read_only_mounts": each.recursive_read_only_mounts,
+                        "user_namespaces": each.user_namespaces,
                     },
                 }
+                for each in (self._runtime.handlers() if self._runtime.capabilities.own_root else ())
             ],
-            features={"supplemental_groups_policy": capabilities.supplemental_groups_policy},
+            features={"supplemental_groups_policy": self._runtime.capabilities.supplemental_groups_policy},
         )
 
     async def runtime_config(self, request: Any) -> Any:
