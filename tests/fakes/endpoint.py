@@ -35,6 +35,8 @@ class ScriptedEndpoint:
     handlers: list[Any] = attrs.field(factory=list)
     #: Calls that fail once they have been carried out, as those of an endpoint that dies do.
     lost: set[str] = attrs.field(factory=set)
+    #: Calls that do nothing.
+    ignored: set[str] = attrs.field(factory=set)
     asked: list[str] = attrs.field(factory=list)
     requests: list[Any] = attrs.field(factory=list)
     sandboxes: dict[str, Any] = attrs.field(factory=dict)
@@ -137,7 +139,8 @@ class ScriptedEndpoint:
     async def stop_container(self, request: Any) -> Any:
         self.asked.append(f"StopContainer {request.container_id} {request.timeout}")
         status = _found(self.containers, request.container_id)
-        status.state, status.finished_at, status.exit_code = 2, 9, 137
+        if "StopContainer" not in self.ignored:
+            status.state, status.finished_at, status.exit_code = 2, 9, 137
         return message("StopContainerResponse")()
 
     async def get_container_events(self, request: Any) -> AsyncIterator[Any]:

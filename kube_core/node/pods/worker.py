@@ -19,6 +19,7 @@ import attrs
 
 from kube_core._kit.clock import Timer
 from kube_core.abc.network import NetworkError
+from kube_core.abc.runtime import RuntimeFailure
 from kube_core.api.pods import is_terminal
 from kube_core.meta.documents import Document, annotations_of, is_deleting, metadata_of, name_of, namespace_of, uid_of
 from kube_core.meta.times import format_time, parse_time
@@ -176,6 +177,13 @@ class PodWorker:
             self._try_again()
         except (NetworkError, NoSandbox) as error:
             self.host.events.warning(self.pod, "FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}")
+            self._try_again()
+        except RuntimeFailure as error:
+            # It refused, or is away; what runs is not known to have ended.
+            if self.gone or is_deleting(self.pod):
+                self.host.events.warning(self.pod, "FailedKillPod", f"error killing pod: {error}")
+            else:
+                self.host.log.warning("pod not synced", pod=name_of(self.pod), error=str(error))
             self._try_again()
         except Exception as error:
             self.host.log.warning("pod not synced", pod=name_of(self.pod), error=str(error), exc_info=True)

@@ -442,9 +442,9 @@ class CriRuntime(Runtime):
             )
         except ContainerNotFound:
             self._picture.forget_container(container_id)
-        while not self._has_ended(container_id):
-            if await self._seen(container_id) != "exited":
-                await self.clock.sleep(_AGAIN)
+        # One that was never started stays what it is, until it is removed.
+        while await self._seen(container_id) == "running":
+            await self.clock.sleep(_AGAIN)
 
     async def _answered(self, container_id: str) -> str:
         """The state of a container, once the endpoint is back; "": it is gone."""

@@ -123,6 +123,15 @@ async def test_a_start_whose_answer_was_lost_is_looked_into(folder: Path) -> Non
         assert status_of(runtime, identity).state == "running"
 
 
+async def test_a_container_that_was_never_started_is_stopped_by_doing_nothing(folder: Path) -> None:
+    async with serving(folder) as endpoint, started(endpoint) as runtime:
+        identity = await made(runtime)
+        endpoint.ignored.add("StopContainer")
+        async with asyncio.timeout(20):
+            await runtime.stop_container(identity, 30)
+        assert status_of(runtime, identity).state == "created"
+
+
 async def test_nodes_at_one_endpoint_see_only_their_own(folder: Path) -> None:
     async with serving(folder) as endpoint, started(endpoint) as mine, started(endpoint, node="other") as theirs:
         identity = await made(mine)

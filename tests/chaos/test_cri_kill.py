@@ -1,0 +1,160 @@
+"""A node at a CRI endpoint, and the endpoint, are killed at any moment: every pod runs once, and nothing is leaked."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from chaos.site import Site, site
+from fakes import containerd
+from fakes.containerd import Containerd
+from fakes.waiting import eventually
+from kube_core._kit.random import Random
+from kube_core.api import resources
+from kube_core.client.client import ApiClient
+from kube_core.meta.documents import MutableDocument, is_deleting, name_of
+from kube_core.testing.runtime import marked, unique
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.chaos,
+    containerd.needs_containerd(),
+    pytest.mark.timeout(400),
+]
+
+#: How often something is killed.
+LIVES = 9
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Containerd]:
+    with containerd.running() as made:
+        yield made
+
+
+@attrs.frozen
+class Place:
+    """`mark`: what the command of each container says."""
+
+    site: Site
+    endpoint: Containerd
+    mark: str
+
+    async def up(self) -> None:
+        # Ranges of this process's own: a cluster that is dead for a moment must find them free.
+        number = os.getpid() % 256
+        pods, services = f"100.{81 + number // 16}.{number % 16 * 16}.0/20", f"100.80.{number}.0/24"
+        ranges = ["--pod-cidr", pods, "--service-cidr", services]
+        await self.site.up("--runtime", f"cri:{self.endpoint.endpoint}", *ranges)
+
+    def deployment(self) -> MutableDocument:
+        # A line for each start, in the pod's own log; and a process that is told from others.
+        command = ["sh", "-c", f"echo begun $HOSTNAME; trap 'exit 0' TERM; sleep {self.mark} & wait"]
+        container = {"name": "c", "image": "busybox:1", "command": command}
+        return {
+            "metadata": {"name": "ticks", "namespace": "default"},
+            "spec": {
+                "replicas": 3,
+                "selector": {"matchLabels": {"app": "ticks"}},
+                "template": {
+                    "metadata": {"labels": {"app": "ticks"}},
+                    "spec": {"terminationGracePeriodSeconds": 1, "containers": [container]},
+                },
+            },
+        }
+
+    def sleepers(self) -> list[int]:
+        return [pid for pid in marked(self.mark) if b"sleep\0" in _command(pid)]
+
+    def held(self) -> int:
+        """What the endpoint has: a container for each pod, and one for its sandbox."""
+        return len(self.endpoint.ctr("containers", "ls", "-q").split())
+
+    async def disturb(self, random: Random) -> None:
+        async with self.site.client() as client:
+            if random.below(2):
+                await client.patch(resources.DEPLOYMENTS, "ticks", _scale(random.below(4)), "default")
+            else:
+                pods = (await client.list(resources.PODS, "default")).items
+                for pod in pods[: random.below(3)]:
+                    await client.delete(resources.PODS, name_of(pod), "default")
+        await asyncio.sleep(random.below(1000) / 1000)
+
+    async def strike(self, what: int) -> None:
+        """Kill the node, the endpoint, or both, and bring them back."""
+        if what != 0:
+            await asyncio.to_thread(self.endpoint.kill)
+        if what != 1:
+            await self.site.kill()
+        if what != 0:
+            await asyncio.to_thread(self.endpoint.start)
+        if what != 1:
+            await self.up()
+
+    async def at_rest(self, client: ApiClient) -> Any:
+        """The pods, once each runs, exactly once, and nothing of any other is left."""
+
+        async def agrees() -> Any:
+            pods = (await client.list(resources.PODS, "default")).items
+            if len(pods) != 3 or any(is_deleting(pod) for pod in pods) or not all(_runs(pod) for pod in pods):
+                return None
+            held = await asyncio.to_thread(self.held)
+            return pods if len(self.sleepers()) == 3 and held == 6 else None
+
+        try:
+            return await eventually(agrees, seconds=60)
+        except TimeoutError:
+            pods: Any = (await client.list(resources.PODS, "default")).items
+            shown = [(name_of(pod), is_deleting(pod), pod["status"].get("containerStatuses")) for pod in pods]
+            log = self.site.log()[-5000:]
+            raise AssertionError(f"{shown}; processes {self.sleepers()}; held {self.held()}; {log}") from None
+
+
+async def test_nodes_and_endpoints_that_are_killed_run_every_pod_once(tmp_path: Path, endpoint: Containerd) -> None:
+    random = Random(1)
+    async with site(tmp_path) as here:
+        place = Place(here, endpoint, unique())
+        try:
+            await place.up()
+            async with here.client() as client:
+                await client.create(resources.DEPLOYMENTS, place.deployment())
+            for life in range(LIVES):
+                await place.disturb(random)
+                await place.strike(life % 3)
+            async with here.client() as client:
+                await client.patch(resources.DEPLOYMENTS, "ticks", _scale(3), "default")
+                for pod in await place.at_rest(client):
+                    # It never ended by itself, so it was started once.
+                    assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
+                    name = name_of(pod)
+                    log = [part async for part in client.stream(f"/api/v1/namespaces/default/pods/{name}/log")]
+                    assert b"".join(log).decode() == f"begun {name}\n"
+            assert "Traceback" not in here.log()
+            await here.down()
+            assert place.sleepers() == []
+            assert place.held() == 0
+            assert os.listdir(endpoint.folder / "state/io.containerd.grpc.v1.cri/sandboxes") == []
+        finally:
+            await here.clear()
+
+
+def _scale(replicas: int) -> MutableDocument:
+    return {"spec": {"replicas": replicas}}
+
+
+def _runs(pod: Any) -> bool:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or [{}]
+    return "running" in (statuses[0].get("state") or {})
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
