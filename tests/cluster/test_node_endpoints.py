@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import urllib.parse
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from kube_core._kit.clock import FakeClock
+from kube_core.abc.transport import Request
 from kube_core.api import resources
 from kube_core.cluster import Cluster
 from kube_core.cluster.faults import Fault
@@ -42,6 +44,15 @@ async def text(cluster: Cluster, rest: str, node: str = "node-1", **query: str) 
 
 async def test_it_is_well_by_its_name_and_by_its_port(cluster: Cluster) -> None:
     assert await text(cluster, "/healthz") == await text(cluster, "/healthz", "node-1:10250") == "ok"
+
+
+async def test_who_asks_for_no_path_is_sent_to_its_root(cluster: Cluster) -> None:
+    for query, to in (("", "/"), ("a=b", "/?a=b")):
+        request = Request("GET", path(""), tuple(urllib.parse.parse_qsl(query)), raw_query=query)
+        answer = await cluster.client.transport.request(request)
+        assert (answer.status, answer.headers["Location"]) == (301, path(to))
+    with pytest.raises(NotFound):
+        await text(cluster, "/")
 
 
 async def test_its_pods_are_those_that_are_bound_to_it_with_their_status(cluster: Cluster) -> None:

@@ -68,11 +68,12 @@ class Proxy:
         if split is None:
             raise BadRequest(f'invalid {singular} request "{info.name}"')
         scheme, name, port = split
+        path = _path(request, info)
         if info.resource == "nodes" and port in ("", str(KUBELET_PORT)):
             await registry.find(Key("", name))
             local = self._local_node(name)
             if local is not None:
-                return await local(attrs.evolve(request, path=_path(request, info) or "/"))
+                return _moved(request, path) or await local(attrs.evolve(request, path=path or "/"))
         match info.resource:
             case "pods":
                 address = await self._pod(registry, Key(info.namespace, name), scheme, port)
@@ -80,11 +81,8 @@ class Proxy:
                 address = await self._service(Key(info.namespace, name), scheme, port, info.name)
             case _:
                 address = await self._node(registry, name, scheme, port)
-        path = _path(request, info)
-        if not path and request.method in ("GET", "HEAD") and not asks_to_switch(request.headers):
-            # Relative links of the page would lead to the wrong place.
-            query = f"?{request.raw_query}" if request.raw_query else ""
-            return Response(_MOVED, {"Location": f"{request.path}/{query}"}, content_type="", body=b"")
+        if (moved := _moved(request, path)) is not None:
+            return moved
         prefix = request.path.removesuffix(path) if path else request.path
         try:
             return await pass_on(self._client, request, Route(address, path or "/", prefix))
@@ -163,6 +161,14 @@ def _path(request: Request, info: RequestInfo) -> str:
     """The path at the other end, "" where the request has none; with its slash at the end, if there is one."""
     rest = f"/{info.rest}" if info.rest else ""
     return f"{rest}/" if request.path.endswith("/") and not rest.endswith("/") else rest
+
+
+def _moved(request: Request, path: str) -> Response | None:
+    """Who asks for no path is sent to `/`: relative links of the page would lead to the wrong place."""
+    if path or request.method not in ("GET", "HEAD") or asks_to_switch(request.headers):
+        return None
+    query = f"?{request.raw_query}" if request.raw_query else ""
+    return Response(_MOVED, {"Location": f"{request.path}/{query}"}, content_type="", body=b"")
 
 
 def _pod_ip(pod: Document) -> str:
