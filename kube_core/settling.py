@@ -23,7 +23,8 @@ What a part does to know that it is idle is its own business; who the parts are 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 
 from kube_core._kit.clock import Clock, FakeClock, turn
 
@@ -33,6 +34,8 @@ __all__ = ["NotSettled", "Settling", "TimeStandsStill"]
 _CALM_TURNS = 2
 #: The same where the loop does not show what it has to run (uvloop): longer than any chain of work that nobody sees.
 _BLIND_TURNS = 50
+#: Turns in which a cluster settles most often, so that nobody has to watch how long it takes.
+_SOON_TURNS = 200
 #: Seconds within which another try is waited for. The back-off of what keeps failing soon is longer.
 _RETRY_SECONDS = 1.0
 #: Seconds between two looks at a cluster that is busy on the machine's own time.
@@ -74,7 +77,7 @@ class Settling:
     async def settled(self, limit: float) -> None:
         """Return when the cluster is settled. Raises `NotSettled` after `limit` seconds of the machine's time."""
         last = self._clock.monotonic() + _RETRY_SECONDS
-        await self._within(limit, self._settle)
+        await self._within(limit)
         if isinstance(self._clock, FakeClock):
             while (retry := self._next_retry()) is not None and retry <= last:
                 await self._move_to(self._clock, retry, limit)
@@ -102,13 +105,15 @@ class Settling:
         return busy
 
     async def _move_to(self, clock: FakeClock, moment: float, limit: float) -> None:
-        await clock.advance_to(moment, settle=lambda: self._within(limit, self._settle))
+        await clock.advance_to(moment, settle=lambda: self._within(limit))
 
-    async def _within(self, limit: float, work: Callable[[], Awaitable[None]]) -> None:
+    async def _within(self, limit: float) -> None:
+        if isinstance(self._clock, FakeClock) and await self._calm(self._clock, _SOON_TURNS) and not self._clock.holds:
+            return
         try:
             # The one limit that is not the clock's own: a clock that stands still would never reach it.
             async with asyncio.timeout(limit):
-                await work()
+                await self._settle()
         except TimeoutError:
             raise NotSettled(limit, self.what_is_busy()) from None
 
@@ -123,12 +128,13 @@ class Settling:
                 return
             await self._clock.unheld()
 
-    async def _calm(self, clock: FakeClock) -> None:
-        """Return once the loop has nothing to run and no timer is due."""
+    async def _calm(self, clock: FakeClock, turns: float = math.inf) -> bool:
+        """Return once the loop has nothing to run and no timer is due: whether that was within so many turns."""
         ready = getattr(asyncio.get_running_loop(), "_ready", None)
         wanted = _CALM_TURNS if ready is not None else _BLIND_TURNS
         calm, seen = 0, self._revision()
-        while calm < wanted:
+        while calm < wanted and turns > 0:
+            turns -= 1
             await turn()
             due = clock.next_timer()
             if due is not None and due <= clock.monotonic():
@@ -139,6 +145,7 @@ class Settling:
                 calm = 0
             else:
                 calm += 1
+        return calm >= wanted
 
     async def _idle(self) -> bool:
         """Whether every part had nothing to do for some turns in a row."""

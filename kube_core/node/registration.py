@@ -219,6 +219,8 @@ class Registration:
         status = {**self._status(present), **self._health.features()}
         if images := await self._health.images():
             status["images"] = images
+        known = present.get("status") or {}
+        status = {name: value for name, value in status.items() if known.get(name) != value}
         self.node = await self._client.patch(
             resources.NODES, self._config.name, {"status": status}, patch_type="strategic", subresource="status"
         )

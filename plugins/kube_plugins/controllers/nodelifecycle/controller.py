@@ -57,6 +57,8 @@ class NodeLifecycle(Controller):
         self._waiting: dict[str, float] = {}
         #: Nodes whose pods are still to be marked.
         self._to_mark: set[str] = set()
+        #: Nodes that were well, with nothing left to do, as they were then.
+        self._well: dict[str, Document] = {}
 
     def watches(self) -> Iterable[Watch]:
         return [
@@ -72,6 +74,9 @@ class NodeLifecycle(Controller):
         if node is None:
             self._forget(key.name, moment)
             return await_change()
+        if self._well.get(key.name) is node and (left := self._heard.left(node, moment)) > 0:
+            return requeue(left)
+        self._well.pop(key.name, None)
         if is_deleting(node):
             return await_change()
         if key.name not in self._heard:
@@ -88,6 +93,8 @@ class NodeLifecycle(Controller):
         wait = await self._evict(node, moment)
         # One that is silent is heard of again by a change of its status.
         if (left := self._heard.left(node, self.clock.monotonic())) > 0:
+            if wait == math.inf and self._nodes.get(key) is node and health.ready_status(node) == "True":
+                self._well[key.name] = node
             wait = min(wait, left)
         return requeue(wait) if wait < math.inf else await_change()
 
@@ -129,6 +136,7 @@ class NodeLifecycle(Controller):
             gone = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "uid": uid}}
             self._tell(gone, "RemovingNode", f"Removing Node {name} from Controller")
         self._heard.forget(name)
+        self._well.pop(name, None)
         self._waiting.pop(name, None)
         self._to_mark.discard(name)
         self._turned(self._zones.forget(name, moment), moment)
