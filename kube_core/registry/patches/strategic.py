@@ -31,6 +31,8 @@ _DIRECTIVE = "$patch"
 _RETAIN_KEYS = "$retainKeys"
 _DELETE_PREFIX = "$deleteFromPrimitiveList/"
 _ORDER_PREFIX = "$setElementOrder/"
+#: What JSON has of values that are taken as they are, but for null.
+_SCALARS = frozenset({str, int, float, bool})
 
 
 def apply(document: Document, patch: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
@@ -43,6 +45,15 @@ def _merge_object(original: Mapping[str, Any], patch: Mapping[str, Any], schema:
     if directive is not None:
         return _directed(directive, patch, schema)
     merged = {key: value if key in patch else shareable(value) for key, value in _retained(original, patch).items()}
+    if not any(key.startswith("$") for key in patch):  # as almost every object in almost every patch
+        for key, value in patch.items():
+            if value is None:
+                merged.pop(key, None)
+            elif type(value) in _SCALARS:
+                merged[key] = value
+            else:
+                merged[key] = _merge_value(merged.get(key), value, _field(schema, key))
+        return merged
     ordered = _apply_orders(merged, patch, schema)
     for key, value in patch.items():
         if key in ordered or key == _RETAIN_KEYS or key.startswith(_ORDER_PREFIX):
@@ -130,7 +141,25 @@ def _merge_value(original: Any, patch: Any, field: Schema | None) -> Any:
 
 def _plain(item: Any, schema: Schema | None) -> Any:
     """An item that is taken as it is: nothing to merge with, but no directive or null may stay in it."""
-    return _merge_object({}, item, schema) if isinstance(item, Mapping) else thaw(item)
+    if not isinstance(item, Mapping):
+        return thaw(item)
+    copied = _copied(item)
+    return _merge_object({}, item, schema) if copied is None else copied
+
+
+def _copied(item: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A copy of an object with nothing in it that a patch has to look at: no null, no directive, no list."""
+    copied: dict[str, Any] = {}
+    for key, value in item.items():
+        if key.startswith("$"):
+            return None
+        if type(value) in _SCALARS:
+            copied[key] = value
+        elif isinstance(value, Mapping) and (inner := _copied(value)) is not None:
+            copied[key] = inner
+        else:
+            return None
+    return copied
 
 
 def _merge_list(original: list[Any], patch: list[Any], field: Schema | None) -> list[Any]:
