@@ -27,7 +27,7 @@ The suite that holds drivers to this is `kube_core.testing.store.StoreContract`.
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import ClassVar
 
 import attrs
@@ -198,6 +198,8 @@ class Store(abc.ABC):
     """One open store. Made by a driver's class with the parsed URL's options; `open` before use, `close` after."""
 
     capabilities: ClassVar[StoreCapabilities]
+    #: Keys of values that would be written otherwise today; only a store that seals them has any.
+    stale: Collection[str] = ()
 
     def __init__(self, *, clock: Clock, url: str = "") -> None:
         self.clock = clock

@@ -12,7 +12,7 @@ for those that keep account, a way to write it down; and the authorizers' word o
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import attrs
 
@@ -22,13 +22,15 @@ from kube_core._kit.random import Random
 from kube_core.abc.transport import User
 from kube_core.admission.metrics import AdmissionMetrics, Pass
 from kube_core.api.types import ResourceType
-from kube_core.cel.authorizer import Answer, Question
 from kube_core.meta.documents import Document, Key, MutableDocument
 from kube_core.meta.gvk import GroupVersionKind
 from kube_core.meta.status import StatusError
 from kube_core.registry.apply import managers
 from kube_core.registry.context import Attributes, Operation
 from kube_core.registry.webhooks import WebhookCaller
+
+if TYPE_CHECKING:
+    from kube_core.cel.authorizer import Answer, Question
 
 __all__ = ["AdmissionContext", "AdmissionPlugin", "AdmissionSpec", "Chain", "Permissions", "Reader", "Writer"]
 

@@ -6,6 +6,7 @@ These are the server's halves of the interfaces in `kube_core.admission.chain`, 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING
 
 from kube_core.abc.transport import User
 from kube_core.admission.chain import Chain, Permissions, Reader, Writer
@@ -14,13 +15,15 @@ from kube_core.apiserver import bootstrap
 from kube_core.auth.attributes import AccessAttributes
 from kube_core.auth.authorization import Authorizer
 from kube_core.bus.changes import Stored
-from kube_core.cel.authorizer import Answer, Question
 from kube_core.meta.documents import Document, Key, MutableDocument
 from kube_core.meta.gvk import GroupVersionKind
 from kube_core.registry.catalogue import Catalogue
 from kube_core.registry.context import Context
 from kube_core.registry.generic import Update
 from kube_core.storage.cache import ResourceCache
+
+if TYPE_CHECKING:
+    from kube_core.cel.authorizer import Answer, Question
 
 __all__ = ["CacheReader", "OwnPermissions", "OwnWriter"]
 
@@ -54,6 +57,8 @@ class OwnPermissions(Permissions):
         return (await self._authorizer.authorize(asked)).allowed
 
     async def answer(self, user: User, question: Question) -> Answer:
+        from kube_core.cel.authorizer import Answer  # only where somebody has a question
+
         if question.service_account:
             namespace, name = question.service_account.split("/", 1)
             groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")

@@ -81,7 +81,6 @@ from kube_core.registry.options import ListOptions
 from kube_core.registry.service_endpoints import ServiceEndpoints
 from kube_core.registry.strategy import Strategy
 from kube_core.storage.cache import ResourceCache, WatchCache
-from kube_core.storage.encryption.store import EncryptedStore
 from kube_core.storage.metrics import StorageMetrics
 from kube_core.storage.objects import ObjectStore
 
@@ -184,8 +183,11 @@ class ApiServer:
         )
         self.health = Health()
         self.health.add("etcd", self._store_problem)
-        if isinstance(store, EncryptedStore) and store.watched:
-            self.health.add("kms-providers", store.problem)
+        if config.security.encryption_provider_config is not None:
+            from kube_core.storage.encryption.store import EncryptedStore  # few have one
+
+            if isinstance(store, EncryptedStore) and store.watched:
+                self.health.add("kms-providers", store.problem)
         self.health.add("informer-sync", self._cache_problem, endpoints=("readyz",))
         self.health.add("poststarthook/rbac/bootstrap-roles", self._policy_problem, endpoints=("readyz",))
         self.front_proxy = FrontProxy(clock, config.state_directory)

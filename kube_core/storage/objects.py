@@ -7,7 +7,7 @@ registry does. Every write waits until it is durable, and until the watch cache 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 import attrs
 
@@ -28,7 +28,6 @@ from kube_core.meta.gvk import GroupResource
 from kube_core.meta.status import Expired, InternalError
 from kube_core.storage import keys
 from kube_core.storage.cache import WatchCache
-from kube_core.storage.encryption.store import EncryptedStore
 from kube_core.storage.metrics import Operation, StorageMetrics
 
 __all__ = ["ObjectStore", "Page", "Superseded"]
@@ -68,11 +67,10 @@ class ObjectStore:
         #: By lifetime: the lease for what is written now, and until when it is taken.
         self.leases: dict[float, tuple[int, float]] = {}
         self._granting = asyncio.Lock()
-        self._stale: Container[str] = store.stale if isinstance(store, EncryptedStore) else ()
 
     def is_stale(self, resource: GroupResource, key: Key) -> bool:
         """Whether an object is to be written again even as it is: its encryption is no longer what it should be."""
-        return bool(self._stale) and keys.store_key(resource, key) in self._stale
+        return bool(self.store.stale) and keys.store_key(resource, key) in self.store.stale
 
     async def create(
         self, resource: GroupResource, key: Key, document: MutableDocument, *, lifetime: float = 0.0

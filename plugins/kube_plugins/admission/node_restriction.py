@@ -18,7 +18,6 @@ from typing import Any, ClassVar, Final
 from kube_core.abc.transport import User
 from kube_core.admission.chain import AdmissionContext, AdmissionPlugin
 from kube_core.api.resources import NODES, PODS, SERVICE_ACCOUNTS
-from kube_core.cel.authorizer import Question
 from kube_core.meta.documents import Document, Key
 from kube_core.meta.equality import same
 from kube_core.meta.status import Forbidden, InternalError, forbidden, not_found
@@ -313,6 +312,8 @@ class NodeRestriction(AdmissionPlugin):
             raise _refused(attributes, why)
 
     async def _may(self, attributes: Attributes, verb: str, resource: str, name: str) -> bool:
+        from kube_core.cel.authorizer import Question  # few pods want such a certificate
+
         question = Question(
             verb,
             group=attributes.resource.group,
