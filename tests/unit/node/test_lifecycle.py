@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fakes.pods import FakeNode, pod
+from kube_core.abc.runtime import RuntimeFailure
 from kube_core.api.kubelet import KubeletSettings
 from kube_core.meta.documents import Document
 from kube_core.node.pods.worker import Eviction
@@ -233,6 +234,26 @@ async def test_a_shorter_grace_holds_and_force_ends_at_once() -> None:
         node.run(deleted(document, 3))
         await node.clock.advance(3)
         assert node.runs("c")[0].exit_code == 137
+        assert node.reports.deleted == ["uid-p"]
+
+
+async def test_a_runtime_that_cannot_end_a_container_is_told_of_and_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refuses(*_: object) -> None:
+        raise RuntimeFailure("connection refused")
+
+    document = pod("p")
+    async with FakeNode() as node:
+        node.run(document)
+        await node.settle()
+        with monkeypatch.context() as away:
+            away.setattr(node.runtime, "stop_container", refuses)
+            node.run(deleted(document, 30))
+            await node.settle()
+            assert node.events.messages("FailedKillPod") == ["error killing pod: connection refused"]
+            assert node.reports.deleted == []
+        await node.clock.advance(1)
         assert node.reports.deleted == ["uid-p"]
 
 
