@@ -295,6 +295,8 @@ class OciRuntime(SupervisedRuntime):
                 place = files / f"image-{number}"
                 rootfs.mount_image(self._store, volumes[mount.image], place, users)
                 inner = inside(place, mount.image_path)
+                if not os.path.exists(inner):
+                    raise RuntimeFailure(f'the image "{mount.image}" has no "{mount.image_path}"')
                 if users.namespace:
                     inner = str(_SHOWN / "container" / Path(inner).relative_to(files))
                 mounts.append(attrs.evolve(mount, host_path=inner, read_only=True, image=""))

@@ -261,6 +261,8 @@ async def test_an_image_may_be_a_volume(tmp_path: Path, store: Path) -> None:
             await site.runtime.remove_image(volume.id)
         with pytest.raises(ImageFailure, match="not present"):
             await site.run("true", mounts=(Mount("v", "/whole", "", image="none"),))
+        with pytest.raises(RuntimeFailure, match='"volume" has no "nothing"'):
+            await site.run("true", mounts=(Mount("v", "/part", "", image="volume", image_path="nothing"),))
 
 
 async def test_seccomp_and_capabilities_hold(tmp_path: Path, store: Path) -> None:
