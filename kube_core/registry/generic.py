@@ -26,7 +26,7 @@ from kube_core.bus.changes import Stored, encode
 from kube_core.meta import fields as field
 from kube_core.meta.documents import Document, Key, MutableDocument, thaw
 from kube_core.meta.fields import FieldError, Path
-from kube_core.meta.gvk import GroupKind, GroupResource
+from kube_core.meta.gvk import GroupKind, GroupResource, GroupVersionKind
 from kube_core.meta.status import (
     AlreadyExists,
     BadRequest,
@@ -106,6 +106,15 @@ class Update:
     put: Callable[[MutableDocument, Document], None] | None = None
 
 
+#: The built-in kinds that clients are to leave, and what every request for them is told.
+_DEPRECATIONS = {
+    GroupVersionKind("", "v1", "ComponentStatus"): "v1 ComponentStatus is deprecated in v1.19+",
+    GroupVersionKind("", "v1", "Endpoints"): (
+        "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+    ),
+}
+
+
 class Registry:
     """One resource."""
 
@@ -139,7 +148,7 @@ class Registry:
         #: Seconds after its last write when an object goes by itself (Events); 0: never.
         self.lifetime = 0.0
         #: The text of the warning that every request gets, "" for none.
-        self.deprecation = ""
+        self.deprecation = _DEPRECATIONS.get(descriptor.type.gvk, "")
         self.resource = descriptor.type.group_resource
         #: The resource under whose name the objects are stored: another one for a kind in its second form.
         self.stored_as = self.resource

@@ -56,7 +56,7 @@ def always_zero(owner: str, field: str) -> str | None:
 
 def is_written(owner: str, field: str) -> bool:
     """Whether the schema's default of a field is written where there is no value (nearly always)."""
-    return f"{owner}.{field}" != "ReplicationControllerSpec.minReadySeconds"
+    return field not in _UNWRITTEN or owner not in _UNWRITTEN[field]
 
 
 def _words(text: str) -> frozenset[str]:
@@ -262,6 +262,16 @@ _PLAIN_TEXTS: Final = frozenset(
     }
 )
 
+#: By field, the types that leave it out when it has its default.
+_UNWRITTEN: Final = {
+    "minReadySeconds": frozenset({"ReplicationControllerSpec"}),
+    # A reference by name, in its own type or within another.
+    "name": _words(
+        "LocalObjectReference ConfigMapEnvSource ConfigMapKeySelector ConfigMapProjection ConfigMapVolumeSource "
+        "SecretEnvSource SecretKeySelector SecretProjection"
+    ),
+}
+
 _NULL_TIMES: Final = frozenset(
     [
         "deprecatedFirstTimestamp",
@@ -283,11 +293,13 @@ _NULL_TIMES: Final = frozenset(
 _ABSENT_TIMES: Final = frozenset({"ManagedFieldsEntry.time"})
 _NULL_LISTS: Final = frozenset(
     {
+        "CSINodeDriver.topologyKeys",
         "ClusterRole.rules",
         "DeviceClaim.requests",
         "EndpointSlice.endpoints",
         "EndpointSlice.ports",
         "HorizontalPodAutoscalerStatus.currentMetrics",
+        "ResourcePolicyRule.namespaces",
         "Role.rules",
     }
 )

@@ -20,6 +20,12 @@ _ENFORCED_DEPRECATED = "deprecated in v1.32+; prefer separate namespaces to isol
 class ServiceAccountStrategy(BuiltinStrategy):
     returns_deleted = True
 
+    def default(self, document: MutableDocument) -> None:
+        """Of a reference to a secret only the name counts."""
+        for reference in document.get("secrets") or ():
+            for name in [each for each in reference if each != "name"]:
+                del reference[name]
+
     def warnings(self, document: Document, old: Document | None = None) -> Sequence[str]:
         if _ENFORCED not in (document["metadata"].get("annotations") or {}):
             return ()

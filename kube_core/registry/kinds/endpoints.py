@@ -63,9 +63,6 @@ class EndpointsStrategy(BuiltinStrategy):
         # Of what is no address, this says it once more.
         yield from checks.non_special_ip(path.child("ip"), text, self.context)
 
-    def warnings(self, document: Document, old: Document | None = None) -> Sequence[str]:
-        return ("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",)
-
 
 def _port(path: Path, port: Part, *, named_needed: bool) -> Errors:
     name = port.get("name") or ""

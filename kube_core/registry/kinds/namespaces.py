@@ -29,6 +29,8 @@ class NamespaceStrategy(BuiltinStrategy):
         metadata = document["metadata"]
         if metadata.get("name"):
             metadata["labels"] = {**(metadata.get("labels") or {}), NAME_LABEL: metadata["name"]}
+        if not (document.get("status") or {}).get("phase"):
+            document["status"] = {**(document.get("status") or {}), "phase": "Active"}
 
     def prepare_for_create(self, document: MutableDocument) -> None:
         super().prepare_for_create(document)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,16 +21,25 @@ __all__ = ["NodeStrategy"]
 
 SPEC = Path("spec")
 STATUS = Path("status")
+_FEATURE = re.compile(r"[A-Z][a-zA-Z0-9]*(/[a-zA-Z][a-zA-Z0-9]*)*")
+_FEATURE_LENGTH = 253
+_FEATURE_RULE = (
+    "must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or "
+    "MyFeature/mySubFeature), and contain only alphanumeric characters and slashes"
+)
 
 
 class NodeStrategy(BuiltinStrategy):
     def default(self, document: MutableDocument) -> None:
         spec = document.setdefault("spec", {})
+        # Behind a gate that is closed upstream.
+        spec.pop("podPreemptionPolicy", None)
         # One range and a list of ranges, of which it is the first.
-        if spec.get("podCIDRs"):
-            spec["podCIDR"] = spec["podCIDRs"][0]
-        elif spec.get("podCIDR"):
-            spec["podCIDRs"] = [spec["podCIDR"]]
+        single, listed = spec.get("podCIDR"), spec.get("podCIDRs")
+        if single and (not listed or listed[0] != single):
+            spec["podCIDRs"] = [single]
+        elif listed:
+            spec["podCIDR"] = listed[0]
         status = document.get("status") or {}
         for name in ("capacity", "allocatable"):
             if name in status:
@@ -41,7 +51,14 @@ class NodeStrategy(BuiltinStrategy):
         """Kept: registration reports it."""
 
     def prepare_for_create(self, document: MutableDocument) -> None:
-        """Nothing is reset."""
+        """Nothing is reset, but for what was given up."""
+        document["spec"].pop("configSource", None)
+        (document.get("status") or {}).pop("config", None)
+
+    def prepare_for_update(self, document: MutableDocument, old: Document) -> None:
+        super().prepare_for_update(document, old)
+        if (old["spec"] or {}).get("configSource") is None:
+            document["spec"].pop("configSource", None)
 
     def validate(self, document: Document) -> Errors:
         spec = document["spec"]
@@ -53,18 +70,21 @@ class NodeStrategy(BuiltinStrategy):
         spec, before = document["spec"], old["spec"]
         yield from _addresses(document)
         yield from self.validate(document)
+        yield from _features(document)
         if before.get("podCIDRs") and spec.get("podCIDRs") != before["podCIDRs"]:
             detail = 'node updates may not change podCIDR except from "" to valid'
             yield fields.forbidden(SPEC.child("podCIDRs"), detail)
         if before.get("providerID") and spec.get("providerID") != before["providerID"]:
-            # Where nothing is left, upstream's generated check says so without the old value.
-            yield fields.invalid(SPEC.child("providerID"), None, "field cannot be modified once set")
+            # Upstream's generated check shows no value.
+            what = "modified" if spec.get("providerID") else "cleared"
+            yield fields.invalid(SPEC.child("providerID"), None, f"field cannot be {what} once set")
         if (spec.get("externalID") or "") != (before.get("externalID") or ""):
             yield fields.forbidden(SPEC.child("externalID"), "may not be updated")
 
     def validate_status_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         yield from _addresses(document)
         yield from _resources(document)
+        yield from _features(document)
 
     def warnings(self, document: Document, old: Document | None = None) -> Sequence[str]:
         spec = document["spec"]
@@ -109,6 +129,22 @@ def _resources(document: Document) -> Errors:
             yield from quantity_value(STATUS.child(kind).child(name), name, amount)
 
 
+def _features(document: Document) -> Errors:
+    """What a node says that it can do: names in order, each once."""
+    path, listed = STATUS.child("declaredFeatures"), (document.get("status") or {}).get("declaredFeatures") or ()
+    for position, name in enumerate(listed):
+        here = path.index(position)
+        if position and name == listed[position - 1]:
+            yield fields.duplicate(here, name)
+        elif position and name < listed[position - 1]:
+            yield fields.invalid(here, name, "list must be sorted alphabetically")
+        if len(name) > _FEATURE_LENGTH:
+            detail = f'invalid feature name "{name}": must be no more than {_FEATURE_LENGTH} characters'
+            yield fields.invalid(here, name, detail)
+        elif not _FEATURE.fullmatch(name):
+            yield fields.invalid(here, name, f'invalid feature name "{name}": {_FEATURE_RULE}')
+
+
 def _ranges(listed: Sequence[str]) -> Errors:
     path = SPEC.child("podCIDRs")
     wrong = False
@@ -121,7 +157,6 @@ def _ranges(listed: Sequence[str]) -> Errors:
     versions = [ipaddress.ip_network(each, strict=False).version for each in listed]
     if len(listed) > 2 or versions[0] == versions[1]:
         yield fields.invalid(path, list(listed), "may specify no more than one CIDR for each IP family")
-    yield from checks.duplicates(path, listed)
 
 
 def _addresses(document: Document) -> Errors:

@@ -83,7 +83,9 @@ class PriorityClassStrategy(BuiltinStrategy):
             detail = f"maximum allowed value of a user defined priority is {HIGHEST_USER_PRIORITY}"
             yield fields.forbidden(Path("value"), detail)
         policy = document.get("preemptionPolicy")
-        if policy is not None:
+        if policy == "":
+            yield fields.required(Path("preemptionPolicy"))
+        elif policy is not None:
             supported = ("PreemptLowerPriority", "Never")
             yield from checks.one_of(Path("preemptionPolicy"), policy, supported, ordered=True)
 

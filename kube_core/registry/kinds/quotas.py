@@ -95,7 +95,7 @@ class ResourceQuotaStrategy(BuiltinStrategy):
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         yield from self.validate(document)
         new, before = document.get("spec") or {}, old.get("spec") or {}
-        if sorted(new.get("scopes") or ()) != sorted(before.get("scopes") or ()):
+        if set(new.get("scopes") or ()) != set(before.get("scopes") or ()):
             yield fields.invalid(SPEC.child("scopes"), list(new.get("scopes") or ()), checks.IMMUTABLE)
 
     def validate_status_update(self, document: Document, old: Document) -> Iterable[FieldError]:
@@ -181,7 +181,7 @@ def _consistent(path: Path, resource: str, amounts: Mapping[str, Quantity | None
     here = path.child("maxLimitRequestRatio").key(resource)
     if ratio is not None and ratio < Quantity(10**9):
         yield fields.invalid(here, str(ratio), f"ratio {ratio} is less than 1")
-    if ratio is not None and least is not None and most is not None and least.nano > 0:
+    if ratio is not None and least is not None and most is not None and least.nano:
         highest = most.nano / least.nano
         if ratio.nano / 10**9 > highest:
             yield fields.invalid(here, str(ratio), f"ratio {ratio} is greater than max/min = {highest:f}")

@@ -19,6 +19,7 @@ __all__ = ["RuntimeClassStrategy"]
 
 class RuntimeClassStrategy(BuiltinStrategy):
     allows_unconditional_update = False
+    qualifies_finalizers = False
 
     def default(self, document: MutableDocument) -> None:
         amounts = (document.get("overhead") or {}).get("podFixed")
@@ -32,7 +33,7 @@ class RuntimeClassStrategy(BuiltinStrategy):
         else:
             yield from checks.named(Path("handler"), handler, names.dns1123_label)
         if document.get("overhead") is not None:
-            yield from overhead(Path("overhead").child("podFixed"), document["overhead"].get("podFixed"))
+            yield from overhead(Path("overhead"), document["overhead"].get("podFixed"))
         scheduling = document.get("scheduling")
         if scheduling is not None:
             path = Path("scheduling")

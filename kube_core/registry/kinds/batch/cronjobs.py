@@ -61,7 +61,9 @@ class CronJobStrategy(BuiltinStrategy):
         spec.setdefault("suspend", False)
         spec.setdefault("successfulJobsHistoryLimit", 3)
         spec.setdefault("failedJobsHistoryLimit", 1)
-        default_template(spec.setdefault("jobTemplate", {}).setdefault("spec", {}).setdefault("template", {}))
+        job = spec.setdefault("jobTemplate", {}).setdefault("spec", {})
+        job.pop("scheduling", None)
+        default_template(job.setdefault("template", {}))
 
     def _validate(self, document: Document, *, checks_zone: bool) -> Errors:
         spec = document["spec"]

@@ -113,7 +113,8 @@ def _common(path: Path, container: Part, surroundings: Surroundings) -> Errors:
     if not container.get("image"):
         yield fields.required(path.child("image"))
     policy = container.get("terminationMessagePolicy") or ""
-    yield from one_of(path.child("terminationMessagePolicy"), policy, ("File", "FallbackToLogsOnError"))
+    supported = ("File", "FallbackToLogsOnError")
+    yield from one_of(path.child("terminationMessagePolicy"), policy, supported, ordered=True)
     yield from given(_ports, path, container, "ports")
     yield from given(environment.environment, path, container, "env")
     yield from given(environment.environment_from, path, container, "envFrom")

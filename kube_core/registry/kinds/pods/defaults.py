@@ -52,6 +52,7 @@ def default_template(template: Part) -> None:
 def default_spec(spec: Part) -> None:
     """What a pod's spec has in both cases, and has not: fields that upstream drops unless a gate lets them in."""
     spec.pop("evictionResponders", None)
+    spec.pop("schedulingGroup", None)
     for container in _containers(spec):
         _default_container(container)
     spec.setdefault("restartPolicy", "Always")

@@ -25,7 +25,7 @@ def dns_policy(path: Path, policy: str) -> Errors:
     if not policy:
         yield fields.required(path)
     else:
-        yield from one_of(path, policy, DNS_POLICIES)
+        yield from one_of(path, policy, DNS_POLICIES, ordered=True)
 
 
 def dns_config(path: Path, config: Mapping[str, Any] | None, policy: str) -> Errors:

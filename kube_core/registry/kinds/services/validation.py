@@ -254,8 +254,8 @@ def _traffic(spec: Spec) -> Errors:
         yield from one_of(SPEC.child("internalTrafficPolicy"), internal, ("Cluster", "Local"))
     distribution = spec.get("trafficDistribution")
     if distribution is not None:
-        supported = ("PreferClose", "PreferSameNode", "PreferSameZone")
-        yield from one_of(SPEC.child("trafficDistribution"), distribution, supported)
+        supported = ("PreferClose", "PreferSameZone", "PreferSameNode")
+        yield from one_of(SPEC.child("trafficDistribution"), distribution, supported, ordered=True)
 
 
 def _cluster_ip_changes(spec: Spec, before: Spec) -> Errors:

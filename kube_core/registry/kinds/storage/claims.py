@@ -41,6 +41,11 @@ class ClaimStrategy(BuiltinStrategy):
             if name in spec.get("resources", {}):
                 round_resources(spec["resources"][name])
 
+        if not (document.get("status") or {}).get("phase"):
+            document["status"] = {**(document.get("status") or {}), "phase": "Pending"}
+        # Behind a gate that is closed upstream.
+        document["status"].pop("healthStatus", None)
+
     def initial_status(self) -> Mapping[str, Any]:
         return {"phase": "Pending"}
 
@@ -59,20 +64,20 @@ class ClaimStrategy(BuiltinStrategy):
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         yield from self.validate(document)
         new, before = document["spec"], old["spec"]
-        if _without_allowed(new, before, old) != thaw(before):
+        if not _moved_from_annotation(document, old):
+            yield from _class_annotation(document, old)
+        if _comparable(document, old) != thaw(before):
             yield fields.forbidden(SPEC, _FIXED)
         yield from _grown(new, before, old)
         yield from checks.immutable(Path("volumeMode"), new.get("volumeMode"), before.get("volumeMode"))
-        yield from _attributes_class(new, before)
+        yield from _attributes_class(new, before, old)
 
     def validate_status_update(self, document: Document, old: Document) -> Iterable[FieldError]:
         status = document.get("status") or {}
         if not document["spec"].get("accessModes"):
             yield fields.required(Path("Spec").child("accessModes"))
         for name, amount in (status.get("capacity") or {}).items():
-            if quantities.parse(amount).nano < 0:
-                here = Path("status").child("capacity").key(name)
-                yield fields.invalid(here, amount, "must be a valid resource quantity")
+            yield from _amount(Path("status").child("capacity").key(name), amount)
         yield from _allocated(status)
 
     def warnings(self, document: Document, old: Document | None = None) -> Sequence[str]:
@@ -151,65 +156,90 @@ def _same_sources(spec: dict[str, Any]) -> None:
         spec["dataSource"] = dict(reference)
 
 
-def _without_allowed(new: Part, before: Part, old: Document) -> Part:
+def _class_annotations(document: Document, old: Document) -> tuple[str | None, str | None]:
+    """What the older form of `storageClassName` says, and what it said."""
+    new, before = (each["metadata"].get("annotations") or {} for each in (document, old))
+    return new.get(_BETA_CLASS), before.get(_BETA_CLASS)
+
+
+def _moved_from_annotation(document: Document, old: Document) -> bool:
+    """Whether the class that the older annotation named stands in its field now."""
+    now, was = _class_annotations(document, old)
+    named_now, named_before = document["spec"].get("storageClassName"), old["spec"].get("storageClassName")
+    return was is not None and named_before is None and named_now == was and now in (None, was)
+
+
+def _class_annotation(document: Document, old: Document) -> Errors:
+    now, was = _class_annotations(document, old)
+    if (now or "") != (was or ""):
+        path = Path("metadata").child("annotations").child(_BETA_CLASS)
+        yield fields.invalid(path, now or "", checks.IMMUTABLE)
+
+
+def _comparable(document: Document, old: Document) -> Part:
     """The new spec with everything taken back that may change."""
-    spec: dict[str, Any] = thaw(new)
-    bound = (old.get("status") or {}).get("phase") == "Bound"
+    spec: dict[str, Any] = thaw(document["spec"])
+    before = old["spec"]
     # What binding and the default class fill in afterwards.
     if not before.get("volumeName") and spec.get("volumeName"):
         del spec["volumeName"]
     if before.get("storageClassName") is None and spec.get("storageClassName") is not None:
-        del spec["storageClassName"]
-    if bound:
-        resources, earlier = spec.get("resources") or {}, thaw(before.get("resources") or {})
-        if "requests" in earlier:
-            resources["requests"] = earlier["requests"]
-        spec["resources"] = resources
-        # What its class may become is judged by itself.
-        if "volumeAttributesClassName" in spec:
-            spec["volumeAttributesClassName"] = before.get("volumeAttributesClassName")
-            if spec["volumeAttributesClassName"] is None:
-                del spec["volumeAttributesClassName"]
+        _, annotated = _class_annotations(document, old)
+        if annotated in (None, spec["storageClassName"]):
+            del spec["storageClassName"]
+    if (old.get("status") or {}).get("phase") != "Bound":
+        return spec
+    requests = (spec.get("resources") or {}).get("requests")
+    was = ((before.get("resources") or {}).get("requests") or {}).get("storage")
+    if requests is not None and was is not None:
+        requests["storage"] = was
+    # What its class may become is judged by itself.
+    spec.pop("volumeAttributesClassName", None)
+    if before.get("volumeAttributesClassName") is not None:
+        spec["volumeAttributesClassName"] = before["volumeAttributesClassName"]
     return spec
 
 
-def _attributes_class(new: Part, before: Part) -> Errors:
-    name, was = new.get("volumeAttributesClassName"), before.get("volumeAttributesClassName")
-    where = SPEC.child("volumeAttributesClassName")
-    if was is None or name == was:
+def _attributes_class(new: Part, before: Part, old: Document) -> Errors:
+    """A class that the volume has already may become another, but not none."""
+    name = new.get("volumeAttributesClassName")
+    if name or name == before.get("volumeAttributesClassName"):
         return
-    if name is None:
-        yield fields.forbidden(where, "update from non-nil value to nil is forbidden")
-    elif not name:
-        yield fields.forbidden(where, "update from non-nil value to an empty string is forbidden")
+    if (old.get("status") or {}).get("currentVolumeAttributesClassName") is not None:
+        what = "nil" if name is None else "empty string"
+        detail = f"update to {what} is forbidden when status.currentVolumeAttributesClassName is not nil"
+        yield fields.forbidden(SPEC.child("volumeAttributesClassName"), detail)
 
 
 def _grown(new: Part, before: Part, old: Document) -> Errors:
-    if (old.get("status") or {}).get("phase") != "Bound":
-        return
     wanted = ((new.get("resources") or {}).get("requests") or {}).get("storage")
     was = ((before.get("resources") or {}).get("requests") or {}).get("storage")
     has = ((old.get("status") or {}).get("capacity") or {}).get("storage")
-    if wanted is None or was is None or quantities.parse(wanted) >= quantities.parse(was):
+    if quantities.parse(wanted or "0") >= quantities.parse(was or "0"):
         return
     path = SPEC.child("resources").child("requests").child("storage")
-    if has is None or quantities.parse(wanted) <= quantities.parse(has):
+    if quantities.parse(wanted or "0") <= quantities.parse(has or "0"):
         yield fields.forbidden(path, "field can not be less than status.capacity")
 
 
 def _allocated(status: Part) -> Errors:
     """What expansion says of itself: about storage, or about resources of a domain of their own."""
-    path = Path("status").child("allocatedResourceStatus")
+    path = Path("status").child("allocatedResourceStatuses")
     for name, state in (status.get("allocatedResourceStatuses") or {}).items():
         yield from _expandable(path, name)
         if state not in _RESIZES:
-            yield fields.not_supported(path, name, sorted(_RESIZES))
+            yield fields.not_supported(path, name, _RESIZES)
     path = Path("status").child("allocatedResources")
     for name, amount in (status.get("allocatedResources") or {}).items():
         errors = list(_expandable(path, name))
         yield from errors
-        if not errors and quantities.parse(amount).nano < 0:
-            yield fields.invalid(path.key(name), amount, "must be a valid resource quantity")
+        if not errors:
+            yield from _amount(path.key(name), amount)
+
+
+def _amount(path: Path, amount: str) -> Errors:
+    if (quantity := quantities.parse(amount)).nano < 0:
+        yield fields.invalid(path, quantity.value, "must be a valid resource quantity")
 
 
 def _expandable(path: Path, name: str) -> Errors:

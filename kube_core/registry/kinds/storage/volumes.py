@@ -97,6 +97,8 @@ class VolumeStrategy(BuiltinStrategy):
             spec["hostPath"].setdefault("type", "")
         if "capacity" in spec:
             round_resources(spec["capacity"])
+        if not (document.get("status") or {}).get("phase"):
+            document["status"] = {**(document.get("status") or {}), "phase": "Pending"}
 
     def initial_status(self) -> Mapping[str, Any]:
         return {"phase": "Pending", "lastPhaseTransitionTime": format_time(self.context.clock.now())}

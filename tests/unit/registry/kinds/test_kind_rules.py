@@ -24,6 +24,7 @@ RULE = {"verbs": ["get"], "apiGroups": [""], "resources": ["pods"], "namespaces"
 FLOW_SPEC = {"priorityLevelConfiguration": {"name": "p"}}
 QUEUE = {"limitResponse": {"type": "Queue", "queuing": {"queues": 512, "handSize": 8, "queueLengthLimit": 1}}}
 PORTS = [{"port": 1}]
+BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
 PATH = {"path": "/", "backend": {"service": {"name": "s", "port": {"number": 1}}}}
 RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 
@@ -203,7 +204,49 @@ UPDATES: list[tuple[str, str, dict[str, Any], dict[str, Any], list[str]]] = [
         "PersistentVolumeClaim",
         {"spec": {**CLAIM, "volumeAttributesClassName": "a"}},
         {"spec": CLAIM},
-        ["spec.volumeAttributesClassName: Forbidden: update from non-nil value to nil is forbidden"],
+        [],
+    ),
+    (
+        "v1",
+        "PersistentVolumeClaim",
+        {"spec": CLAIM},
+        {"spec": {"accessModes": ["ReadWriteOnce"]}},
+        [
+            "spec.resources[storage]: Required value",
+            "spec.resources.requests.storage: Forbidden: field can not be less than status.capacity",
+        ],
+    ),
+    (
+        "v1",
+        "PersistentVolumeClaim",
+        {"spec": CLAIM, **annotated(BETA_CLASS, "a")},
+        {"spec": CLAIM},
+        [f'metadata.annotations.{BETA_CLASS}: Invalid value: "": {IMMUTABLE}'],
+    ),
+    (
+        "v1",
+        "PersistentVolumeClaim",
+        {"spec": CLAIM, **annotated(BETA_CLASS, "a")},
+        {"spec": {**CLAIM, "storageClassName": "a"}},
+        [],
+    ),
+    (
+        "v1",
+        "ResourceQuota",
+        {"spec": {"scopes": ["Terminating"]}},
+        {"spec": {"scopes": ["Terminating", "Terminating"]}},
+        [],
+    ),
+    (
+        "v1",
+        "Node",
+        {"spec": {"providerID": "p", "podCIDR": "10.0.0.0/24"}},
+        {"spec": {"podCIDR": "x", "podCIDRs": ["10.0.0.0/24"]}},
+        [
+            'spec.podCIDRs[0]: Invalid value: "x": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)',
+            'spec.podCIDRs: Forbidden: node updates may not change podCIDR except from "" to valid',
+            "spec.providerID: Invalid value: null: field cannot be cleared once set",
+        ],
     ),
     (
         STORAGE,
@@ -259,7 +302,27 @@ STATUSES: list[tuple[str, str, dict[str, Any], dict[str, Any], list[str]]] = [
         "PersistentVolumeClaim",
         {"spec": CLAIM},
         {"allocatedResourceStatuses": {"cpu": "NodeResizePending"}},
-        ['status.allocatedResourceStatus: Unsupported value: "cpu": supported values: "storage"'],
+        ['status.allocatedResourceStatuses: Unsupported value: "cpu": supported values: "storage"'],
+    ),
+    (
+        "v1",
+        "PersistentVolumeClaim",
+        {"spec": CLAIM},
+        {"capacity": {"storage": "-1"}},
+        ["status.capacity[storage]: Invalid value: -1: must be a valid resource quantity"],
+    ),
+    (
+        "v1",
+        "Node",
+        {"spec": {}},
+        {"declaredFeatures": ["B", "A", "A", "x"]},
+        [
+            'status.declaredFeatures[1]: Invalid value: "A": list must be sorted alphabetically',
+            'status.declaredFeatures[2]: Duplicate value: "A"',
+            'status.declaredFeatures[3]: Invalid value: "x": invalid feature name "x": must start with an '
+            "UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or "
+            "MyFeature/mySubFeature), and contain only alphanumeric characters and slashes",
+        ],
     ),
 ]
 
@@ -273,7 +336,6 @@ def test_what_a_status_may_not_say(
     assert subject.status_errors({**old, "status": {**(old.get("status") or {}), **status}}, old) == errors
 
 
-BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
 WARNED: list[tuple[str, str, dict[str, Any], list[str]]] = [
     (
         "v1",
@@ -353,3 +415,18 @@ def test_an_answer_to_a_pods_certificate_request_is_final(kind: MakeKind) -> Non
     again = {**old, "status": {"conditions": [{**TRUE, "type": "Failed"}]}}
     assert [error.partition(":")[0] for error in requests.status_errors(again, denied)] == ["status"]
     assert [error.partition(":")[0] for error in requests.update_errors(pod_certificate(podName="q"), old)] == ["spec"]
+
+
+KEPT: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
+    ("v1", "ServiceAccount", {"secrets": [{"name": "s", "uid": "u", "kind": "Secret"}]}, {"secrets": [{"name": "s"}]}),
+    ("v1", "Node", {"spec": {"configSource": {}, "podPreemptionPolicy": {}}}, {"spec": {}}),
+    ("v1", "Node", {"spec": {"podCIDR": "a", "podCIDRs": ["b", "c"]}}, {"spec": {"podCIDR": "a", "podCIDRs": ["a"]}}),
+]
+
+
+@pytest.mark.parametrize(("api_version", "name", "document", "kept"), KEPT)
+def test_what_is_kept_of_what_a_client_sends(
+    kind: MakeKind, api_version: str, name: str, document: dict[str, Any], kept: dict[str, Any]
+) -> None:
+    made = kind(api_version, name).created(document)
+    assert {field: made[field] for field in kept} == kept
