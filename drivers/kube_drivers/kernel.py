@@ -1,4 +1,4 @@
-"""Mounts and namespaces, by the C library: what the standard library has no calls for.
+"""Namespaces, by the C library: what the standard library has no calls for. Mounts are `kube_core._kit.mounts`'.
 
 Errors are `OSError`. Namespaces are entered and left in threads that end afterwards, so that no other thread of this
 program ever is in one of them.
@@ -7,7 +7,6 @@ program ever is in one of them.
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import socket
 import threading
@@ -15,64 +14,27 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-__all__ = ["bind", "in_namespace", "is_mount", "mount", "mounts_below", "pin_namespaces", "socket_in", "unmount"]
+from kube_core._kit import mounts
+
+__all__ = ["in_namespace", "mount_from", "pin_namespaces", "socket_in"]
 
 T = TypeVar("T")
 
 NamespaceKind = Literal["ipc", "net", "uts"]
 
 _FLAGS: dict[str, int] = {"ipc": 0x08000000, "net": 0x40000000, "uts": 0x04000000}
-_MS_BIND = 4096
-_MS_REC = 16384
-_MS_PRIVATE = 1 << 18
-_MNT_DETACH = 2
 
 
-def mount(kind: str, target: Path, options: str = "", *, flags: int = 0, cwd: Path | None = None) -> None:
-    """Mount a file system. `cwd`: what paths in the options are relative to."""
+def mount_from(directory: Path, kind: str, target: Path, options: str, *, flags: int = 0) -> None:
+    """Mount a file system whose options have paths relative to a directory."""
 
     def act() -> None:
-        if cwd is not None:
-            # The thread's own, not the program's.
-            _check(_libc().unshare(0x200), "unshare")
-            os.chdir(cwd)
-        _check(_libc().mount(kind.encode(), str(target).encode(), kind.encode(), flags, options.encode()), str(target))
+        # The thread's own, not the program's.
+        _check(_libc().unshare(0x200), "unshare")
+        os.chdir(directory)
+        mounts.mount(kind, target, options, flags=flags)
 
-    _apart(act) if cwd is not None else act()
-
-
-def bind(source: str, target: Path) -> None:
-    """Show what is at `source` at `target` too; what happens to the one mount is no business of the other."""
-    _check(_libc().mount(source.encode(), str(target).encode(), None, _MS_BIND, None), str(target))
-    _check(_libc().mount(None, str(target).encode(), None, _MS_PRIVATE, None), str(target))
-
-
-def unmount(target: Path) -> None:
-    """As soon as nobody uses it any more; nothing where nothing is mounted."""
-    # Asking first would not tell: what is bound from the same file system looks like a part of it.
-    while _libc().umount2(str(target).encode(), _MNT_DETACH) == 0:
-        pass
-    if (number := ctypes.get_errno()) not in (errno.EINVAL, errno.ENOENT):
-        raise OSError(number, os.strerror(number), str(target))
-
-
-def is_mount(target: Path) -> bool:
-    try:
-        return os.lstat(target).st_dev != os.lstat(target.parent).st_dev
-    except FileNotFoundError:
-        return False
-
-
-def mounts_below(directory: Path) -> list[Path]:
-    """What is mounted in there, the innermost first."""
-    prefix = f"{directory}/"
-    found = []
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            place = line.split(" ")[4].replace("\\040", " ")
-            if place.startswith(prefix):
-                found.append(Path(place))
-    return sorted(found, key=lambda path: len(path.parts), reverse=True)
+    _apart(act)
 
 
 def pin_namespaces(kinds: Sequence[NamespaceKind], directory: Path, inside: Callable[[], None]) -> None:
@@ -87,7 +49,7 @@ def pin_namespaces(kinds: Sequence[NamespaceKind], directory: Path, inside: Call
         _check(_libc().unshare(flags), "unshare")
         inside()
         for kind in kinds:
-            bind(f"/proc/thread-self/ns/{kind}", directory / kind)
+            mounts.bind(f"/proc/thread-self/ns/{kind}", directory / kind)
 
     _apart(act)
 

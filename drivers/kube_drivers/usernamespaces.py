@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from kube_core._kit import mounts
 from kube_drivers import kernel
 
 __all__ = ["available", "bind_mapped", "owner_of", "pin_namespaces_of_users"]
@@ -74,7 +75,7 @@ def pin_namespaces_of_users(
                     (there / name).write_text(f"0 {first} {length}")
             for kind in kinds if within else ("user", *kinds):
                 (directory / kind).touch()
-                kernel.bind(str(there / "ns" / kind), directory / kind)
+                mounts.bind(str(there / "ns" / kind), directory / kind)
         finally:
             process.kill()
 
@@ -87,7 +88,7 @@ def owner_of(namespace: str, target: Path) -> bool:
         if os.path.samestat(os.fstat(owner), os.stat("/proc/self/ns/user")):
             return False
         target.touch()
-        kernel.bind(f"/proc/self/fd/{owner}", target)
+        mounts.bind(f"/proc/self/fd/{owner}", target)
         return True
     finally:
         os.close(owner)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
+from kube_core._kit import mounts
 from kube_core._kit.logs import get_logger
 from kube_core.abc.network import Network
 from kube_core.abc.runtime import Runtime, RuntimeFailure
@@ -24,10 +25,8 @@ async def end_node(runtime: Runtime, network: Network, state_directory: str) -> 
     await end_containers(runtime)
     await network.end()
     if runtime.capabilities.own_root:
-        from kube_core.node.volumes.mountpoints import unmount_below
-
         # Volumes in memory go with what used them.
-        await asyncio.to_thread(unmount_below, f"{state_directory}/pods")
+        await asyncio.to_thread(mounts.unmount_below, f"{state_directory}/pods")
 
 
 async def end_containers(runtime: Runtime) -> None:

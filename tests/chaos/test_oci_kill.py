@@ -21,13 +21,13 @@ from chaos.site import Site, alive, site, until
 from fakes.containers import needs_containers, offline
 from fakes.images import busybox_layer, make_image
 from fakes.waiting import eventually
+from kube_core._kit import mounts
 from kube_core._kit.clock import SystemClock
 from kube_core._kit.random import Random
 from kube_core.api import resources
 from kube_core.client.client import ApiClient
 from kube_core.meta.documents import MutableDocument, is_deleting, metadata_of, uid_of
 from kube_core.testing.runtime import marked, unique
-from kube_drivers import kernel
 from kube_drivers.network.bridge import BridgeNetwork
 from kube_drivers.network.bridge.netlink import Netlink
 from kube_drivers.network.bridge.network import device_name
@@ -114,7 +114,7 @@ class Place:
         state = self.site.state
         found = [
             str(path)
-            for path in kernel.mounts_below(state)
+            for path in mounts.mounts_below(state)
             if "namespaces" in path.parts and path.parent.name not in uids
         ]
         for name in ("sandboxes", "containers"):
@@ -187,7 +187,7 @@ async def test_a_cluster_of_containers_killed_at_any_moment_runs_every_pod_once(
         await here.site.down()
         assert here.sleepers() == []
         assert here.site.processes() == {}
-        assert kernel.mounts_below(here.site.state) == []
+        assert mounts.mounts_below(here.site.state) == []
         assert here.bridge not in _links()
         assert not _cgroups_of(uids)
 
@@ -214,7 +214,7 @@ async def test_a_killed_supervisor_takes_its_containers_along_and_leaves_nothing
             assert [pid for pid in before if alive(pid)] == []
         await here.site.down()
         assert here.site.processes() == {}
-        assert kernel.mounts_below(here.site.state) == []
+        assert mounts.mounts_below(here.site.state) == []
 
 
 async def disturb(site: Site, random: Random, life: int) -> None:

@@ -11,11 +11,11 @@ import pytest
 from fakes.containers import needs_containers, offline
 from fakes.images import busybox_layer, make_image
 from fakes.waiting import eventually
+from kube_core._kit import mounts
 from kube_core.api import resources
 from kube_core.api.kubelet import KubeletSettings
 from kube_core.cluster import Cluster
 from kube_core.meta.documents import Document
-from kube_drivers import kernel
 
 pytestmark = [pytest.mark.anyio, needs_containers("crun")]
 
@@ -38,7 +38,7 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
         settings = KubeletSettings(cluster_dns=("10.96.0.10",), resolv_conf="")
         async with Cluster(name="oci-node", listen=False, state_directory=state, kubelet=settings, **options) as made:
             yield made
-    assert kernel.mounts_below(state) == []
+    assert mounts.mounts_below(state) == []
 
 
 async def create(cluster: Cluster, name: str, *containers: Document, **spec: Any) -> None:
@@ -181,4 +181,4 @@ async def test_what_is_in_memory_goes_with_the_cluster(cluster: Cluster) -> None
     )  # fmt: skip
     await pod_when(cluster, "left", lambda pod: (pod.get("status") or {}).get("phase") == "Running")
     state = Path(str(cluster.nodes["node-1"].config.state_directory))
-    assert any(path.name == "v" for path in kernel.mounts_below(state / "pods"))
+    assert any(path.name == "v" for path in mounts.mounts_below(state / "pods"))

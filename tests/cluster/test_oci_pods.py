@@ -12,10 +12,11 @@ import pytest
 from fakes.containers import needs_containers, offline
 from fakes.images import busybox_layer, make_image
 from fakes.waiting import eventually
+from kube_core._kit import mounts
 from kube_core.api import resources
 from kube_core.cluster import Cluster
 from kube_core.meta.documents import Document
-from kube_drivers import kernel, usernamespaces
+from kube_drivers import usernamespaces
 from kube_drivers.network.bridge.netlink import Netlink
 
 pytestmark = [pytest.mark.anyio, needs_containers("crun")]
@@ -50,7 +51,7 @@ async def cluster(machine: Path) -> AsyncIterator[Cluster]:
     (machine / "state").mkdir()
     async with Cluster(name="oci-pods", **options) as cluster:
         yield cluster
-    assert kernel.mounts_below(machine / "state") == []
+    assert mounts.mounts_below(machine / "state") == []
     with Netlink() as netlink:
         assert not {link.name for link in netlink.links()} & devices(cluster)
 
@@ -177,12 +178,12 @@ async def test_deleted_pods_give_everything_back(cluster: Cluster, machine: Path
     await create(cluster, "short", "sleep 1000", nodeName="node-1")
     pod = await pod_when(cluster, "short", is_ready)
     uid = pod["metadata"]["uid"]
-    assert any(uid in str(path) for path in kernel.mounts_below(machine / "state"))
+    assert any(uid in str(path) for path in mounts.mounts_below(machine / "state"))
     await cluster.client.delete(resources.PODS, "short", "default")
 
     async def gone() -> bool:
         # Its mounts, and its volumes' folders.
         await asyncio.sleep(0)
-        return not any(uid in str(path) for path in kernel.mounts_below(machine / "state"))
+        return not any(uid in str(path) for path in mounts.mounts_below(machine / "state"))
 
     assert await eventually(gone)

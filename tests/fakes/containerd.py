@@ -32,7 +32,7 @@ import pytest
 
 from fakes.containers import missing
 from fakes.images import FakeRegistry, busybox_layer, make_image, serving
-from kube_drivers import kernel
+from kube_core._kit import mounts
 
 __all__ = ["Containerd", "missing_containerd", "needs_containerd", "running"]
 
@@ -160,8 +160,8 @@ class Containerd:
         for pid in _processes_with(str(self.folder)):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        for path in kernel.mounts_below(self.folder):
-            kernel.unmount(path)
+        for path in mounts.mounts_below(self.folder):
+            mounts.unmount(path)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fakes.images import BUSYBOX, busybox_layer, make_image
+from kube_core._kit import mounts
 from kube_core.abc.runtime import Resources, RuntimeFailure
 from kube_drivers import kernel
 from kube_drivers.runtime.oci.cgroups import Cgroups
@@ -46,15 +47,15 @@ def _refused() -> str:
             (place / each).mkdir()
         try:
             kernel.pin_namespaces(("net", "ipc", "uts"), place / "namespaces", lambda: None)
-            kernel.mount(
+            mounts.mount(
                 "overlay", place / "merged", f"lowerdir={place}/lower,upperdir={place}/upper,workdir={place}/work"
             )
             cgroups.create(name, Resources())
         except (OSError, RuntimeFailure) as error:
             return f"this machine has no containers: {error}"
         finally:
-            for path in kernel.mounts_below(place):
-                kernel.unmount(path)
+            for path in mounts.mounts_below(place):
+                mounts.unmount(path)
             cgroups.remove(name)
     return ""
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 
-from kube_core.node.volumes.mountpoints import mount_memory
+from kube_core._kit import mounts
 
 __all__ = ["make_empty_dir"]
 
 _MODE = 0o777
+_MS_NOSUID, _MS_NODEV = 2, 4
 
 
 def make_empty_dir(path: str, *, in_memory: bool, size: int, group: int | None) -> None:
@@ -21,7 +22,7 @@ def make_empty_dir(path: str, *, in_memory: bool, size: int, group: int | None) 
     os.makedirs(path, exist_ok=True)
     if in_memory and not os.path.ismount(path):
         options = f"mode={_MODE:o}" + (f",size={size}" if size else "")
-        mount_memory(path, options)
+        mounts.mount("tmpfs", path, options, flags=_MS_NOSUID | _MS_NODEV)
     os.chmod(path, _MODE | (0o2000 if group is not None and os.geteuid() == 0 else 0))
     if group is not None and os.geteuid() == 0:
         os.chown(path, -1, group)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 import anyio.to_thread
 import attrs
 
+from kube_core._kit import mounts
 from kube_core._kit.clock import Clock
 from kube_core.abc.runtime import RuntimeCapabilities
 from kube_core.abc.volume import VolumeDriver, VolumeError
@@ -25,7 +26,6 @@ from kube_core.node.sources import ApiSources
 from kube_core.node.volumes.directory import replace_files
 from kube_core.node.volumes.emptydirs import make_empty_dir
 from kube_core.node.volumes.hostpaths import check_host_path
-from kube_core.node.volumes.mountpoints import unmount_below
 from kube_core.node.volumes.ownership import give_to_group
 from kube_core.node.volumes.payload import KINDS, Payloads, VolumeFailure
 from kube_core.node.volumes.podcertificates import PodCertificates
@@ -190,5 +190,5 @@ def _group(pod: Document) -> int | None:
 
 
 def _remove(path: str) -> None:
-    unmount_below(path)
+    mounts.unmount_below(path)
     shutil.rmtree(path, ignore_errors=True)

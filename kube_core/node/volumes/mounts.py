@@ -16,7 +16,6 @@ from kube_core.abc.runtime import Mount, Propagation, RuntimeCapabilities
 from kube_core.meta.documents import Document
 from kube_core.node.environment import ConfigurationError, expand, references
 from kube_core.node.volumes.mounting import Place
-from kube_core.node.volumes.payload import VolumeFailure
 from kube_core.node.volumes.subpaths import SubPathError, bind_sub_path, resolve_sub_path
 
 __all__ = ["container_mounts"]
@@ -70,7 +69,7 @@ async def _mount(
                 elif runtime.own_root:
                     path = real
                 # A process is told the path, which goes on to mean what it says when the volume is brought up to date.
-            except (SubPathError, VolumeFailure, OSError):
+            except (SubPathError, OSError):
                 what = f'subPath for volumeMount "{volume}" of container "{container["name"]}"'
                 raise ConfigurationError(f"failed to prepare {what}") from None
     propagation: Propagation = mount.get("mountPropagation") or "None"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 
-from kube_core.node.volumes.mountpoints import bind, unmount
+from kube_core._kit import mounts
 
 __all__ = ["SubPathError", "bind_sub_path", "resolve_sub_path"]
 
@@ -31,19 +31,18 @@ def resolve_sub_path(volume: str, inside: str) -> str:
 
 
 def bind_sub_path(volume: str, inside: str, target: str) -> str:
-    """Have `inside` a volume at `target`, which is returned. Raises `SubPathError` and `VolumeFailure`."""
+    """Have `inside` a volume at `target`, which is returned. Raises `SubPathError` and OSError."""
     _, held = _hold(volume, inside)
     try:
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        if os.path.ismount(target) or _is_bound(target):
-            unmount(target)
+        mounts.unmount(target)
         if os.path.lexists(target):
             os.rmdir(target) if os.path.isdir(target) else os.unlink(target)
         if stat.S_ISDIR(os.fstat(held).st_mode):
             os.mkdir(target)
         else:
             os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        bind(f"/proc/self/fd/{held}", target)
+        mounts.bind(f"/proc/self/fd/{held}", target, private=False)
     finally:
         os.close(held)
     return target
@@ -105,12 +104,3 @@ def _make(root: str, parts: list[str]) -> None:
         finally:
             os.close(held)
         return
-
-
-def _is_bound(target: str) -> bool:
-    """Whether something is mounted at a file, or at a directory of the same file system."""
-    try:
-        with open("/proc/self/mountinfo", "rb") as file:
-            return any(line.split(b" ")[4] == os.fsencode(target) for line in file)
-    except OSError:
-        return False

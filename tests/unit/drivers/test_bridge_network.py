@@ -15,6 +15,7 @@ import anyio.to_thread
 import pytest
 
 from fakes.containers import missing, needs_containers
+from kube_core._kit import mounts
 from kube_core._kit.clock import SystemClock
 from kube_core.abc.network import Attachment, NetworkError, NetworkRanges, SandboxRequest
 from kube_core.abc.runtime import PortMapping
@@ -161,7 +162,7 @@ async def test_a_detached_pod_leaves_nothing(tmp_path: Path) -> None:
         assert len(ours(network)) == 1
         for _ in range(2):
             await network.detach("a")
-        assert (ours(network), network.attached(), kernel.mounts_below(tmp_path)) == ([], (), [])
+        assert (ours(network), network.attached(), mounts.mounts_below(tmp_path)) == ([], (), [])
 
 
 async def test_what_is_nobodys_is_cleared_away_at_the_start(tmp_path: Path) -> None:
@@ -182,8 +183,8 @@ async def test_a_pods_network_that_is_gone_is_made_again_at_its_address(tmp_path
     async with started(tmp_path) as network:
         before = await network.attach(pod("a"))
         # As after the machine was started anew.
-        for path in kernel.mounts_below(tmp_path):
-            kernel.unmount(path)
+        for path in mounts.mounts_below(tmp_path):
+            mounts.unmount(path)
         with Netlink() as netlink:
             netlink.remove_link(network._bridge)
         await network.stop()
@@ -199,7 +200,7 @@ async def test_the_end_leaves_nothing_also_without_a_start(tmp_path: Path) -> No
         await network.attach(pod("a"))
         await network.stop()
         await made(tmp_path, f"{_BLOCK}.0/28").end()
-        assert kernel.mounts_below(tmp_path) == []
+        assert mounts.mounts_below(tmp_path) == []
         assert network._bridge not in [name for _, name in socket.if_nameindex()]
 
 

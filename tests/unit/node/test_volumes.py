@@ -12,6 +12,7 @@ import pytest
 
 from fakes.pods import no_certificates, pod
 from kube_core._kit.clock import FakeClock
+from kube_core._kit.mounts import unmount_below
 from kube_core.abc.runtime import Mount, RuntimeCapabilities
 from kube_core.meta.documents import Document
 from kube_core.node.environment import ConfigurationError
@@ -20,7 +21,6 @@ from kube_core.node.volumes.directory import File, replace_files
 from kube_core.node.volumes.emptydirs import make_empty_dir
 from kube_core.node.volumes.hostpaths import check_host_path
 from kube_core.node.volumes.mounting import Place, PodVolumes
-from kube_core.node.volumes.mountpoints import unmount_below
 from kube_core.node.volumes.mounts import container_mounts
 from kube_core.node.volumes.ownership import give_to_group
 from kube_core.node.volumes.payload import Payloads, VolumeFailure

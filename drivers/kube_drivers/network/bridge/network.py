@@ -31,6 +31,7 @@ from typing import ClassVar
 
 import anyio
 
+from kube_core._kit import mounts
 from kube_core._kit.clock import Clock
 from kube_core.abc.network import Attachment, Network, NetworkCapabilities, NetworkError, NetworkRanges, SandboxRequest
 from kube_drivers import kernel, usernamespaces
@@ -211,7 +212,7 @@ class BridgeNetwork(Network):
         path, device = self._namespace(sandbox_id), device_name("kcv", f"{self._state}/{sandbox_id}")
         with Netlink() as netlink:
             first = str(users.host_id) if users is not None else ""
-            if kernel.is_mount(path) and netlink.index(device) and _read(path.with_name("users")) == first:
+            if mounts.is_mount(path) and netlink.index(device) and _read(path.with_name("users")) == first:
                 return
             self._remove_pod(sandbox_id)  # half of it
             path.parent.mkdir(parents=True, mode=0o711)
@@ -220,7 +221,7 @@ class BridgeNetwork(Network):
             else:
                 # The runtime finds the user namespace by that of the network, and keeps it.
                 usernamespaces.pin_namespaces_of_users(("net",), path.parent, users.host_id, users.length)
-                kernel.unmount(path.with_name("user"))
+                mounts.unmount(path.with_name("user"))
                 path.with_name("users").write_text(first)
             with open(path) as namespace:
                 netlink.add_pair(device, _POD_DEVICE, namespace.fileno(), netlink.index(self._bridge))
@@ -244,7 +245,7 @@ class BridgeNetwork(Network):
         self._let_go(self._namespace(sandbox_id).parent)
 
     def _let_go(self, directory: Path) -> None:
-        kernel.unmount(directory / "net")
+        mounts.unmount(directory / "net")
         shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import attrs
 
+from kube_core._kit import mounts
 from kube_core.abc.runtime import RuntimeFailure
 from kube_drivers import kernel, usernamespaces
 from kube_drivers.runtime.oci.images.store import ImageStore, StoredImage
@@ -106,9 +107,9 @@ def make_directory(root: Path, path: str, owner: tuple[int, int], users: Users |
 
 
 def discard_root(files: Path) -> None:
-    for path in kernel.mounts_below(files):
+    for path in mounts.mounts_below(files):
         with contextlib.suppress(OSError):
-            kernel.unmount(path)
+            mounts.unmount(path)
     shutil.rmtree(files, ignore_errors=True)
 
 
@@ -117,7 +118,7 @@ def _overlay(
 ) -> None:
     # Relative to the layers, as all options together fit into one page of memory.
     if not users.namespace:
-        kernel.mount("overlay", target, f"lowerdir={':'.join(lowers)}{more}", flags=flags, cwd=store.layers_directory)
+        kernel.mount_from(store.layers_directory, "overlay", target, f"lowerdir={':'.join(lowers)}{more}", flags=flags)
         return
     # An overlay cannot be mapped, but what it is made of can; it keeps that when the mounts have gone.
     directory = target.with_name(f"{target.name}.lower")
@@ -129,7 +130,7 @@ def _overlay(
             mapped[-1].mkdir(exist_ok=True)
             bind_for(users, str(store.layers_directory / lower), mapped[-1])
         names = ":".join(each.name for each in mapped)
-        kernel.mount("overlay", target, f"lowerdir={names}{more}", flags=flags, cwd=directory)
+        kernel.mount_from(directory, "overlay", target, f"lowerdir={names}{more}", flags=flags)
     finally:
         for each in mapped:
-            kernel.unmount(each)
+            mounts.unmount(each)

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import attrs
 
+from kube_core._kit import mounts
 from kube_core.abc.runtime import RuntimeFailure, SandboxConfig
 from kube_core.abc.security import IdMapping
 from kube_drivers import kernel, usernamespaces
@@ -78,7 +79,7 @@ class Sandbox:
         pinned = [self.directory / "ns" / kind for kind in self._kinds()]
         if users := self.users:
             pinned.append(Path(users))
-        return all(kernel.is_mount(path) for path in pinned) and self._has_network()
+        return all(mounts.is_mount(path) for path in pinned) and self._has_network()
 
     def namespaces(self, pid: str | None) -> dict[str, str]:
         """By kind, those that a container joins, or has of its own (""). `pid`: None leaves it in the host's."""
@@ -101,7 +102,7 @@ class Sandbox:
             if not config.host_ipc:
                 (self.directory / "shm").mkdir()
                 options = f"mode=1777,size={_SHM_BYTES},uid={self._root_id},gid={self._root_id}"
-                kernel.mount("tmpfs", self.directory / "shm", options, flags=0b1110)
+                mounts.mount("tmpfs", self.directory / "shm", options, flags=0b1110)
             if self.config.user_namespace is not None:
                 self._make_users(self.config.user_namespace)
             elif kinds := self._kinds():
@@ -114,9 +115,9 @@ class Sandbox:
 
     def unmake(self, cgroups: Cgroups) -> None:
         """Let go of everything; again, if need be."""
-        for path in kernel.mounts_below(self.directory):
+        for path in mounts.mounts_below(self.directory):
             with contextlib.suppress(OSError):
-                kernel.unmount(path)
+                mounts.unmount(path)
         cgroups.remove(self.cgroup)
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -139,7 +140,7 @@ class Sandbox:
 
     def _has_network(self) -> bool:
         path = self.config.namespace_path
-        return not path or self.config.host_network or kernel.is_mount(Path(path))
+        return not path or self.config.host_network or mounts.is_mount(Path(path))
 
     def _settle_in(self) -> None:
         """In the new namespaces."""

@@ -16,6 +16,7 @@ import pytest
 from fakes.containers import REGISTRIES, image_store, needs_containers
 from fakes.images import busybox_layer, entry, make_image, make_layer
 from fakes.waiting import eventually
+from kube_core._kit import mounts
 from kube_core._kit.clock import SystemClock
 from kube_core.abc.runtime import (
     ContainerConfig,
@@ -162,13 +163,13 @@ async def test_a_pod_may_have_users_of_its_own_who_are_nobody_to_the_host(tmp_pa
                 "hostname",
             )
         )
-        mounts = (Mount("v", "/v", str(volume)),)
-        said = await site.says(script, USERS, mounts=mounts)
+        volumes = (Mount("v", "/v", str(volume)),)
+        said = await site.says(script, USERS, mounts=volumes)
         assert said == [" 0 458752 65536"] * 2 + ["0"] * 5 + ["old", "0", "0", "my-pod"]
         # On the disk the host's root has it.
         assert (volume / "new").stat().st_uid == 0
         await site.runtime.end()
-        assert kernel.mounts_below(tmp_path) == []
+        assert mounts.mounts_below(tmp_path) == []
 
 
 @needs_users
@@ -352,7 +353,7 @@ async def test_what_cannot_be_started_leaves_nothing(tmp_path: Path, store: Path
             await site.runtime.create_container(sandbox.id, ContainerConfig("c", "broken", command=("x",)))
         assert site.runtime.list_containers() == []
         assert list((tmp_path / "oci/containers").iterdir()) == []
-        assert [path for path in kernel.mounts_below(tmp_path) if "containers" in str(path)] == []
+        assert [path for path in mounts.mounts_below(tmp_path) if "containers" in str(path)] == []
 
 
 async def test_removing_everything_leaves_nothing_of_it(tmp_path: Path, store: Path) -> None:
@@ -360,7 +361,7 @@ async def test_removing_everything_leaves_nothing_of_it(tmp_path: Path, store: P
     async with started(state, store) as site:
         status = await site.run("true")
         await site.runtime.remove_sandbox(status.sandbox_id)
-        assert kernel.mounts_below(state) == []
+        assert mounts.mounts_below(state) == []
         assert [list((state / "oci" / name).iterdir()) for name in ("containers", "sandboxes")] == [[], []]
         assert list((store / "holds").iterdir()) == []
         assert not any(
@@ -378,7 +379,7 @@ async def test_what_a_killed_agent_left_half_done_is_cleared_away(tmp_path: Path
         assert image is not None
         half = site.runtime._files_of("half")
         await anyio.to_thread.run_sync(site.runtime._prepare, "half", kept, ContainerConfig("c", "busybox"), image, {})
-        assert kernel.is_mount(half / "merged")
+        assert mounts.is_mount(half / "merged")
         await site.runtime.stop()
         again = make(tmp_path, store)
         await again.start()
@@ -392,8 +393,8 @@ async def test_after_the_machine_was_started_anew_sandboxes_are_over(tmp_path: P
     async with started(tmp_path, store) as site:
         sandbox = await site.runtime.run_sandbox(POD)
         await site.runtime.stop()
-        for path in kernel.mounts_below(tmp_path):
-            kernel.unmount(path)
+        for path in mounts.mounts_below(tmp_path):
+            mounts.unmount(path)
         again = make(tmp_path, store)
         await again.start()
         assert [(each.id, each.ready) for each in again.list_sandboxes()] == [(sandbox.id, False)]
@@ -447,7 +448,7 @@ def network_namespace(tmp_path: Path) -> Iterator[str]:
     folder.mkdir()
     kernel.pin_namespaces(("net",), folder, lambda: None)
     yield str(folder / "net")
-    kernel.unmount(folder / "net")
+    mounts.unmount(folder / "net")
 
 
 async def test_the_ports_of_a_pod_are_reached_inside_it(tmp_path: Path, store: Path, network_namespace: str) -> None:
