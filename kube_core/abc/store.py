@@ -27,7 +27,8 @@ The suite that holds drivers to this is `kube_core.testing.store.StoreContract`.
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar
 
 import attrs
@@ -200,6 +201,8 @@ class Store(abc.ABC):
     capabilities: ClassVar[StoreCapabilities]
     #: Keys of values that would be written otherwise today; only a store that seals them has any.
     stale: Collection[str] = ()
+    #: What is to be asked besides the store itself when a server tells of its health, by name: what is wrong, or None.
+    checks: Mapping[str, Callable[[], str | None]] = MappingProxyType({})
 
     def __init__(self, *, clock: Clock, url: str = "") -> None:
         self.clock = clock

@@ -183,11 +183,8 @@ class ApiServer:
         )
         self.health = Health()
         self.health.add("etcd", self._store_problem)
-        if config.security.encryption_provider_config is not None:
-            from kube_core.storage.encryption.store import EncryptedStore  # few have one
-
-            if isinstance(store, EncryptedStore) and store.watched:
-                self.health.add("kms-providers", store.problem)
+        for name, check in store.checks.items():
+            self.health.add(name, check)
         self.health.add("informer-sync", self._cache_problem, endpoints=("readyz",))
         self.health.add("poststarthook/rbac/bootstrap-roles", self._policy_problem, endpoints=("readyz",))
         self.front_proxy = FrontProxy(clock, config.state_directory)

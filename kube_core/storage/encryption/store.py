@@ -76,6 +76,8 @@ class EncryptedStore(Store):
         #: Of a configuration that was replaced: closed at the next round, when nobody asks them any more.
         self._retired: tuple[Kms, ...] = ()
         self._rounds: asyncio.Task[None] | None = None
+        if reload or configuration.services:
+            self.checks = {"kms-providers": self._problem}
 
     async def open(self) -> None:
         await self._inner.open()
@@ -101,14 +103,9 @@ class EncryptedStore(Store):
         self._retired = ()
         await self._inner.close()
 
-    def problem(self) -> str | None:
+    def _problem(self) -> str | None:
         """What is wrong with the services that keep keys."""
         return "; ".join(filter(None, (service.problem for service in self._configuration.services))) or None
-
-    @property
-    def watched(self) -> bool:
-        """Whether there is something of which health is to be told."""
-        return self._file is not None or bool(self._configuration.services)
 
     @property
     def revision(self) -> Revision:
@@ -176,7 +173,7 @@ class EncryptedStore(Store):
 
     async def _go_round(self) -> None:
         while True:
-            await self.clock.sleep(UNHEALTHY_PERIOD if self.problem() else HEALTHY_PERIOD)
+            await self.clock.sleep(UNHEALTHY_PERIOD if self._problem() else HEALTHY_PERIOD)
             with self.clock.hold("encryption is looked after"):
                 await self._look_after()
 
