@@ -1,6 +1,7 @@
 """How many requests the server answers over TLS, how late, and for how much CPU. Prints medians; asserts nothing.
 
-    python benchmarks/serving.py [--clients 16] [--seconds 8] [--runs 3] [--store sqlite|memory] [CASE ...]
+    python benchmarks/serving.py [--clients 16] [--seconds 8] [--runs 3] [--store sqlite|memory]
+                                 [--upstream FOLDER] [CASE ...]
 
 The server is a process of its own, with nothing beside it (no controllers, no nodes), as upstream's was when it was
 measured; the load comes from `wrk -t1` over kept connections, on the same cores. Cases:
@@ -11,7 +12,8 @@ measured; the load comes from `wrk -t1` over kept connections, on the same cores
   list-pods           lists of 500 Pods
 
 Upstream's v1.37 with its etcd, same tool, 2 cores: creates 971/s and 1,659 µs CPU, Pods 568/s and 3,060 µs, gets
-1,711/s and 936 µs, lists 27/s and 56 ms.
+1,711/s and 936 µs, lists 27/s and 56 ms. With `--upstream` it is measured too, in turns with ours, its CPU together
+with etcd's, and the ratios are printed, which say more than figures on a machine that others use: see `upstream.py`.
 """
 
 from __future__ import annotations
@@ -25,16 +27,21 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import attrs
 import psutil
 import uvloop
+from upstream import upstream
 
 from kube_core.abc.transport import User
 from kube_core.api import resources
+from kube_core.client.client import ApiClient
+from kube_core.client.connecting import connect
+from kube_core.client.connection import Connection
 from kube_core.cluster import Cluster
 
 TOKEN = "bench"
@@ -61,7 +68,7 @@ class Result:
     cpu: float
 
 
-def measure(server: psutil.Process, url: str, case: str, run: int, options: argparse.Namespace) -> Result:
+def measure(server: Sequence[psutil.Process], url: str, case: str, run: int, options: argparse.Namespace) -> Result:
     path, body = CASES[case]
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(_script(path, body, f"{case}-{options.clients}-{run}"))
@@ -90,13 +97,12 @@ def _script(path: str, body: str, prefix: str) -> str:
     )
 
 
-def _seconds_used(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+def _seconds_used(processes: Sequence[psutil.Process]) -> float:
+    return sum(float(times.user + times.system) for times in (process.cpu_times() for process in processes))
 
 
 @contextmanager
-def served(store: str) -> Iterator[tuple[psutil.Process, str]]:
+def served(store: str) -> Iterator[tuple[Sequence[psutil.Process], str]]:
     """A server in a process of its own, and its address."""
     with tempfile.TemporaryDirectory(prefix="kube-core-bench-") as directory:
         url = f"sqlite://{directory}/store.db" if store == "sqlite" else "memory:"
@@ -108,7 +114,7 @@ def served(store: str) -> Iterator[tuple[psutil.Process, str]]:
             address = process.stdout.readline().strip()
             if not address:
                 raise SystemExit("the server did not start")
-            yield psutil.Process(process.pid), address
+            yield [psutil.Process(process.pid)], address
         finally:
             process.communicate()
 
@@ -117,20 +123,35 @@ async def serve(store: str) -> None:
     """Serve until standard input ends."""
     tokens = {TOKEN: User("bench", ("system:masters",))}
     async with Cluster(nodes=0, controllers=(), store=store, tokens=tokens) as cluster:
-        client = cluster.client
-        await client.create(resources.NAMESPACES, {"metadata": {"name": "listed"}})
-        for namespace in ("default", "listed"):
-            await client.create(resources.SERVICE_ACCOUNTS, {"metadata": {"name": "default", "namespace": namespace}})
-        read: dict[str, Any] = {"metadata": {"name": "read", "namespace": "default"}, "data": {"key": "value" * 20}}
-        await client.create(resources.CONFIG_MAPS, read)
-        for number in range(LISTED):
-            metadata = {"name": f"pod-{number}", "namespace": "listed", "labels": {"app": "web"}}
-            spec = {"containers": [{"name": "main", "image": "busybox:1.36"}]}
-            await client.create(resources.PODS, {"metadata": metadata, "spec": spec})
+        await prepare(cluster.client)
         gc.collect()
         gc.freeze()
         print(cluster.url, flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+
+
+async def prepare(client: ApiClient) -> None:
+    """What the cases find: no controller is there to make any of it."""
+    await client.create(resources.NAMESPACES, {"metadata": {"name": "listed"}})
+    for namespace in ("default", "listed"):
+        await client.create(resources.SERVICE_ACCOUNTS, {"metadata": {"name": "default", "namespace": namespace}})
+    read: dict[str, Any] = {"metadata": {"name": "read", "namespace": "default"}, "data": {"key": "value" * 20}}
+    await client.create(resources.CONFIG_MAPS, read)
+    for number in range(LISTED):
+        metadata = {"name": f"pod-{number}", "namespace": "listed", "labels": {"app": "web"}}
+        spec = {"containers": [{"name": "main", "image": "busybox:1.36"}]}
+        await client.create(resources.PODS, {"metadata": metadata, "spec": spec})
+
+
+@contextmanager
+def peer(programs: Path) -> Iterator[tuple[Sequence[psutil.Process], str]]:
+    async def fill(url: str) -> None:
+        async with connect(Connection(url, token=TOKEN, skip_tls_verify=True)) as client:
+            await prepare(client)
+
+    with upstream(programs, TOKEN) as server:
+        asyncio.run(fill(server.url))
+        yield server.processes, server.url
 
 
 def main() -> None:
@@ -140,6 +161,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=8)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--store", choices=("sqlite", "memory"), default="sqlite")
+    parser.add_argument("--upstream", type=Path, help="a folder with kube-apiserver and etcd, to be measured in turns")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
@@ -151,14 +173,27 @@ def main() -> None:
     if unknown:
         raise SystemExit(f"there is no case {', '.join(sorted(unknown))}")
     for case in options.cases or CASES:
-        with served(options.store) as (server, url):
-            results = [measure(server, url, case, run, options) for run in range(options.runs)]
-        print(
-            f"{case:17} {statistics.median(each.rate for each in results):8,.0f}/s"
-            f"  p99 {statistics.median(each.late for each in results):7.1f} ms"
-            f"  CPU {statistics.median(each.cpu for each in results):8,.0f} µs"
-            f"   ({options.clients} clients, {options.store})"
-        )
+        with ExitStack() as exits:
+            servers = {"kube_core": exits.enter_context(served(options.store))}
+            if options.upstream is not None:
+                servers["upstream"] = exits.enter_context(peer(options.upstream))
+            results: dict[str, list[Result]] = {name: [] for name in servers}
+            for run in range(options.runs):
+                for name, (processes, url) in servers.items():
+                    results[name].append(measure(processes, url, case, run, options))
+        medians = {name: median(found) for name, found in results.items()}
+        for name, found in medians.items():
+            print(
+                f"{case:17} {name:9} {found.rate:8,.0f}/s  p99 {found.late:7.1f} ms  CPU {found.cpu:8,.0f} µs"
+                f"   ({options.clients} clients{f', {options.store}' if name == 'kube_core' else ''})"
+            )
+        if "upstream" in medians:
+            ours, theirs = medians["kube_core"], medians["upstream"]
+            print(f"{case:17} {'ratio':9} {ours.rate / theirs.rate:8.2f}  {'':15}  CPU {ours.cpu / theirs.cpu:8.2f}")
+
+
+def median(results: Sequence[Result]) -> Result:
+    return Result(*(statistics.median(figures) for figures in zip(*map(attrs.astuple, results), strict=True)))
 
 
 if __name__ == "__main__":
