@@ -18,7 +18,8 @@ from kube_core.meta.documents import Document
 from kube_core.testing.runtime import marked, unique
 from kube_drivers.runtime.oci.cgroups import Cgroups
 
-pytestmark = [pytest.mark.anyio, containerd.needs_containerd()]
+#: A daemon, its shims and an OCI runtime for every container take their time where others want the processors, too.
+pytestmark = [pytest.mark.anyio, containerd.needs_containerd(), pytest.mark.timeout(240)]
 
 WEB = "mkdir -p /www; echo hello from $HOSTNAME > /www/index.html; exec httpd -f -p 8080 -h /www"
 
@@ -64,7 +65,7 @@ async def pod_when(cluster: Cluster, name: str, condition: Any) -> Any:
         pod = await cluster.client.get(resources.PODS, name, "default")
         return pod if condition(pod) else None
 
-    return await eventually(look, seconds=40)
+    return await eventually(look, seconds=120)
 
 
 def is_ready(pod: Any) -> bool:
@@ -171,7 +172,7 @@ async def test_a_pod_and_its_containers_are_limited_by_cgroups(cluster: Cluster)
     found = [(tree / place / "memory.limit_in_bytes").read_text().strip() for place in (cgroup, f"{cgroup}/{identity}")]
     assert found == [str(64 << 20)] * 2
     await cluster.client.delete(resources.PODS, "limited", "default")
-    await eventually(lambda: _async(not (tree / cgroup).exists()), seconds=40)
+    await eventually(lambda: _async(not (tree / cgroup).exists()), seconds=120)
 
 
 async def test_a_running_container_is_resized(cluster: Cluster) -> None:
@@ -188,7 +189,7 @@ async def test_a_running_container_is_resized(cluster: Cluster) -> None:
     if (tree := cgroups.trees.get("cpu")) is None:
         pytest.skip("this machine has no cgroups of version 1 for cpu")
     quota = tree / f"kubepods/pod{uid}/{identity}/cpu.cfs_quota_us"
-    await eventually(lambda: _async(quota.read_text().strip() == "25000"), seconds=40)
+    await eventually(lambda: _async(quota.read_text().strip() == "25000"), seconds=120)
     await cluster.client.delete(resources.PODS, "resized", "default")
 
 
@@ -215,7 +216,7 @@ async def test_a_handler_that_the_endpoint_does_not_have_keeps_the_pod_waiting(c
             'no runtime for "none" is configured' in str(each.get("note") or each.get("message")) for each in events
         )
 
-    await eventually(told, seconds=40)
+    await eventually(told, seconds=120)
     await cluster.client.delete(resources.PODS, "classless", "default")
 
 
@@ -235,7 +236,7 @@ async def test_a_crash_of_the_endpoint_ends_no_pod_and_begins_none_again(
     assert after["status"]["containerStatuses"] == before["status"]["containerStatuses"]
     assert process in marked(mark)
     await cluster.client.delete(resources.PODS, "steady", "default")
-    await eventually(lambda: _async(not marked(mark)), seconds=40)
+    await eventually(lambda: _async(not marked(mark)), seconds=120)
 
 
 def _sleepers(mark: str) -> list[int]:

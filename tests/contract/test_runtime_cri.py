@@ -15,6 +15,7 @@ pytest.importorskip("grpc")
 
 
 @needs_containerd()
+@pytest.mark.timeout(180)
 class TestCriRuntimeWithContainerd(RuntimeContract):
     containerd: ClassVar[Containerd]
 

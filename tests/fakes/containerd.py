@@ -39,7 +39,7 @@ __all__ = ["Containerd", "missing_containerd", "needs_containerd", "running"]
 #: Where Debian puts CNI's plugins.
 _PLUGINS = Path("/usr/lib/cni")
 _NEEDED = ("ptp", "host-local", "loopback")
-_PATIENCE = 30.0
+_PATIENCE = 90.0
 
 _CONFIG = """\
 version = 2
