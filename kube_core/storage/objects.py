@@ -35,8 +35,6 @@ __all__ = ["ObjectStore", "Page", "Superseded"]
 
 #: Seconds for which what is written shares a lease.
 LEASE_SHARED = 60.0
-#: Objects that are written in one transaction: every store takes as many.
-_TOGETHER = 100
 
 
 class Superseded(Exception):
@@ -81,16 +79,16 @@ class ObjectStore:
         """
         return await self._put(resource, key, document, 0, lifetime)
 
-    async def create_all(self, objects: Sequence[tuple[GroupResource, Key, MutableDocument]]) -> bool:
-        """Write new objects, a hundred at a revision; False where one of them is there already, and some are missing.
+    async def create_all(self, batches: Sequence[Sequence[tuple[GroupResource, Key, MutableDocument]]]) -> bool:
+        """Write new objects, those of a batch at one revision; False where one of them is there already, and then its
+        batch and those after it are not written. Every store takes batches of a hundred.
 
         Much cheaper than one by one, but only for what nobody can be watching yet: who stops between two changes of a
         revision could not tell the store where to go on.
         """
         revision, succeeded, handed_over = 0, True, []
         try:
-            for start in range(0, len(objects), _TOGETHER):
-                batch = objects[start : start + _TOGETHER]
+            for batch in batches:
                 puts = []
                 for resource, key, document in batch:
                     data = encode(document)

@@ -40,8 +40,11 @@ async def write_at_once(catalogue: Catalogue) -> bool:
     policy = {catalogue.of(resource): wanted for resource, wanted in _policy().items()}
     if any(registry.cache.get(_key(each)) for registry, wanted in policy.items() for each in wanted):
         return False
-    made = [each for registry, wanted in policy.items() for each in _made(registry, wanted)]
-    return await catalogue.of(CLUSTER_ROLES).objects.create_all(made)
+    made = {registry.resource: list(_made(registry, wanted)) for registry, wanted in policy.items()}
+    # Last, and all together: as soon as it sees any of them, a controller begins to join them.
+    cluster_roles = made.pop(CLUSTER_ROLES.group_resource)
+    others = [each for objects in made.values() for each in objects]
+    return await catalogue.of(CLUSTER_ROLES).objects.create_all([others, cluster_roles])
 
 
 async def put_right(catalogue: Catalogue) -> None:
