@@ -1,17 +1,19 @@
 """How long a cluster takes to start, and what it weighs when idle. Prints medians; asserts nothing.
 
-    python benchmarks/startup.py [RUNS]
+    python benchmarks/startup.py [RUNS] [--upstream FOLDER]
 
-Five figures:
+Five figures, and with `--upstream` (see `upstream.py`) a sixth, in turns with the second:
   command to ready    `kube-core up --detach` (process runtime, SQLite, one node) until it returns
   API server alone    the same without nodes and controllers
   embedded start      `async with Cluster()` where everything is imported: HTTPS listening, one fake node Ready
   embedded stop       leaving it
+  upstream alone      upstream's API server with its etcd, from the start of both until it says that it is ready
   idle memory         resident memory (proportional set size) of all processes of a detached cluster, some seconds later
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import statistics
@@ -22,18 +24,30 @@ import time
 from pathlib import Path
 
 import psutil
+from upstream import upstream
 
 KUBE_CORE = [sys.executable, "-m", "kube_core.cli"]
 IDLE_SECONDS = 5.0
 
 
 def main() -> None:
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    parser = argparse.ArgumentParser(description="How long a start takes.")
+    parser.add_argument("runs", nargs="?", type=int, default=5)
+    parser.add_argument("--upstream", type=Path, help="a folder with kube-apiserver and etcd")
+    options = parser.parse_args()
+    runs = options.runs
     measure_command(1, weigh=False)  # as an installed program, it is compiled
     commands, memory = measure_command(runs)
-    alone, _ = measure_command(runs, "--nodes", "0", "--controllers", "none", weigh=False)
+    alone, peers = [], []
+    for _ in range(runs):
+        alone += measure_command(1, "--nodes", "0", "--controllers", "none", weigh=False)[0]
+        if options.upstream is not None:
+            with upstream(options.upstream, "bench") as peer:
+                peers.append(peer.seconds)
     print(f"command to ready    {statistics.median(commands) * 1000:7.0f} ms  (min {min(commands) * 1000:.0f})")
     print(f"API server alone    {statistics.median(alone) * 1000:7.0f} ms  (min {min(alone) * 1000:.0f})")
+    if peers:
+        print(f"upstream alone      {statistics.median(peers) * 1000:7.0f} ms  (min {min(peers) * 1000:.0f})")
     print(f"idle memory         {statistics.median(memory) / 1e6:7.1f} MB")
     starts, stops = asyncio.run(measure_embedded(runs * 2))
     print(f"embedded start      {statistics.median(starts) * 1000:7.1f} ms  (min {min(starts) * 1000:.1f})")
