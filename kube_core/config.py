@@ -94,7 +94,8 @@ class ClusterConfig:
     port: int = attrs.field(default=0, validator=_port)
     #: Listen with HTTPS; without it only clients in the same program reach the cluster.
     listen: bool = True
-    #: Names of controllers; `("all",)` runs every one, `()` none.
+    #: Names of controllers; `("all",)` runs every one but those that must be named (`bootstrap-signer-controller`,
+    #: `token-cleaner-controller`), `()` none.
     controllers: tuple[str, ...] = ("all",)
     pod_cidr: str = attrs.field(default="", validator=_cidr)
     service_cidr: str = attrs.field(default="", validator=_service_cidr)

@@ -62,7 +62,7 @@ OPTIONS: Mapping[str, str] = {
     "bind": "The address to listen on.",
     "port": "The port to listen on. 0 takes a free one; `kube-core up` keeps it for the next time.",
     "listen": "Listen with HTTPS. Without it only `cluster.client` reaches the cluster.",
-    "controllers": "Names of controllers, as `kube-core plugins` shows them; `all`; none.",
+    "controllers": "Names of controllers, as `kube-core plugins` shows them; `all`, but for those to be named; none.",
     "pod_cidr": "The range of pod addresses. Empty: what the network declares.",
     "service_cidr": "The range of service addresses. Empty: what the network declares.",
     "event_ttl": "Seconds for which Events are kept after they were last written. 0 keeps them.",

@@ -673,7 +673,7 @@ class Cluster:
         if not wanted:
             return
         found = host.controllers()
-        specs = [spec for spec in found if "all" in wanted or spec.name in wanted]
+        specs = [spec for spec in found if spec.name in wanted or ("all" in wanted and spec.by_default)]
         unknown = set(wanted) - {"all"} - {spec.name for spec in found}
         if unknown:
             raise ConfigError(f"unknown controller {', '.join(sorted(unknown))}")

@@ -220,3 +220,5 @@ class ControllerSpec:
     """Seconds after which one reconcile is cancelled, and counts as failed."""
     resync: float | None = None
     """Seconds after which a key that asked for nothing is reconciled again anyway."""
+    by_default: bool = True
+    """Whether `all` means it, too; otherwise it runs where it is named."""

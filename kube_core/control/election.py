@@ -23,6 +23,7 @@ import attrs
 
 from kube_core._kit.clock import Clock
 from kube_core._kit.logs import get_logger
+from kube_core._kit.metrics import Cell
 from kube_core._kit.random import Random
 from kube_core.abc.transport import ByteStream, Request, Response, WatchEvent, WatchRequest
 from kube_core.api.resources import LEASES
@@ -77,7 +78,9 @@ class LeaderElector:
         clock: Clock,
         random: Random,
         times: ElectionTimes | None = None,
+        slow_renewals: Cell | None = None,
     ) -> None:
+        """`slow_renewals` counts those for which the Lease was not as this program had left it."""
         self._client = client
         self._name = name
         self._namespace = namespace
@@ -85,6 +88,7 @@ class LeaderElector:
         self._clock = clock
         self._random = random
         self._times = times or ElectionTimes()
+        self._slow_renewals = slow_renewals
         self._log: FilteringBoundLogger = get_logger("kube_core.control").bind(lease=f"{namespace}/{name}")
         #: The Lease as it was last seen, and the monotonic moment at which what it says last changed.
         self._seen: Document | None = None
@@ -154,6 +158,8 @@ class LeaderElector:
             self._note(lease)
             if self.leader not in ("", self.identity) and not self._ran_out(lease):
                 return False
+            if self.leader == self.identity and self._slow_renewals is not None:
+                self._slow_renewals.value += 1
             self._note(await self._client.update(LEASES, self._claimed(lease)), began)
             return True
         except (Conflict, AlreadyExists):

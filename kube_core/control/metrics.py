@@ -121,6 +121,9 @@ class ControllerMetrics:
         self.requests = declare.counter(
             "rest_client_requests_total", "Number of requests, by status code and method", "code", "method"
         )
+        self.slow_renewals = declare.counter(
+            "leader_election_slowpath_total", "Renewals for which the lease had to be read again first", "name"
+        )
         self.leading = declare.gauge("leader_election_master_status", "1: this program leads; 0: it stands by", "name")
 
     def meter(self, controller: str) -> ControllerMeter:

@@ -197,6 +197,7 @@ class _Work:
             clock=self._clock,
             random=self._random,
             times=self._options.election_times,
+            slow_renewals=self._metrics.slow_renewals.cell(name),
         )
         leading = self._metrics.leading.cell(name)
         # Who stands by is as well as can be.

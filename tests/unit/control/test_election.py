@@ -11,7 +11,8 @@ from kube_core._kit.random import Random
 from kube_core.api.resources import LEASES
 from kube_core.client.client import ApiClient
 from kube_core.control.election import ElectionTimes, LeaderElector, LeadershipLost, LedTransport
-from kube_core.meta.documents import Document
+from kube_core.control.metrics import ControllerMetrics
+from kube_core.meta.documents import Document, thaw
 from kube_core.meta.status import ServiceUnavailable
 
 pytestmark = pytest.mark.anyio
@@ -123,6 +124,25 @@ async def test_who_may_no_longer_lead_writes_nothing_though_it_has_not_noticed(a
     with pytest.raises(ServiceUnavailable, match="one does not lead"):
         await client.delete(CONFIG_MAPS, "a", "default")
     assert (await client.list(CONFIG_MAPS)).items
+
+
+async def test_renewals_of_a_lease_that_somebody_touched_are_counted(api: FakeApi) -> None:
+    metrics = ControllerMetrics()
+    one = LeaderElector(
+        api.client("one"), name="work", namespace="default", identity="one", clock=api.clock, random=Random(1),
+        slow_renewals=metrics.slow_renewals.cell("work"),
+    )  # fmt: skip
+    await one.acquire()
+    holding = asyncio.create_task(one.hold())
+    await api.clock.advance(10)
+    assert 'leader_election_slowpath_total{name="work"} 0' in metrics.text()
+    lease = thaw(api.get(LEASES, "work", "default") or {})
+    lease["metadata"]["labels"] = {"touched": "true"}
+    api.put(LEASES, lease)
+    await api.clock.advance(10)
+    assert 'leader_election_slowpath_total{name="work"} 1' in metrics.text()
+    assert one.leads
+    holding.cancel()
 
 
 async def test_a_server_that_is_away_is_waited_for(api: FakeApi) -> None:
