@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -17,6 +17,8 @@ from kube_core.cluster import Cluster
 from kube_core.meta.documents import Document
 from kube_core.testing.runtime import marked, unique
 from kube_drivers.runtime.oci.cgroups import Cgroups
+
+T = TypeVar("T")
 
 #: A daemon, its shims and an OCI runtime for every container take their time where others want the processors, too.
 pytestmark = [pytest.mark.anyio, containerd.needs_containerd(), pytest.mark.timeout(240)]
@@ -226,7 +228,8 @@ async def test_a_crash_of_the_endpoint_ends_no_pod_and_begins_none_again(
     mark = unique()
     await create(cluster, "steady", f"echo begun; sleep {mark} & wait", restartPolicy="Always")
     before = await pod_when(cluster, "steady", is_ready)
-    (process,) = _sleepers(mark)
+    # It is ready once its shell runs, which has then yet to begin the rest.
+    (process,) = await eventually(lambda: _async(_sleepers(mark)), seconds=120)
     endpoint.kill()
     # Made while nobody is there to run it, and one that ends meanwhile.
     await create(cluster, "meanwhile", "exit 0")
@@ -244,6 +247,6 @@ def _sleepers(mark: str) -> list[int]:
     return [pid for pid in marked(mark) if b"sleep\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-async def _async(value: bool) -> bool:
+async def _async(value: T) -> T:
     await asyncio.sleep(0)
     return value

@@ -135,7 +135,7 @@ async def test_a_container_that_was_never_started_is_stopped_by_doing_nothing(fo
 async def test_nodes_at_one_endpoint_see_only_their_own(folder: Path) -> None:
     async with serving(folder) as endpoint, started(endpoint) as mine, started(endpoint, node="other") as theirs:
         identity = await made(mine)
-        assert theirs.list_containers() == theirs.list_sandboxes() == []
+        assert (theirs.list_containers(), theirs.list_sandboxes()) == ([], [])
         async with started(endpoint) as again:
             found = status_of(again, identity)
             assert found.config.working_dir == "/w"
