@@ -1,6 +1,7 @@
 """Priority: a pod's priority class becomes its number and its preemption policy.
 
-Mirrors upstream's plugin of this name: without a class the global default holds, and without one of those 0.
+Mirrors upstream's plugin of this name: without a class the global default holds, and without one of those 0. An update
+that leaves them out keeps them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _PREEMPT = "PreemptLowerPriority"
 
 class Priority(AdmissionPlugin):
     name: ClassVar[str] = "Priority"
-    operations: ClassVar[frozenset[Operation]] = frozenset({"CREATE"})
+    operations: ClassVar[frozenset[Operation]] = frozenset({"CREATE", "UPDATE"})
     resources: ClassVar[frozenset[str]] = frozenset({"pods"})
 
     def __init__(self, context: AdmissionContext) -> None:
@@ -35,6 +36,12 @@ class Priority(AdmissionPlugin):
         if pod is None or attributes.subresource:
             return
         spec = pod["spec"]
+        if attributes.operation == "UPDATE":
+            before = (attributes.old or {}).get("spec") or {}
+            for field in ("priority", "preemptionPolicy"):
+                if spec.get(field) is None and before.get(field) is not None:
+                    spec[field] = before[field]
+            return
         wanted = spec.get("priorityClassName")
         found = self._default() if not wanted else self.context.reader.get(_CLASSES, Key("", wanted))
         if wanted and found is None:

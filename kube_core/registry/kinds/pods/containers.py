@@ -72,7 +72,7 @@ def _initial(path: Path, listed: Sequence[Part], regular: Sequence[Part], surrou
         yield from _common(here, container, surroundings)
         if container.get("name"):
             yield from _unique(here.child("name"), container, seen)
-        yield from _restart(here, container)
+        yield from _initial_restart(here, container)
         if container.get("restartPolicy") == "Always":
             yield from probes.lifecycle(here.child("lifecycle"), container.get("lifecycle"), surroundings.grace)
             yield from probes.probes(here, container, surroundings.grace)
@@ -138,6 +138,15 @@ def _unique(path: Path, container: Part, seen: set[str]) -> Errors:
     if name in seen:
         yield fields.duplicate(path, name)
     seen.add(name)
+
+
+def _initial_restart(path: Path, container: Part) -> Errors:
+    """The rules of an initial container that has no policy are not looked at."""
+    if container.get("restartPolicy") is not None:
+        yield from _restart(path, container)
+    elif container.get("restartPolicyRules"):
+        detail = "must specify restartPolicy when restart rules are used"
+        yield fields.required(path.child("restartPolicy"), detail)
 
 
 def _restart(path: Path, container: Part) -> Errors:

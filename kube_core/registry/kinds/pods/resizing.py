@@ -23,6 +23,7 @@ SPEC = Path("spec")
 _LISTS = ("containers", "initContainers")
 _RESIZABLE = ("cpu", "memory")
 _TAKEN = ("resources", "resizePolicy")
+_ONLY_AMOUNTS = "only cpu and memory resources are mutable"
 
 
 def take_resources(spec: dict[str, Any], new: Part) -> None:
@@ -44,36 +45,65 @@ def resized(document: Document, old: Document) -> Errors:
         kind = "windows" if system == "windows" else "static"
         yield FieldError("", "FieldValueForbidden", f"Forbidden: {kind} pods cannot be resized")
         return
+    status = old.get("status") or {}
+    known = status.get("qosClass") or qos_class(before)
+    if qos_class(spec) != known:
+        # What is shown is what the pod still says of itself.
+        yield fields.invalid(SPEC, status.get("qosClass") or "", "Pod QOS Class may not change as a result of resizing")
+    if _running_without_resources(old):
+        yield fields.forbidden(SPEC, "Pod running on node without support for resize")
     others = list(_other_containers(spec, before))
     yield from others
     if others:
         return
-    if qos_class(spec) != qos_class(before):
-        yield fields.invalid(SPEC, qos_class(spec), "Pod QOS Class may not change as a result of resizing")
-    if _running_without_resources(old):
-        yield fields.forbidden(SPEC, "Pod running on node without support for resize")
+    wrong = False
     for path, new, previous in _pairs(spec, before):
-        yield from _removed(path.child("resources"), new.get("resources") or {}, previous.get("resources") or {})
-    for path, new, previous in _pairs(spec, before):
-        is_initial = ".initContainers" in path.text
-        if is_initial and previous.get("restartPolicy") != "Always":
-            if any(new.get(name) != previous.get(name) for name in _TAKEN):
-                yield fields.forbidden(SPEC, "resources for non-sidecar init containers are immutable")
-        elif _rest(new) != _rest(previous):
-            which = "resources for sidecar containers" if is_initial else "resources"
-            yield fields.forbidden(SPEC, f"only cpu and memory {which} are mutable")
+        errors = [
+            *_removed(path.child("resources"), new.get("resources") or {}, previous.get("resources") or {}),
+            *_unresizable(path, new, previous),
+        ]
+        wrong = wrong or bool(errors)
+        yield from errors
+    if (
+        not wrong
+        and not _has_amounts(spec)
+        and not _has_amounts(before)
+        and ("resources" in spec) != ("resources" in before)
+    ):
+        yield fields.forbidden(SPEC, _ONLY_AMOUNTS)
+
+
+def _unresizable(path: Path, new: Part, old: Part) -> Errors:
+    """What changed of a container besides its processor and memory."""
+    is_initial = ".initContainers" in path.text
+    if _rest(new) != _rest(old):
+        if is_initial:
+            yield fields.forbidden(path, "only cpu and memory resources for init or sidecar containers are mutable")
+        else:
+            yield fields.forbidden(SPEC, _ONLY_AMOUNTS)
+    if is_initial and new != old and old.get("restartPolicy") != "Always":
+        for policy in new.get("resizePolicy") or ():
+            if policy.get("restartPolicy") == "RestartContainer":
+                detail = "non-sidecar init containers with a resize policy of RestartContainer cannot be resized"
+                yield fields.forbidden(path, detail)
+
+
+def _has_amounts(spec: Part) -> bool:
+    """Whether the pod as a whole asks for resources."""
+    resources = spec.get("resources") or {}
+    return bool(resources.get("requests") or resources.get("limits"))
 
 
 def _other_containers(spec: Part, before: Part) -> Errors:
     for name in _LISTS:
         new, old = _names(spec.get(name) or ()), _names(before.get(name) or ())
         if len(new) != len(old):
-            yield fields.forbidden(SPEC.child(name), "containers may not be added or removed on resize")
+            yield fields.forbidden(SPEC.child(name), f"{name} may not be added or removed on resize")
             continue
         for position, pair in enumerate(zip(new, old, strict=True)):
             if pair[0] != pair[1]:
                 where = SPEC.child(name).index(position).child("name")
-                yield fields.forbidden(where, "containers may not be renamed or reordered on resize")
+                yield fields.forbidden(where, f"{name} may not be renamed or reordered on resize")
 
 
 def _removed(path: Path, new: Part, old: Part) -> Errors:
@@ -83,13 +113,13 @@ def _removed(path: Path, new: Part, old: Part) -> Errors:
 
 
 def _rest(container: Part) -> Part:
-    """What of a container's resources resizing may not change."""
+    """What of a container resizing may not change."""
     resources = container.get("resources") or {}
     kinds = {
         kind: {name: text for name, text in (resources.get(kind) or {}).items() if name not in _RESIZABLE}
         for kind in ("limits", "requests")
     }
-    return {**kinds, "claims": list(resources.get("claims") or ())}
+    return {**container, "resources": {**kinds, "claims": list(resources.get("claims") or ())}}
 
 
 def _running_without_resources(old: Document) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from kube_core.meta import fields, names
 from kube_core.meta.documents import Document
 from kube_core.meta.fields import Path
-from kube_core.registry.kinds.checks import IMMUTABLE, Errors, named, non_negative
+from kube_core.registry.kinds.checks import IMMUTABLE, Errors, named
 from kube_core.registry.kinds.rules import ValidationContext
 
 __all__ = ["default_status", "validate_status"]
@@ -25,6 +25,9 @@ _SYSTEM_CONDITIONS = ("PodScheduled", "Ready", "Initialized")
 
 def default_status(status: dict[str, Any]) -> None:
     """`podIP` and the first of `podIPs` are one: where they differ, `podIP` is right."""
+    # Behind gates that are closed upstream.
+    status.pop("nodeAllocatableResourceClaimStatuses", None)
+    status.pop("volumeHealth", None)
     address, many = status.get("podIP"), status.get("podIPs") or []
     if address:
         if not many or many[0].get("ip") != address:
@@ -37,6 +40,8 @@ def validate_status(document: Document, old: Document, context: ValidationContex
     status: Part = document.get("status") or {}
     before: Part = old.get("status") or {}
     for position, condition in enumerate(status.get("conditions") or ()):
+        generation = condition.get("observedGeneration")
+        yield from _generation(STATUS.child("conditions").index(position).child("observedGeneration"), generation)
         if condition.get("type") not in _SYSTEM_CONDITIONS:
             here = STATUS.child("conditions").index(position).child("Type")
             yield from named(here, condition.get("type") or "", names.qualified_name)
@@ -49,7 +54,13 @@ def validate_status(document: Document, old: Document, context: ValidationContex
         yield fields.forbidden(STATUS.child("nodeName"), "may not be changed directly")
     yield from _container_states(status, before, old["spec"])
     yield from _claim_statuses(status.get("resourceClaimStatuses") or (), document["spec"])
-    yield from _addresses("podIPs", status.get("podIPs") or ())
+    if status.get("extendedResourceClaimStatus") is not None:
+        yield from _extended_claim(status["extendedResourceClaimStatus"], document["spec"])
+    addresses = status.get("podIPs") or ()
+    yield from _addresses("podIPs", addresses)
+    if bool(status.get("podIP")) != bool(addresses):
+        detail = "podIP and podIPs must either both be set or both be unset"
+        yield fields.invalid(STATUS.child("podIPs"), [dict(each) for each in addresses], detail)
     hosts = status.get("hostIPs") or ()
     if hosts and (status.get("hostIP") or "") != (hosts[0].get("ip") or ""):
         here = STATUS.child("hostIPs").index(0).child("ip")
@@ -57,7 +68,48 @@ def validate_status(document: Document, old: Document, context: ValidationContex
     yield from _addresses("hostIPs", hosts)
     if before.get("qosClass") and status.get("qosClass") != before["qosClass"]:
         yield fields.invalid(STATUS.child("qosClass"), status.get("qosClass") or "", IMMUTABLE)
-    yield from non_negative(STATUS.child("observedGeneration"), status.get("observedGeneration"))
+    yield from _generation(STATUS.child("observedGeneration"), status.get("observedGeneration"))
+
+
+def _generation(path: Path, value: int | None) -> Errors:
+    if value is not None and value < 0:
+        yield fields.invalid(path, value, "must be a non-negative integer")
+
+
+def _extended_claim(claim: Part, spec: Part) -> Errors:
+    """Which requests of a claim stand for the extended resources of which containers."""
+    path = STATUS.child("extendedResourceClaimStatus")
+    containers = {
+        each.get("name"): (each.get("resources") or {}).get("requests") or {}
+        for name in ("initContainers", "containers")
+        for each in spec.get(name) or ()
+    }
+    mappings: Sequence[Part] = claim.get("requestMappings") or ()
+    if not mappings:
+        yield fields.required(path.child("requestMappings"), "at least one request mapping is required")
+    seen: set[tuple[str, ...]] = set()
+    for position, each in enumerate(mappings):
+        here = path.child("requestMappings").index(position)
+        parts = {name: each.get(name) or "" for name in ("containerName", "resourceName", "requestName")}
+        requests = containers.get(parts["containerName"])
+        if requests is None:
+            detail = "must match the name of an entry in spec.initContainers.name or spec.containers.name"
+            yield fields.invalid(here.child("containerName"), parts["containerName"], detail)
+        elif parts["resourceName"] not in requests:
+            detail = (
+                "must match the extended resource name of an entry in spec.initContainers.resources.requests or "
+                "spec.containers.resources.requests"
+            )
+            yield fields.invalid(here.child("resourceName"), parts["resourceName"], detail)
+        yield from named(path.child("requestName"), parts["requestName"], names.dns1123_label)
+        if tuple(parts.values()) in seen:
+            for name, text in parts.items():
+                yield fields.duplicate(here.child(name), text)
+        seen.add(tuple(parts.values()))
+    if not claim.get("resourceClaimName"):
+        yield fields.required(path.child("resourceClaimName"))
+    else:
+        yield from named(path.child("resourceClaimName"), claim["resourceClaimName"], names.dns1123_subdomain)
 
 
 def _container_states(status: Part, before: Part, spec: Part) -> Errors:

@@ -13,6 +13,7 @@ from typing import Any
 from kube_core.api.qos import qos_class
 from kube_core.meta.documents import Document, MutableDocument, thaw
 from kube_core.meta.fields import FieldError
+from kube_core.meta.times import format_time
 from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.pods import scheduling, status, updates, validation, warnings
 from kube_core.registry.kinds.pods.defaults import default_pod
@@ -49,7 +50,7 @@ class PodStrategy(BuiltinStrategy):
         scheduling.apply_label_keys(document["spec"], document["metadata"].get("labels") or {})
         state: dict[str, Any] = {"phase": "Pending"}
         if document["spec"].get("schedulingGates"):
-            state["conditions"] = [_gated()]
+            state["conditions"] = [_gated(self.context.clock.now())]
         state["qosClass"] = qos_class(document["spec"])
         document["status"] = state
 
@@ -114,12 +115,12 @@ class PodStrategy(BuiltinStrategy):
         return ("spec.nodeName",)
 
 
-def _gated() -> dict[str, Any]:
+def _gated(now: float) -> dict[str, Any]:
     return {
         "type": "PodScheduled",
         "status": "False",
         "lastProbeTime": None,
-        "lastTransitionTime": None,
+        "lastTransitionTime": format_time(now),
         "reason": "SchedulingGated",
         "message": "Scheduling is blocked due to non-empty scheduling gates",
     }

@@ -65,14 +65,14 @@ def validate_update(document: Document, old: Document, context: ValidationContex
         return
     yield from validate_spec(SPEC, spec, context, is_pod=True)
     yield from validate_images(spec)
-    stop = False
     for name in ("containers", "initContainers"):
         if len(spec.get(name) or ()) != len(before.get(name) or ()):
-            stop = True
             yield fields.forbidden(SPEC.child(name), "pod updates may not add or remove containers")
-    if stop:
+            return
+    deadline = list(_deadline(spec, before))
+    yield from deadline
+    if deadline and spec.get("activeDeadlineSeconds") is not None:
         return
-    yield from _deadline(spec, before)
     yield from _tolerations(spec.get("tolerations") or (), before.get("tolerations") or ())
     yield from _gates(spec.get("schedulingGates") or (), before.get("schedulingGates") or ())
     expected = _allowed(spec, before)
@@ -97,7 +97,7 @@ def _allowed(spec: Part, before: Part) -> dict[str, Any]:
     expected: dict[str, Any] = thaw(before)
     for name in ("containers", "initContainers"):
         for container, new in zip(expected.get(name) or (), spec.get(name) or (), strict=True):
-            container["image"] = new.get("image")
+            _copy(container, new, "image")
     for name in ("activeDeadlineSeconds", "tolerations", "schedulingGates"):
         _copy(expected, spec, name)
     if (before.get("terminationGracePeriodSeconds") or 0) < 0 and spec.get("terminationGracePeriodSeconds") == 1:
@@ -149,7 +149,7 @@ def _node_choice(spec: Part, before: Part, expected: dict[str, Any]) -> Errors:
     if new != old:
         _copy(expected, spec, "nodeSelector")
         if any(new.get(key) != value for key, value in old.items()):
-            detail = "only additions are allowed to spec.nodeSelector (no mutations or deletions)"
+            detail = "only additions to spec.nodeSelector are allowed (no mutations or deletions)"
             yield fields.invalid(SPEC.child("nodeSelector"), new, detail)
     affinity = spec.get("affinity") or {}
     old_affinity = before.get("affinity") or {}

@@ -327,6 +327,27 @@ STATUSES: list[tuple[dict[str, Any], list[str]]] = [
         ],
     ),
     (
+        {"podIPs": [{"ip": ""}], "observedGeneration": -1, "conditions": [{"type": "Ready", "observedGeneration": -1}]},
+        [
+            "status.conditions[0].observedGeneration: Invalid value: -1: must be a non-negative integer",
+            'status.podIPs[0]: Invalid value: "": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)',
+            'status.podIPs: Invalid value: [{"ip":""}]: podIP and podIPs must either both be set or both be unset',
+            "status.observedGeneration: Invalid value: -1: must be a non-negative integer",
+        ],
+    ),
+    (
+        {"extendedResourceClaimStatus": {"requestMappings": [{"containerName": "c", "resourceName": "r"}]}},
+        [
+            'status.extendedResourceClaimStatus.requestMappings[0].resourceName: Invalid value: "r": must match the '
+            "extended resource name of an entry in spec.initContainers.resources.requests or "
+            "spec.containers.resources.requests",
+            'status.extendedResourceClaimStatus.requestName: Invalid value: "": a lowercase RFC 1123 label must '
+            "consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric "
+            "character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
+            "status.extendedResourceClaimStatus.resourceClaimName: Required value",
+        ],
+    ),
+    (
         {"nominatedNodeName": "m"},
         [
             "status.nominatedNodeName: Forbidden: may not be set on pods that are already bound to a node",
@@ -362,8 +383,27 @@ RESIZES: list[tuple[dict[str, Any], list[str]]] = [
     ),
     (
         {"initContainers": [{**INITIAL[0], "resources": LARGE}]},
-        ["spec: Forbidden: resources for non-sidecar init containers are immutable"],
+        [],
     ),
+    (
+        {"initContainers": [{**INITIAL[0], "resources": {"requests": {"cpu": "1", "ephemeral-storage": "1"}}}]},
+        [
+            "spec.initContainers[0]: Forbidden: only cpu and memory resources for init or sidecar containers are "
+            "mutable",
+        ],
+    ),
+    (
+        {"initContainers": []},
+        ["spec.initContainers: Forbidden: initContainers may not be added or removed on resize"],
+    ),
+    (
+        {"containers": [{**CONTAINER, "resources": SMALL, "resizePolicy": [{"resourceName": "cpu"}]}]},
+        [
+            "spec.containers[0].resizePolicy: Required value",
+            "spec: Forbidden: only cpu and memory resources are mutable",
+        ],
+    ),
+    ({"resources": {}}, ["spec: Forbidden: only cpu and memory resources are mutable"]),
     (
         {"containers": [{**CONTAINER, "resources": {"requests": {"cpu": "1", "ephemeral-storage": "1"}}}]},
         ["spec: Forbidden: only cpu and memory resources are mutable"],

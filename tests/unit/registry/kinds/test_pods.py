@@ -292,7 +292,7 @@ def test_gated_pod_may_narrow_its_nodes(pods: Any) -> None:
     old = pods.created(pod({**gates, "nodeSelector": {"x": "1"}}))
     assert pods.update_errors(pod({**gates, "nodeSelector": {"x": "1", "y": "2"}}), old) == []
     assert pods.update_errors(pod({**gates, "nodeSelector": {"y": "2"}}), old) == [
-        'spec.nodeSelector: Invalid value: {"y":"2"}: only additions are allowed to spec.nodeSelector '
+        'spec.nodeSelector: Invalid value: {"y":"2"}: only additions to spec.nodeSelector are allowed '
         "(no mutations or deletions)"
     ]
 
@@ -345,7 +345,7 @@ def test_resize_changes_processor_and_memory_within_the_class(pods: Any) -> None
     none = pods.decoded(pod())
     pods.strategy.prepare_for_subresource_update("resize", none, old)
     assert [str(error) for error in pods.strategy.validate_subresource_update("resize", none, old)] == [
-        'spec: Invalid value: "BestEffort": Pod QOS Class may not change as a result of resizing',
+        'spec: Invalid value: "Burstable": Pod QOS Class may not change as a result of resizing',
         "spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed",
     ]
 
