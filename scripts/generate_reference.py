@@ -27,7 +27,8 @@ from kube_core.auth.options import SecurityOptions
 from kube_core.cli.app import app
 from kube_core.config import ClusterConfig
 from kube_core.drivers import SEAMS, available_drivers, load_driver
-from kube_drivers.runtime.oci import plugin
+from kube_drivers.runtime.criserver import plugin as cri_plugin
+from kube_drivers.runtime.oci import plugin as image_plugin
 
 PAGES = Path(__file__).parent.parent / "docs" / "reference"
 COMMANDS = (
@@ -43,6 +44,7 @@ COMMANDS = (
     "new plugin",
     "version",
     "image",
+    "cri",
 )
 #: Commands of a group, below the group's own heading.
 GROUPS: Mapping[str, tuple[str, ...]] = {"image": ("load", "pull", "build", "ls", "rm", "inspect")}
@@ -86,8 +88,9 @@ CONTRACTS: Mapping[str, tuple[str, str]] = {
 
 
 def command_line() -> str:
-    # The oci runtime's own; whatever else is installed beside is no business of this page.
-    plugin.kube_core_cli(app)
+    # Those of the built-in drivers; whatever else is installed beside is no business of this page.
+    image_plugin.kube_core_cli(app)
+    cri_plugin.kube_core_cli(app)
     lines = [
         "# The command line",
         "",
