@@ -150,7 +150,10 @@ class Verbs:
             known: Collection[str] = ()
             if not registry.is_custom:
                 known = {name for name, value in document.items() if value is current.get(name)} - _HEAD
-            return self._decoded_patch(kind, patch, problems, document, known, registry, options, context)
+            decoded = self._decoded_patch(kind, patch, problems, document, known, registry, options, context)
+            if info.subresource == "status" and registry.strategy.takes_stored_parts:
+                return decoded
+            return {name: thaw(value) if name in known else value for name, value in decoded.items()}
 
         update = Update(options, info.subresource)
         stored, _ = await registry.update(context, info.key, update, patched)
@@ -296,7 +299,7 @@ class Verbs:
     ) -> MutableDocument:
         """What a patch made, decoded; a result of the wrong shape is the patch's fault (422).
 
-        `known`: members that are as they should be.
+        `known`: members that are as they should be, and stay the very ones that they are.
         """
         wanted = registry.type
         if document.get("kind") != wanted.kind or document.get("apiVersion") != wanted.api_version:
@@ -312,7 +315,7 @@ class Verbs:
         context.warn(*warnings)
         if not known:
             return decoded
-        whole = {name: thaw(value) if name in known else decoded.get(name) for name, value in document.items()}
+        whole = {name: value if name in known else decoded.get(name) for name, value in document.items()}
         # In the order of the object's members; null is none.
         return {
             **{name: value for name, value in whole.items() if value is not None},

@@ -42,6 +42,8 @@ class Strategy:
     says_once = False
     #: Deletion answers the deleted object rather than a Status.
     returns_deleted = False
+    #: Where only the status is written, `default` may get the rest as it is stored: complete, and frozen.
+    takes_stored_parts = False
 
     def __init__(self, descriptor: ResourceDescriptor) -> None:
         self.descriptor = descriptor

@@ -12,7 +12,7 @@ from kube_core.apiserver.requests import RequestInfo
 from kube_core.apiserver.subresources.admitting import admit_creation
 from kube_core.apiserver.verbs import read_shaped
 from kube_core.meta import fields
-from kube_core.meta.documents import Document, Key, MutableDocument, metadata_of, thaw
+from kube_core.meta.documents import Document, FrozenDict, Key, MutableDocument, metadata_of
 from kube_core.meta.fields import Path
 from kube_core.meta.gvk import GroupKind
 from kube_core.meta.status import BadRequest, Conflict, invalid
@@ -86,17 +86,17 @@ class Binding:
                 f"{uid}, UID in object meta: {current['metadata']['uid']}",
                 details={"name": name, "kind": "pods/binding"},
             )
-        document: MutableDocument = thaw(current)
-        document["spec"]["nodeName"] = node
-        annotations = metadata_of(binding).get("annotations")
-        if annotations:
-            document["metadata"].setdefault("annotations", {}).update(annotations)
-        labels = metadata_of(binding).get("labels")
-        if labels:
-            document["metadata"].setdefault("labels", {}).update(labels)
-        conditions: list[dict[str, Any]] = document.setdefault("status", {}).setdefault("conditions", [])
-        set_condition(conditions, condition("PodScheduled", self._clock.now()))
-        return document
+        metadata = {**current["metadata"]}
+        for field in ("annotations", "labels"):
+            given = metadata_of(binding).get(field)
+            if given:
+                metadata[field] = {**(metadata.get(field) or {}), **given}
+        state = {**(current.get("status") or {})}
+        state["conditions"] = [{**each} for each in state.get("conditions") or ()]
+        set_condition(state["conditions"], condition("PodScheduled", self._clock.now()))
+        # The rest of the spec is complete, and stays the very one that is stored.
+        spec = FrozenDict({**current["spec"], "nodeName": node})
+        return {**current, "metadata": metadata, "spec": spec, "status": state}
 
 
 def condition(kind: str, now: float, **more: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kube_core.api.qos import qos_class
-from kube_core.meta.documents import Document, MutableDocument, thaw
+from kube_core.meta.documents import Document, FrozenDict, MutableDocument, thaw
 from kube_core.meta.fields import FieldError
 from kube_core.meta.times import format_time
 from kube_core.registry.kinds.builtin import BuiltinStrategy
@@ -37,9 +37,11 @@ class PodStrategy(BuiltinStrategy):
     keeps_generation = True
     graceful = True
     returns_deleted = True
+    takes_stored_parts = True
 
     def default(self, document: MutableDocument) -> None:
-        default_pod(document)
+        if not isinstance(document.get("spec"), FrozenDict):
+            default_pod(document)
         status.default_status(document.get("status") or {})
 
     def initial_status(self) -> None:

@@ -37,16 +37,16 @@ _UNCHANGEABLE = (
 
 def keep_all_but(subresource: str, document: MutableDocument, old: Document) -> None:
     """Make `document` the old pod with what this subresource may change taken from it, in place."""
+    if subresource not in ("ephemeralcontainers", "resize"):
+        return
     new_spec, spec = document.get("spec") or {}, thaw(old["spec"])
     if subresource == "ephemeralcontainers":
         if new_spec.get("ephemeralContainers"):
             spec["ephemeralContainers"] = new_spec["ephemeralContainers"]
         else:
             spec.pop("ephemeralContainers", None)
-    elif subresource == "resize":
-        resizing.take_resources(spec, new_spec)
     else:
-        return
+        resizing.take_resources(spec, new_spec)
     metadata = document["metadata"]
     kept = {name: metadata[name] for name in ("resourceVersion", "managedFields") if name in metadata}
     metadata.clear()
@@ -83,7 +83,9 @@ def validate_update(document: Document, old: Document, context: ValidationContex
 
 
 def validate_subresource(subresource: str, document: Document, old: Document, context: ValidationContext) -> Errors:
-    """A change through `ephemeralcontainers` or `resize`."""
+    """A change through `ephemeralcontainers` or `resize`; a binding changes nothing that could be wrong."""
+    if subresource == "binding":
+        return
     yield from validate_spec(SPEC, document["spec"], context, is_pod=True)
     yield from validate_images(document["spec"])
     if subresource == "ephemeralcontainers":
