@@ -12,7 +12,9 @@ from kube_core._kit.clock import FakeClock
 from kube_core.api import resources
 from kube_core.cluster import Cluster
 from kube_core.meta.documents import Document, name_of
+from kube_core.registry.kinds.batch.cronjobs import CronJobStrategy
 from kube_drivers.runtime.fake import BEHAVIOUR_ANNOTATION
+from kube_plugins.controllers.cronjob.jobs import SCHEDULED_ANNOTATION
 
 pytestmark = pytest.mark.anyio
 
@@ -79,6 +81,20 @@ async def test_a_run_that_goes_on_is_replaced_where_that_is_asked(cluster: Clust
     await cluster.advance(minutes=10)
     [second] = await jobs_of(cluster)
     assert name_of(first) != name_of(second)
+
+
+async def test_an_old_one_with_a_zone_in_its_schedule_runs_by_it_and_is_told_so(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(CronJobStrategy, "validate", lambda self, document: ())
+        await cluster.client.create(resources.CRON_JOBS, cron_job("CRON_TZ=Asia/Kolkata 0 6 * * *"))
+    await cluster.advance(minutes=29)
+    assert await jobs_of(cluster) == []
+    await cluster.advance(minutes=2)
+    [job] = await jobs_of(cluster)
+    assert job["metadata"]["annotations"][SCHEDULED_ANNOTATION] == "2026-01-01T06:00:00+05:30"
+    assert "UnsupportedSchedule" in await reasons(cluster)
 
 
 async def test_a_suspended_one_starts_nothing_and_goes_on_when_it_may(cluster: Cluster) -> None:

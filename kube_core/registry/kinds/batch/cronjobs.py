@@ -45,6 +45,10 @@ _ITEM = re.compile(r"(\*|\?|[0-9a-z]+(?:-[0-9a-z]+)?)(?:/([0-9]+))?", re.ASCII |
 _EVERY = re.compile(r"@every ([0-9.]+(ns|us|µs|ms|s|m|h))+")
 
 
+_NO_ZONE = "cannot use TZ or CRON_TZ in {}"
+_ABOUT_ZONES = "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
+
+
 class CronJobStrategy(BuiltinStrategy):
     keeps_generation = True
 
@@ -65,16 +69,19 @@ class CronJobStrategy(BuiltinStrategy):
         job.pop("scheduling", None)
         default_template(job.setdefault("template", {}))
 
-    def _validate(self, document: Document, *, checks_zone: bool) -> Errors:
-        spec = document["spec"]
+    def _validate(self, document: Document, old: Document | None = None) -> Errors:
+        spec, before = document["spec"], old["spec"] if old is not None else {}
         schedule = spec.get("schedule") or ""
         where = SPEC.child("schedule")
-        if "TZ" in schedule:
-            detail = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
-            yield fields.invalid(where, schedule, detail)
-        elif schedule and (problem := schedule_problem(schedule)):
+        if schedule and (problem := schedule_problem(schedule)):
             yield fields.invalid(where, schedule, problem)
-        if checks_zone and spec.get("timeZone") is not None:
+        if "TZ" in schedule:
+            if "TZ" not in (before.get("schedule") or ""):
+                yield fields.invalid(where, schedule, _NO_ZONE.format("schedule") + ", use timeZone field instead")
+            elif spec.get("timeZone") is not None:
+                yield fields.invalid(where, schedule, "cannot use both timeZone field and TZ or CRON_TZ in schedule")
+        # Another system's list of zones may have had what this one's has not.
+        if spec.get("timeZone") is not None and (old is None or spec["timeZone"] != before.get("timeZone")):
             yield from _time_zone(SPEC.child("timeZone"), spec["timeZone"])
         for name in ("startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"):
             yield from checks.non_negative(SPEC.child(name), spec.get(name))
@@ -96,11 +103,10 @@ class CronJobStrategy(BuiltinStrategy):
             yield fields.required(where)
 
     def validate(self, document: Document) -> Errors:
-        return self._validate(document, checks_zone=True)
+        return self._validate(document)
 
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
-        # Another system's list of zones may have had what this one's has not.
-        return self._validate(document, checks_zone=document["spec"].get("timeZone") != old["spec"].get("timeZone"))
+        return self._validate(document, old)
 
     def warnings(self, document: Document, old: Document | None = None) -> Sequence[str]:
         def template_of(document: Document) -> Document:
@@ -109,11 +115,18 @@ class CronJobStrategy(BuiltinStrategy):
 
         before = template_of(old) if old is not None else None
         found = template_warnings("spec.jobTemplate.spec.template", template_of(document), before)
+        if old is not None and "TZ" in (document["spec"].get("schedule") or ""):
+            found = [*found, _NO_ZONE.format("spec.spec.schedule") + f", use timeZone instead, see {_ABOUT_ZONES}"]
         return [*pod_names(document, old), *found]
 
 
 def schedule_problem(text: str) -> str:
     """What is wrong with a schedule in cron's form, or ""."""
+    if text.startswith(("TZ=", "CRON_TZ=")):
+        place, _, text = text.partition(" ")
+        name, text = place.partition("=")[2], text.strip()
+        if name and not _is_zone(name):
+            return f"provided bad location {name}: unknown time zone {name}"
     if text.startswith("@"):
         if text in _DESCRIPTORS or _EVERY.fullmatch(text):
             return ""
@@ -162,7 +175,13 @@ def _time_zone(path: Path, name: str) -> Errors:
             path, name, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
         )
         return
+    if not _is_zone(name):
+        yield fields.invalid(path, name, f"unknown time zone {name}")
+
+
+def _is_zone(name: str) -> bool:
     try:
         zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        yield fields.invalid(path, name, f"unknown time zone {name}")
+        return False
+    return True

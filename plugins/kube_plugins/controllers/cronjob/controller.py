@@ -6,7 +6,7 @@ run is tried, it is made once.
 
 Mirrors upstream's cronjob controller v2 ("CronJob" in the concepts), events included: SuccessfulCreate,
 SuccessfulDelete, SawCompletedJob, UnexpectedJob, MissingJob, MissSchedule, TooManyMissedTimes, JobAlreadyActive,
-FailedCreate, UnknownTimeZone, UnparseableSchedule. Without a time zone a schedule is in UTC.
+FailedCreate, UnknownTimeZone, UnparseableSchedule, UnsupportedSchedule. Without a time zone a schedule is in UTC.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ from kube_plugins.controllers.podwrites import is_namespace_ending
 from kube_plugins.controllers.written import LastWritten
 
 __all__ = ["CronJobController"]
+
+_ABOUT_ZONES = "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
 
 
 class CronJobController(Controller):
@@ -154,10 +156,14 @@ class CronJobController(Controller):
         except ScheduleError as error:
             self._events.warning(cron_job, "UnknownTimeZone", f'invalid timeZone: "{zone}": {error}')
             return None
+        text = str(spec["schedule"])
+        if "TZ" in text:
+            message = f'CRON_TZ or TZ used in schedule "{text}" is not officially supported, see {_ABOUT_ZONES}'
+            self._events.warning(cron_job, "UnsupportedSchedule", message)
         try:
-            return parse_schedule(str(spec["schedule"]), found)
+            return parse_schedule(text, found)
         except ScheduleError as error:
-            message = f'unparseable schedule: "{spec["schedule"]}" : {error}'
+            message = f'unparseable schedule: "{text}" : {error}'
             self._events.warning(cron_job, "UnparseableSchedule", message)
             return None
 

@@ -5,8 +5,9 @@ time zone (UTC where none is named), and knows nothing of what is run.
 
 The fields are read by cronsim, after they are put into words that it takes as upstream does (its page "CronJob",
 "Schedule syntax"): `?` is `*`; and a day field restricts, unless it is `*` itself, so that of `*/2` in both day fields
-either may match. Where the clocks change cronsim does as Debian's cron: what would fall into the hour that is left out
-is due right after it.
+either may match. A text may begin with a zone of its own (`TZ=Asia/Tokyo 0 9 * * *`), as that of an old CronJob does;
+no new one may. Where the clocks change cronsim does as Debian's cron: what would fall into the hour that is left out is
+due right after it.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ _MACROS: Mapping[str, str] = {
     "@midnight": "0 0 * * *",
     "@hourly": "0 * * * *",
 }
+#: How a text begins that names its zone.
+_ZONED = ("TZ=", "CRON_TZ=")
 _DAYS_OF_MONTH, _DAYS_OF_WEEK = "1-31", "0-6"
 _SPAN = re.compile(r"([0-9.]+)(ns|us|µs|ms|s|m|h)")
 _UNITS: Mapping[str, float] = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -72,9 +75,12 @@ class Schedule:
 
 @functools.lru_cache(maxsize=1024)
 def parse_schedule(text: str, zone: tzinfo = UTC) -> Schedule:
-    """The schedule that a text means. Raises `ScheduleError`."""
+    """The schedule that a text means, in `zone` unless it names its own. Raises `ScheduleError`."""
     from cronsim import CronSim, CronSimError
 
+    if text.startswith(_ZONED):
+        place, _, text = text.partition(" ")
+        zone, text = _own_zone(place.partition("=")[2]), text.strip()
     if text.startswith("@every "):
         return Schedule(zone=zone, every=_seconds(text.removeprefix("@every ")))
     parts = _MACROS.get(text, text).replace("?", "*").split()
@@ -98,6 +104,13 @@ def parse_zone(name: str) -> tzinfo:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise ScheduleError(f"unknown time zone {name}") from None
+
+
+def _own_zone(name: str) -> tzinfo:
+    try:
+        return parse_zone(name)
+    except ScheduleError as error:
+        raise ScheduleError(f"provided bad location {name}: {error}") from None
 
 
 def _restricting(field: str, everything: str) -> str:

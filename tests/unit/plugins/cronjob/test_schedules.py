@@ -70,6 +70,25 @@ def test_what_is_no_schedule_is_refused(text: str) -> None:
         parse_schedule(text)
 
 
+@pytest.mark.parametrize("text", ["TZ=Europe/Berlin 0 9 * * *", "CRON_TZ=Europe/Berlin  0 9 * * *"])
+def test_a_schedule_may_name_its_own_zone(text: str) -> None:
+    schedule = parse_schedule(text, parse_zone("Asia/Tokyo"))
+    assert schedule.after(at("2026-01-10T00:00:00Z")) == at("2026-01-10T08:00:00Z")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("TZ=Mars/Olympus 0 9 * * *", "provided bad location Mars/Olympus: unknown time zone Mars/Olympus"),
+        ("TZ=Europe/Berlin", "expected exactly 5 fields, found 0: []"),
+    ],
+)
+def test_what_is_wrong_with_a_zone_of_its_own_is_told(text: str, problem: str) -> None:
+    with pytest.raises(ScheduleError) as raised:
+        parse_schedule(text)
+    assert str(raised.value) == problem
+
+
 def test_a_schedule_counts_in_its_zone() -> None:
     schedule = parse_schedule("0 9 * * *", parse_zone("Europe/Berlin"))
     assert schedule.after(at("2026-01-10T00:00:00Z")) == at("2026-01-10T08:00:00Z")

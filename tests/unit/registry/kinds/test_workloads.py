@@ -242,7 +242,16 @@ def test_deletion_of_a_job_warns_that_pods_stay(kind: MakeKind) -> None:
 
 
 @pytest.mark.parametrize(
-    "schedule", ["* * * * *", "0 0 1 jan mon-fri", "*/5 1-4/2 * * 0,6", "@hourly", "@every 1h30m", "? * * * ?"]
+    "schedule",
+    [
+        "* * * * *",
+        "0 0 1 jan mon-fri",
+        "*/5 1-4/2 * * 0,6",
+        "@hourly",
+        "@every 1h30m",
+        "? * * * ?",
+        "TZ=Europe/Berlin 0 9 * * *",
+    ],
 )
 def test_good_schedules(schedule: str) -> None:
     assert schedule_problem(schedule) == ""
@@ -253,6 +262,42 @@ def test_good_schedules(schedule: str) -> None:
 )
 def test_bad_schedules(schedule: str) -> None:
     assert schedule_problem(schedule)
+
+
+NO_ZONE = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "zone", "problems"),
+    [
+        (None, "TZ=UTC @daily", None, [NO_ZONE]),
+        ("@daily", "CRON_TZ=UTC @daily", None, [NO_ZONE]),
+        ("TZ=UTC @daily", "TZ=UTC @hourly", None, []),
+        ("TZ=UTC @daily", "@hourly", "UTC", []),
+        ("TZ=UTC @daily", "TZ=UTC @daily", "UTC", ["cannot use both timeZone field and TZ or CRON_TZ in schedule"]),
+        (None, "TZ=Mars @daily", None, ["provided bad location Mars: unknown time zone Mars", NO_ZONE]),
+    ],
+)
+def test_a_zone_in_a_schedule_stays_where_it_was_and_comes_nowhere(
+    kind: MakeKind, before: str | None, after: str, zone: str | None, problems: list[str]
+) -> None:
+    def cron(schedule: str, zone: str | None = None) -> dict[str, Any]:
+        spec = {"schedule": schedule, "jobTemplate": {"spec": job()["spec"]}}
+        return {"metadata": {"name": "tick"}, "spec": spec | ({"timeZone": zone} if zone else {})}
+
+    strategy = kind("batch/v1", "CronJob").strategy
+    new = cron(after, zone)
+    strategy.default(new)
+    if before is None:
+        found = list(strategy.validate(new))
+    else:
+        old = cron(before)
+        strategy.default(old)
+        found = list(strategy.validate_update(new, old))
+        warned = any("cannot use TZ or CRON_TZ in spec.spec.schedule" in each for each in strategy.warnings(new, old))
+        assert warned == ("TZ" in after)
+    told = [str(each).partition(f'"{after}": ')[2] for each in found if each.field == "spec.schedule"]
+    assert told == problems
 
 
 def test_cron_job_defaults_and_limits(kind: MakeKind) -> None:
