@@ -29,7 +29,7 @@ pytestmark = [
 ]
 
 #: How often something is killed.
-LIVES = 9
+LIVES = 6
 
 
 @pytest.fixture
