@@ -36,6 +36,11 @@ ROOT = HERE.parents[1]
 RESULTS = ROOT / "build" / "conformance.json"
 LOG = RESULTS.with_suffix(".log")
 RUNNER = "github.com/onsi/ginkgo/v2/ginkgo"
+#: What the published program was told of itself when it was linked: a test looks for what goes with its version.
+VERSION = " ".join(
+    f"-X k8s.io/component-base/version.{name}={value}"
+    for name, value in (("gitMajor", "1"), ("gitMinor", "37"), ("gitVersion", "v1.37.2"))
+)
 _SOURCES = {".go", ".mod", ".sum"}
 #: Images that the suite asks for because no registry has them.
 MISSING = ("foo:non-existent", "webserver:404")
@@ -47,7 +52,8 @@ GAP = r"(?: \[[^]]*\])* "
 def built() -> tuple[Path, Path]:
     """The suite and the program that runs it in several processes."""
     go = shutil.which("go") or "/usr/local/go/bin/go"
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(HERE.glob("*.*")) if file.suffix in _SOURCES))
+    sources = [file.read_bytes() for file in sorted(HERE.glob("*.*")) if file.suffix in _SOURCES]
+    digest = hashlib.sha256(b"".join([*sources, VERSION.encode()]))
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kube-core-programs"
     folder = cache / f"conformance-{digest.hexdigest()[:16]}"
     suite, runner = folder / "suite.test", folder / "ginkgo"
@@ -55,7 +61,7 @@ def built() -> tuple[Path, Path]:
         folder.mkdir(parents=True, exist_ok=True)
         print(f"building the suite into {folder}; this takes a while", flush=True)
         subprocess.run([go, "build", "-o", runner, RUNNER], cwd=HERE, check=True)
-        subprocess.run([go, "test", "-c", "-o", suite, "."], cwd=HERE, check=True)
+        subprocess.run([go, "test", "-c", "-ldflags", VERSION, "-o", suite, "."], cwd=HERE, check=True)
     return suite, runner
 
 
