@@ -17,6 +17,8 @@ __all__ = ["hold_off", "settle_in"]
 #: How many more objects there must be than at the last look: of the young, some 5 ms of work; then, in looks, of those
 #: that outlived one look, and of all. Two million new objects, some 200 MB, until all are looked through.
 _THRESHOLDS = (20_000, 10, 10)
+#: For a process that has little, so that a look costs little, and that is to stay small.
+_SMALL_THRESHOLDS = (2_000, 10, 10)
 
 
 def hold_off() -> None:
@@ -24,8 +26,13 @@ def hold_off() -> None:
     gc.disable()
 
 
-def settle_in() -> None:
-    """What is there now is never looked at again, and what comes is looked at more seldom."""
+def settle_in(*, small: bool = False) -> None:
+    """What is there now is never looked at again, and what comes is looked at more seldom.
+
+    `small`: the process is to stay small, as a node is: what its start left behind goes first.
+    """
+    if small:
+        gc.collect()
     gc.freeze()
-    gc.set_threshold(*_THRESHOLDS)
+    gc.set_threshold(*(_SMALL_THRESHOLDS if small else _THRESHOLDS))
     gc.enable()

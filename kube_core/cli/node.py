@@ -108,7 +108,7 @@ def end(arguments: NodeArguments) -> str | None:
 def _serve(options: NodeOptions, connection: Connection) -> None:
     import uvloop
 
-    garbage.settle_in()
+    garbage.settle_in(small=True)
     uvloop.run(_until_told(options, connection))
 
 

@@ -30,6 +30,23 @@ def test_what_there_is_at_the_start_is_not_looked_at_again() -> None:
     assert gc.get_threshold()[0] > 700
 
 
+def test_a_small_process_keeps_no_garbage_of_its_start() -> None:
+    class Circle:
+        found = 0
+
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            Circle.found += 1
+
+    garbage.hold_off()
+    Circle()
+    garbage.settle_in(small=True)
+    assert Circle.found == 1
+    assert 700 < gc.get_threshold()[0] < 20_000
+
+
 def test_circles_made_later_are_found_all_the_same() -> None:
     garbage.settle_in()
 
