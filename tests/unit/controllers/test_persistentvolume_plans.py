@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kube_core._kit.clock import FakeClock
 from kube_core.abc.volume import VolumeCapabilities, VolumeSource
@@ -340,3 +342,62 @@ class TestProtection:
             },
         }
         assert list(claims_of_pod(pod)) == ["default/data", "default/web-c"]
+
+
+VOLUMES = st.builds(
+    lambda name, size, phase, owner, modes, kind: volume(
+        name,
+        f"{size}Gi",
+        phase=phase,
+        accessModes=modes,
+        storageClassName=kind,
+        **({"claimRef": owner} if owner else {}),
+    ),
+    st.text("abc", min_size=1, max_size=3),
+    st.integers(1, 9),
+    st.sampled_from(["Available", "Bound", "Released", "Pending"]),
+    st.sampled_from([None, None, reference(), reference("u1"), reference("u2"), reference(name="other")]),
+    st.lists(st.sampled_from(["ReadWriteOnce", "ReadOnlyMany"]), min_size=1, unique=True),
+    st.sampled_from(["", "", "fast"]),
+)
+
+
+@given(
+    volumes=st.lists(VOLUMES, max_size=8, unique_by=lambda each: str(each["metadata"]["name"])),
+    size=st.integers(1, 9),
+    reserved_only=st.booleans(),
+    chance=st.randoms(),
+)
+def test_a_claim_gets_its_own_volume_or_the_smallest_free_one_and_never_anothers(
+    volumes: list[dict[str, Any]], size: int, reserved_only: bool, chance: Any
+) -> None:
+    wanted = claim(f"{size}Gi")
+
+    def large_enough(each: dict[str, Any]) -> bool:
+        return int(each["spec"]["capacity"]["storage"].removesuffix("Gi")) >= size
+
+    def is_ours(each: dict[str, Any]) -> bool:
+        return each["spec"].get("claimRef") in (reference(), reference("u1"))
+
+    ours = [each for each in volumes if is_ours(each) and large_enough(each)]
+    free = [
+        each
+        for each in volumes
+        if not each["spec"].get("claimRef")
+        and each["status"]["phase"] == "Available"
+        and each["spec"]["storageClassName"] == ""
+        and "ReadWriteOnce" in each["spec"]["accessModes"]
+        and large_enough(each)
+    ]
+    found = find_volume(wanted, volumes, reserved_only=reserved_only)
+    if ours:
+        assert found in ours
+    elif reserved_only or not free:
+        assert found is None
+    else:
+        assert found is not None
+        smallest = min(int(each["spec"]["capacity"]["storage"].removesuffix("Gi")) for each in free)
+        assert found in free
+        assert found["spec"]["capacity"]["storage"] == f"{smallest}Gi"
+        chance.shuffle(volumes)
+        assert find_volume(wanted, volumes, reserved_only=reserved_only) == found

@@ -51,5 +51,7 @@ def joined_rules(role: Document, roles: Iterable[Document]) -> list[Any]:
     for part in sorted(roles, key=name_of):
         if name_of(part) == name_of(role) or not any(each.matches(labels_of(part)) for each in selectors):
             continue
-        rules += [thaw(rule) for rule in part.get("rules") or () if rule not in rules]
+        for rule in part.get("rules") or ():
+            if rule not in rules:
+                rules.append(thaw(rule))
     return rules

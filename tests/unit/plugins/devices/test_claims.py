@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fakes.objects import metadata, owned_by, pod
 from kube_plugins.controllers.resourceclaim.plan import (
@@ -142,3 +144,38 @@ def test_a_claim_made_for_a_pod_goes_when_that_has_ended() -> None:
 def test_the_names_of_claims_are_told_by_spec_and_status() -> None:
     found = user(BY_TEMPLATE, {"name": "nic", "resourceClaimName": "mine"}, told={"gpu": "web-gpu-7"})
     assert list(claim_names(found)) == ["web-gpu-7", "mine"]
+
+
+@given(
+    users=st.lists(st.tuples(st.integers(0, 9), st.booleans()), max_size=6, unique_by=lambda each: each[0]),
+    allocated=st.booleans(),
+    protected=st.booleans(),
+    deleting=st.booleans(),
+)
+def test_whoever_uses_a_claim_keeps_its_devices_and_a_second_look_changes_nothing(
+    users: list[tuple[int, bool]], allocated: bool, protected: bool, deleting: bool
+) -> None:
+    using = {f"u{number}" for number, uses in users if uses}
+    status: dict[str, Any] = dict(ALLOCATED) if allocated else {}
+    if users:
+        status["reservedFor"] = [entry(uid=f"u{number}") for number, _ in users]
+    found = claim(
+        status=status,
+        finalizers=[FINALIZER] if protected else [],
+        **({"deletionTimestamp": "now"} if deleting else {}),
+    )
+
+    def uses(each: Any) -> bool:
+        return each["uid"] in using
+
+    changed, released, surplus = plan_claim(found, uses, None)
+    after = changed or found
+    assert {each["uid"] for each in after["status"].get("reservedFor", ())} == using
+    if using:
+        assert ("allocation" in after["status"]) == allocated
+        assert not released
+    if released:
+        assert "allocation" not in after["status"]
+    assert not surplus
+    if not released:
+        assert plan_claim(after, uses, None)[0] is None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kube_core.meta.documents import Key
 from kube_core.meta.times import format_time
@@ -129,3 +131,21 @@ def test_a_rule_selects_by_all_that_it_names_and_nothing_without_a_selector() ->
 )
 def test_what_a_rule_says(effect: str, effects: Effects, status: str, reason: str, message: str) -> None:
     assert told(effect, effects) == (status, reason, message)
+
+
+@given(
+    taints=st.lists(st.tuples(st.sampled_from(["NoExecute", "NoSchedule", "None"]), st.integers(0, 100)), max_size=4),
+    seconds=st.lists(st.none() | st.integers(-5, 100), max_size=3),
+)
+def test_a_pod_goes_when_the_first_of_its_taints_is_tolerated_no_longer(
+    taints: list[tuple[str, int]], seconds: list[int | None]
+) -> None:
+    found = claims(*(tolerating(each) for each in seconds))
+    eviction = when(found, piece(*(taint(effect, after) for effect, after in taints)))
+    added = [after for effect, after in taints if effect == "NoExecute"]
+    if not added or None in seconds:
+        assert eviction is None
+        return
+    patience = min((max(each, 0) for each in seconds if each is not None), default=0)
+    assert eviction is not None
+    assert eviction.moment == ADDED + min(added) + patience

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fakes.objects import pod, service
 from kube_core.meta.documents import labels_of
 from kube_plugins.controllers.endpoints.subsets import CAPACITY, build_endpoints, same_endpoints
@@ -84,3 +87,36 @@ def test_an_unchanged_world_changes_nothing() -> None:
     one = build_endpoints(service(), pods, None)
     assert same_endpoints(one, build_endpoints(service(), pods[::-1], one))
     assert not same_endpoints(one, build_endpoints(service(), pods[1:], one))
+
+
+@given(
+    kinds=st.lists(
+        st.tuples(st.booleans(), st.sampled_from(["", "Running", "Succeeded", "Failed"]), st.booleans(), st.booleans()),
+        max_size=12,
+    ),
+    chance=st.randoms(),
+)
+def test_whatever_the_order_each_pod_that_serves_is_there_once_where_it_belongs(
+    kinds: list[tuple[bool, str, bool, bool]], chance: Any
+) -> None:
+    pods = [
+        pod(
+            f"p{number}",
+            node="n",
+            ready=ready,
+            phase=phase,
+            ip=f"10.1.0.{number + 1}" if has_ip else "",
+            deleting=going,
+        )
+        for number, (ready, phase, has_ip, going) in enumerate(kinds)
+    ]
+    serving = [
+        (f"10.1.0.{number + 1}", ready)
+        for number, (ready, phase, has_ip, going) in enumerate(kinds)
+        if has_ip and not going and phase in ("", "Running")
+    ]
+    document = build_endpoints(service(), pods, None)
+    assert sorted(addresses(document)) == sorted(ip for ip, ready in serving if ready)
+    assert sorted(addresses(document, "notReadyAddresses")) == sorted(ip for ip, ready in serving if not ready)
+    chance.shuffle(pods)
+    assert same_endpoints(build_endpoints(service(), pods, document), document)
