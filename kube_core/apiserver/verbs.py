@@ -151,9 +151,10 @@ class Verbs:
             if not registry.is_custom:
                 known = {name for name, value in document.items() if value is current.get(name)} - _HEAD
             decoded = self._decoded_patch(kind, patch, problems, document, known, registry, options, context)
+            changed = known
             if info.subresource == "status" and registry.strategy.takes_stored_parts:
-                return decoded
-            return {name: thaw(value) if name in known else value for name, value in decoded.items()}
+                changed = {"status"}.intersection(known)
+            return {name: thaw(value) if name in changed else value for name, value in decoded.items()}
 
         update = Update(options, info.subresource)
         stored, _ = await registry.update(context, info.key, update, patched)
