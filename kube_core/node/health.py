@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from kube_core.abc.runtime import Runtime
+from kube_core.abc.runtime import Runtime, RuntimeFailure
 from kube_core.meta.documents import Document
 
 __all__ = ["NodeHealth"]
@@ -57,7 +57,11 @@ class NodeHealth:
         """The largest images, as the node's status lists them."""
         if not self.runtime.capabilities.images:
             return []
-        images = sorted(await self.runtime.list_images(), key=lambda each: -each.size)[:_MOST_IMAGES]
+        try:
+            found = await self.runtime.list_images()
+        except RuntimeFailure:
+            return []  # it is away: what was said of them before has to do
+        images = sorted(found, key=lambda each: -each.size)[:_MOST_IMAGES]
         return [{"names": list(each.references[:_MOST_NAMES]), "sizeBytes": each.size} for each in images]
 
     def features(self) -> Document:

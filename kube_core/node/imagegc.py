@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from kube_core._kit.clock import Clock
-from kube_core.abc.runtime import ImageFailure, ImageStatus, Runtime
+from kube_core.abc.runtime import ImageFailure, ImageStatus, Runtime, RuntimeFailure
 from kube_core.api.kubelet import KubeletSettings
 
 __all__ = ["ImageCollection"]
@@ -40,7 +40,10 @@ class ImageCollection:
         """Look again and again, until cancelled."""
         while True:
             await self._clock.sleep(self._settings.image_gc_period)
-            await self.collect()
+            try:
+                await self.collect()
+            except RuntimeFailure as error:
+                self._event("ImageGCFailed", str(error))
 
     async def collect(self) -> None:
         """Remove what is too old, and what it takes to come below the low threshold."""

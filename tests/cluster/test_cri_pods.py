@@ -112,6 +112,12 @@ async def test_a_node_says_which_runtime_it_has(cluster: Cluster) -> None:
     assert (status["state"]["terminated"]["exitCode"], status["state"]["terminated"]["reason"]) == (3, "Error")
 
 
+async def test_the_image_of_sandboxes_is_not_to_be_removed(cluster: Cluster) -> None:
+    runtime: Any = cluster.nodes["node-1"].runtime
+    pinned = [each for each in await runtime.list_images() if each.pinned]
+    assert ["registry.example/pause:1" in each.references for each in pinned] == [True]
+
+
 async def test_what_kubelets_write_on_containers_is_there(cluster: Cluster, endpoint: Containerd) -> None:
     await create(cluster, "labelled", "sleep 1000")
     pod = await pod_when(cluster, "labelled", is_ready)

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import anyio.to_thread
 
-from kube_core.abc.runtime import ImageUsage
+from kube_core.abc.runtime import ImageUsage, RuntimeFailure
 from kube_core.meta import quantities
 from kube_core.meta.documents import Document, uid_of
 from kube_core.node.eviction.machine import bytes_below, measure_machine
@@ -71,7 +71,10 @@ class Evictor:
         """Until cancelled."""
         while True:
             await self._host.clock.sleep(self._host.settings.eviction_monitor_interval)
-            await self.look()
+            try:
+                await self.look()
+            except RuntimeFailure as error:
+                self._host.log.debug("the node cannot look for pressure", error=str(error))
 
     async def look(self) -> None:
         """One look at everything."""

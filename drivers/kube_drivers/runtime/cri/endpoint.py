@@ -18,6 +18,7 @@ __all__ = ["Endpoint", "EndpointFailure", "Unavailable", "target_of"]
 
 #: Seconds for what has no time of its own, as upstream's kubelet has it (`runtimeRequestTimeout`).
 REQUEST_TIMEOUT = 120.0
+_USUAL = "unix:///run/containerd/containerd.sock"
 _OPTIONS = (
     ("grpc.max_receive_message_length", MAXIMUM_MESSAGE),
     ("grpc.max_send_message_length", MAXIMUM_MESSAGE),
@@ -113,18 +114,16 @@ class Endpoint:
 def target_of(url: str) -> str:
     """Where the endpoint is, as gRPC names it: of `cri:unix:///run/x.sock`, `cri:/run/x.sock`, `cri:tcp://host:1`.
 
-    Raises `RuntimeFailure`.
+    `cri` alone is where upstream's kubelet looks, too. Raises `RuntimeFailure`.
     """
-    place = url.partition(":")[2]
+    place = url.partition(":")[2] or _USUAL
     if place.startswith("/"):
         return f"unix://{place}"
     if place.startswith("unix://") and len(place) > len("unix://"):
         return place
     if place.startswith("tcp://") and place.rpartition(":")[2].isdigit():
         return place.removeprefix("tcp://")
-    raise RuntimeFailure(
-        f'the cri runtime needs an endpoint, such as cri:unix:///run/containerd/containerd.sock: "{url}"'
-    )
+    raise RuntimeFailure(f'the cri runtime needs an endpoint, such as cri:{_USUAL}: "{url}"')
 
 
 def _told(name: str, error: Any) -> RuntimeFailure:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import anyio.to_thread
+import attrs
+import orjson
 
 from kube_core.abc.runtime import ImageFailure, ImageStatus, ImageUsage, RegistryCredentials, RuntimeFailure
 from kube_drivers.runtime.cri.endpoint import Endpoint
@@ -24,6 +26,17 @@ class Images:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
+        #: The image of sandboxes, where the endpoint does not mark it itself.
+        self._sandboxes = ""
+
+    async def learn(self) -> None:
+        """Which image it makes sandboxes of. containerd says it among what it tells for debugging alone."""
+        answer = await self._endpoint.call("Status", verbose=True)
+        try:
+            told = orjson.loads(answer.info.get("config", "{}"))
+        except orjson.JSONDecodeError:
+            return
+        self._sandboxes = str(told.get("sandboxImage") or "") if isinstance(told, dict) else ""
 
     async def pull(self, image: Fields, credentials: RegistryCredentials | None, sandbox: Fields | None) -> ImageStatus:
         """`sandbox`: the `PodSandboxConfig` of the pod that it is for. Raises `ImageFailure`."""
@@ -42,7 +55,8 @@ class Images:
 
     async def list(self) -> Sequence[ImageStatus]:
         """Raises `RuntimeFailure`."""
-        return [image_status(each) for each in (await self._endpoint.call("ListImages")).images]
+        found = [image_status(each) for each in (await self._endpoint.call("ListImages")).images]
+        return [attrs.evolve(each, pinned=each.pinned or self._sandboxes in each.references) for each in found]
 
     async def remove(self, image_id: str) -> None:
         """Raises `ImageFailure`."""

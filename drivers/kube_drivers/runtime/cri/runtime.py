@@ -23,9 +23,11 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import anyio
 import attrs
 
 from kube_core._kit.clock import Clock
+from kube_core._kit.logs import get_logger
 from kube_core.abc.runtime import (
     ContainerConfig,
     ContainerEvent,
@@ -85,6 +87,7 @@ _CAPABILITIES = RuntimeCapabilities(
     images=True,
     log_rotation=True,
 )
+_log = get_logger("kube_core.cri")
 #: Seconds between two questions after something that has to come.
 _AGAIN = 0.1
 
@@ -96,7 +99,7 @@ class CriRuntime(Runtime):
     capabilities: ClassVar[RuntimeCapabilities] = _CAPABILITIES
     name: ClassVar[str] = "cri"
 
-    def __init__(self, *, clock: Clock, node_name: str, state_directory: str, url: str) -> None:
+    def __init__(self, *, clock: Clock, node_name: str, state_directory: str, url: str = "cri") -> None:
         """Raises `RuntimeFailure` for a `url` that names no endpoint."""
         super().__init__(clock=clock, node_name=node_name, state_directory=state_directory)
         if not state_directory:
@@ -183,6 +186,7 @@ class CriRuntime(Runtime):
         vars(self)["name"] = version.runtime_name or "cri"
         self.version = version.runtime_version
         await self._condition.check()
+        await self._images.learn()
         usual = next((each for each in self._condition.handlers if not each.name), None)
         vars(self)["capabilities"] = attrs.evolve(
             _CAPABILITIES,
@@ -203,8 +207,14 @@ class CriRuntime(Runtime):
     def _spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        # What a runtime may raise is told to whoever waits, if anybody does.
+        if not task.cancelled() and (error := task.exception()) and not isinstance(error, RuntimeFailure):
+            _log.error("work at a CRI endpoint failed", work=task.get_name(), exc_info=error)
 
     # -- pods --------------------------------------------------------------------------------------------------------
 
@@ -225,6 +235,8 @@ class CriRuntime(Runtime):
             status = await self._picture.see_sandbox(made.pod_sandbox_id)
         except BaseException:
             self._picture.look_soon()
+            with anyio.CancelScope(shield=True):
+                await self._cgroups.remove(config)
             raise
         if status is None:
             raise RuntimeFailure("the sandbox was removed as soon as it was made")
@@ -328,7 +340,6 @@ class CriRuntime(Runtime):
         except asyncio.CancelledError:
             if stopping.cancelled():
                 raise RuntimeFailure("the cri runtime was stopped") from None
-            stopping.add_done_callback(_let_go)
             raise
 
     async def remove_container(self, container_id: str) -> None:
@@ -498,11 +509,6 @@ def _streams(request: ExecRequest) -> dict[str, bool]:
         "stderr": request.stderr and not request.tty,
         "tty": request.tty,
     }
-
-
-def _let_go(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled():
-        task.exception()  # nobody asks any more
 
 
 def _make_folder(path: str) -> None:
