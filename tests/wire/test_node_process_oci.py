@@ -17,7 +17,7 @@ from kube_core._kit import mounts
 from kube_drivers.network.bridge.netlink import Netlink
 from kube_drivers.network.bridge.network import device_name
 
-pytestmark = needs_containers("crun")
+pytestmark = [needs_containers("crun"), pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="module")
