@@ -81,6 +81,10 @@ ContainerState = Literal["created", "running", "exited"]
 Propagation = Literal["None", "HostToContainer", "Bidirectional"]
 
 
+#: Bytes of each of a command's streams that are collected; what it says beyond is left out.
+_MOST_OUTPUT = 16 << 20
+
+
 class RuntimeFailure(DriverFailure):
     """Why it could not be done: one clear line. `reason` is the container state's reason where there is a known one."""
 
@@ -505,13 +509,13 @@ class Runtime(Snapshots, abc.ABC):
         """Run a command in a running container."""
 
     async def exec_sync(self, container_id: str, command: Sequence[str], timeout: float | None = None) -> ExecResult:
-        """Run a command and collect what it says. Raises `TimeoutError`; the command is ended then."""
+        """Run a command and collect what it says, 16 MiB of each stream. Raises `TimeoutError`, having ended it."""
         session = await self.exec(container_id, ExecRequest(tuple(command)))
         collected: dict[Stream, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
         try:
             async with self.clock.timeout(timeout):
                 async for stream, data in session.output():
-                    collected[stream] += data
+                    collected[stream] += data[: _MOST_OUTPUT - len(collected[stream])]
                 code = await session.exit_code()
         finally:
             await session.close()

@@ -270,6 +270,19 @@ async def test_statistics_are_those_of_what_runs(client: Client) -> None:
     assert len((await client("ListPodSandboxStats", filter={"label_selector": {"app": "b"}})).stats) == 0
 
 
+async def test_the_place_of_another_server_is_not_taken(client: Client, tmp_path: Path) -> None:
+    clock = SystemClock()
+    runtime = FakeRuntime(clock=clock, node_name="other")
+    network = FakeNetwork(clock=clock, node_name="other", pod_cidr="10.5.1.0/24")
+    options = CriOptions(
+        runtime="fake", network="fake", state=tmp_path, listen=[tmp_path / "cri.sock"], pod_cidr="10.5.1.0/24"
+    )
+    with pytest.raises(OSError, match="Address already in use"):
+        async with serve_drivers(runtime, network, options, clock):
+            pass
+    assert (await client("Version")).runtime_name == "kube-core"
+
+
 @pytest.mark.parametrize(
     ("call", "fields"),
     [

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from kube_core._kit.clock import Clock
-from kube_core.abc.runtime import ContainerStatus, ImageFailure, Runtime, SandboxStatus
+from kube_core.abc.failures import DriverFailure
+from kube_core.abc.runtime import ContainerStatus, Runtime, SandboxStatus
 from kube_drivers.runtime.cri.messages import message
 from kube_drivers.runtime.criserver import statuses
 from kube_drivers.runtime.criserver.statuses import KnownImages
@@ -81,8 +82,8 @@ class Events:
         if self._listeners:
             try:
                 images = KnownImages.of(await self._runtime.list_images())
-            except ImageFailure:
-                pass
+            except DriverFailure:
+                pass  # then they are told by what the containers were made of
         known = _UNTIL.get(before or "", ())
         for kind in _UNTIL[status.state][len(known) :]:
             self._tell(status.id, kind, status.sandbox_id, images)

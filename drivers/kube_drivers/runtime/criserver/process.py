@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +72,11 @@ async def serve(
 
 
 @contextlib.asynccontextmanager
-async def serve_drivers(runtime: Runtime, network: Network, options: CriOptions, clock: Clock) -> Any:
-    """Serve drivers that are started, for as long as the block runs."""
+async def serve_drivers(runtime: Runtime, network: Network, options: CriOptions, clock: Clock) -> AsyncIterator[None]:
+    """Serve drivers that are started, for as long as the block runs. Raises OSError where it cannot listen."""
     events = Events(runtime, clock)
     sandboxes, streams = Sandboxes(runtime, network, events), Streams(runtime, clock)
     await sandboxes.find_again()
-    await streams.listen(options.stream_address, options.stream_port)
     following = asyncio.create_task(events.follow(), name="events of the runtime")
     server = CriServer(
         [
@@ -91,6 +90,7 @@ async def serve_drivers(runtime: Runtime, network: Network, options: CriOptions,
         ]
     )
     try:
+        await streams.listen(options.stream_address, options.stream_port)
         await server.listen(options.listen)
         yield
     finally:

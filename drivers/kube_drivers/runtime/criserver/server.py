@@ -7,8 +7,10 @@ method of its name; a call that streams a list is answered by the call that list
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -58,6 +60,7 @@ class CriServer:
         """Raises OSError."""
         for path in paths:
             path.parent.mkdir(parents=True, exist_ok=True)
+            _make_way(path)
             try:
                 self._server.add_insecure_port(f"unix:{path}")
             except RuntimeError:
@@ -69,6 +72,18 @@ class CriServer:
 
     async def stop(self) -> None:
         await self._server.stop(_GRACE)
+
+
+def _make_way(path: Path) -> None:
+    """Raises OSError where somebody listens there: gRPC would take the place of a socket, whoever's it is."""
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return  # left by one that is gone
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), str(path))
 
 
 def _handler(parts: Sequence[object], called: Method) -> grpc.RpcMethodHandler:
