@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from fakes.pods import FakeNode, pod
@@ -28,6 +29,7 @@ from kube_core.node.eviction.evictor import Evictor
 from kube_core.node.eviction.machine import bytes_below, measure_machine
 from kube_core.node.eviction.ranking import PodUse, eviction_message, rank
 from kube_core.node.eviction.thresholds import Measured, Pressure, Threshold, read_thresholds
+from kube_core.node.health import NodeHealth
 from kube_core.node.imagegc import ImageCollection
 from kube_core.node.logrotation import LogRotation
 from kube_core.node.shutdown import Shutdown, groups_of
@@ -279,6 +281,38 @@ async def test_images_that_were_not_used_for_long_are_removed() -> None:
     await clock.advance(3601)
     await images.collect()
     assert set(runtime.images) == {"a", "d", "pinned"}
+
+
+async def away(*_: object) -> Any:
+    raise RuntimeFailure("connection refused")
+
+
+async def test_nobody_who_looks_at_images_or_pressure_gives_up_on_a_runtime_that_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = KubeletSettings(eviction_hard={"memory.available": "1Gi"}, image_gc_period=5)
+    told: list[tuple[str, str]] = []
+    async with FakeNode(settings=settings) as node:
+        runtime = Imaged(node.clock)
+        images = ImageCollection(runtime, node.clock, settings, lambda *event: told.append(event))
+        health = NodeHealth(runtime)
+        monkeypatch.setattr(runtime, "capabilities", attrs.evolve(runtime.capabilities, images=True))
+        with monkeypatch.context() as absence:
+            for call in ("list_images", "image_usage"):
+                absence.setattr(runtime, call, away)
+            absence.setattr(node.runtime, "usage", away)
+            running = [asyncio.create_task(each.run()) for each in (evictor(node, []), images)]
+            await node.clock.advance(20)
+            assert await health.images() == []
+            assert ("ImageGCFailed", "connection refused") in told
+            assert not any(each.done() for each in running)
+        assert len(await health.images()) == 5
+        await node.clock.advance(20)
+        for each in running:
+            each.cancel()
+        assert [type(each) for each in await asyncio.gather(*running, return_exceptions=True)] == [
+            asyncio.CancelledError
+        ] * 2
 
 
 def names_in(directory: Path) -> list[str]:
