@@ -111,11 +111,22 @@ class Pipeline:
     #: By (group, plural, subresource); plural "*" for any. Virtual resources are under the subresource "".
     subresources: dict[tuple[str, str, str], Subresource] = attrs.field(factory=dict)
     _verbs: Verbs = attrs.field(init=False)
+    _table: Mapping[str, Subresource] = attrs.field(init=False)
     #: Held while a body is read that takes long.
     _reading: asyncio.Lock = attrs.field(init=False, factory=asyncio.Lock)
 
     def __attrs_post_init__(self) -> None:
-        self._verbs = Verbs(self.clock, self.random, self.metrics)
+        verbs = self._verbs = Verbs(self.clock, self.random, self.metrics)
+        self._table = {
+            "get": verbs.get,
+            "list": verbs.list,
+            "watch": verbs.watch,
+            "create": verbs.create,
+            "update": verbs.update,
+            "patch": verbs.patch,
+            "delete": verbs.delete,
+            "deletecollection": verbs.deletecollection,
+        }
 
     @property
     def verbs(self) -> Verbs:
@@ -298,7 +309,7 @@ class Pipeline:
             raise MethodNotSupported("the server does not allow this method on the requested resource", details={})
         if info.subresource:
             return await self._subresource(request, info, registry, context)
-        handler = self.subresources.get((info.group, info.resource, "")) or self._table().get(info.verb)
+        handler = self.subresources.get((info.group, info.resource, "")) or self._table.get(info.verb)
         on_collection = info.verb in _OF_COLLECTIONS
         if (
             info.verb not in registry.descriptor.verbs
@@ -320,11 +331,11 @@ class Pipeline:
             declared = registry.descriptor.subresource(info.subresource)
             if declared is None:
                 raise not_found(registry.resource, info.name)
-            handler = self.subresources.get(("*", "*", info.subresource)) or self._table().get(info.verb)
+            handler = self.subresources.get(("*", "*", info.subresource)) or self._table.get(info.verb)
             if handler is None or info.verb not in declared.verbs:
                 raise _unsupported(registry, info.verb)
             return await handler(request, attrs.evolve(info, rest=""), registry, context)
-        handler = self._table().get(info.verb)
+        handler = self._table.get(info.verb)
         if handler is None:
             raise _unsupported(registry, info.verb)
         if info.verb in ("update", "patch") and not info.name:
@@ -344,23 +355,10 @@ class Pipeline:
             raise registry.not_allowed()
         if handler is None:
             # Without a handler of its own a subresource reads and writes the whole object by the kind's rules.
-            handler = self._table().get(info.verb)
+            handler = self._table.get(info.verb)
         if handler is None:
             raise registry.not_allowed()
         return await handler(request, info, registry, context)
-
-    def _table(self) -> Mapping[str, Subresource]:
-        verbs = self._verbs
-        return {
-            "get": verbs.get,
-            "list": verbs.list,
-            "watch": verbs.watch,
-            "create": verbs.create,
-            "update": verbs.update,
-            "patch": verbs.patch,
-            "delete": verbs.delete,
-            "deletecollection": verbs.deletecollection,
-        }
 
     async def _answer(self, request: Request) -> Response | None:
         for route in self.routes:

@@ -44,6 +44,16 @@ class _Index:
         for value in self.function(document):
             self.entries.setdefault(value, {})[key] = document
 
+    def replace(self, key: Key, before: Document, after: Document) -> None:
+        """The same as to remove one and insert the other; nearly always both have the same values."""
+        values = [*self.function(before)]
+        if values != [*self.function(after)]:
+            self.remove(key, before)
+            self.insert(key, after)
+            return
+        for value in values:
+            self.entries[value][key] = after
+
     def remove(self, key: Key, document: Document) -> None:
         for value in self.function(document):
             entries = self.entries.get(value)
@@ -116,8 +126,9 @@ class Cache:
         frozen = freeze(document)
         for index in self._indexes.values():
             if before is not None:
-                index.remove(key, before)
-            index.insert(key, frozen)
+                index.replace(key, before, frozen)
+            else:
+                index.insert(key, frozen)
         self._objects[key] = frozen
         self._namespaces.setdefault(key.namespace, {})[key] = frozen
         return ((before, frozen),)

@@ -103,6 +103,27 @@ async def test_a_binding_that_cannot_be_is_refused(pods: Caller, binding: Any, c
     assert "nodeName" not in (await pods.get(f"{ROOT}/pods/p"))["spec"]
 
 
+async def test_neither_a_binding_nor_a_status_changes_the_rest_of_a_pod(pods: Caller) -> None:
+    path = f"{ROOT}/pods/p"
+    spec = (await pods.get(path))["spec"]
+    await pods.post(f"{path}/binding", {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}})
+    ready = {"type": "Ready", "status": "True"}
+    for patch in (
+        {"status": {"phase": "Running", "conditions": [ready]}},
+        {"spec": {"containers": None, "nodeName": "m"}, "status": {"podIP": "10.0.0.1"}},
+        {"metadata": {"annotations": {"of": "the node"}}},
+    ):
+        await pods.patch(f"{path}/status", patch, "strategic-merge-patch")
+    found = await pods.get(path)
+    assert found["spec"] == {**spec, "nodeName": "n"}
+    assert (found["status"]["phase"], found["status"]["podIPs"]) == ("Running", [{"ip": "10.0.0.1"}])
+    assert {each["type"] for each in found["status"]["conditions"]} == {"PodScheduled", "Ready"}
+    assert found["metadata"]["generation"] == 1
+    # What was shared with the stored object is still anybody's to change by the ways that there are.
+    await pods.patch(path, {"spec": {"activeDeadlineSeconds": 60}})
+    assert (await pods.get(path))["spec"]["activeDeadlineSeconds"] == 60
+
+
 async def test_a_pod_that_is_gated_or_going_is_not_bound(pods: Caller) -> None:
     spec = {**pod("g")["spec"], "schedulingGates": [{"name": "wait"}]}
     await pods.post(f"{ROOT}/pods", {"metadata": {"name": "g"}, "spec": spec})

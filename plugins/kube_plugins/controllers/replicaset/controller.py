@@ -47,8 +47,8 @@ __all__ = ["ReplicaSetController"]
 
 #: So many pods change in floods: what becomes of them is told for many changes at once.
 MANY_PODS = 500
-#: Seconds: some ten times as long as it takes to look at a pod.
-REST_PER_POD = 50e-6
+#: Seconds, and at most so many: some ten times as long as it takes to write the status and what follows from it.
+REST_PER_POD, LONGEST_REST = 100e-6, 0.5
 
 
 class ReplicaSetController(Controller):
@@ -89,7 +89,7 @@ class ReplicaSetController(Controller):
             raise error
         after = seconds_until_available(replica_set, owned, self.clock.now())
         there = counts.active + counts.terminating
-        return Action(after, rest=there * REST_PER_POD if there >= MANY_PODS else 0.0)
+        return Action(after, rest=min(there * REST_PER_POD, LONGEST_REST) if there >= MANY_PODS else 0.0)
 
     def _counted(self, replica_set: Document) -> Counts | None:
         """Its pods, by number; None where they have to be looked at for more than that."""
