@@ -222,6 +222,7 @@ class ApiServer:
         self._tasks: list[asyncio.Task[None]] = []
         self._address: tuple[str, int] | None = None
         self._upkeep_begins = asyncio.Event()
+        self._policy_is_stored = asyncio.Event()
         self._policy_is_there = asyncio.Event()
         self._upkeep = Upkeep(
             self.catalogue,
@@ -278,20 +279,25 @@ class ApiServer:
     async def begin_upkeep(self) -> None:
         """Begin what the server keeps by itself: default roles, flow control, APIServices, …
 
-        A new store has the default roles when this returns, and the server is ready; nothing else is waited for.
+        A new store has the default roles when this returns. Nothing else is waited for.
         """
-        if not self.authorizer.rules_ready and await self._upkeep.begin_new():
-            self._have_policy()
         self._upkeep_begins.set()
+        await self._upkeep_has(self._policy_is_stored)
 
     async def until_ready(self) -> None:
         """Return once the default roles are in the store, which is what `/readyz` waits for."""
+        await self._upkeep_has(self._policy_is_there)
+
+    async def _upkeep_has(self, come_to: asyncio.Event) -> None:
+        """Return once the upkeep has come to a point, or has come to its end."""
+        if come_to.is_set():
+            return
         upkeep = [task for task in self._tasks if task.get_name() == "upkeep"]
-        ready = asyncio.create_task(self._policy_is_there.wait())
+        reached = asyncio.create_task(come_to.wait())
         try:
-            await asyncio.wait([ready, *upkeep], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([reached, *upkeep], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            ready.cancel()
+            reached.cancel()
 
     async def announce_stop(self, delay: float = 0.0) -> None:
         """Tell by `/readyz` that the server is going away, and return `delay` seconds later."""
@@ -496,7 +502,9 @@ class ApiServer:
 
     async def _keep_up(self) -> None:
         await self._upkeep_begins.wait()
-        await self._upkeep.run(self._have_policy, policy_is_there=self.authorizer.rules_ready)
+        await self._upkeep.run(
+            self._have_policy, self._policy_is_stored.set, policy_is_there=self.authorizer.rules_ready
+        )
 
     def _have_policy(self) -> None:
         self.authorizer.rules_ready = True

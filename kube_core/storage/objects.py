@@ -7,7 +7,7 @@ registry does. Every write waits until it is durable, and until the watch cache 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -79,9 +79,14 @@ class ObjectStore:
         """
         return await self._put(resource, key, document, 0, lifetime)
 
-    async def create_all(self, batches: Sequence[Sequence[tuple[GroupResource, Key, MutableDocument]]]) -> bool:
+    async def create_all(
+        self, batches: Sequence[Sequence[tuple[GroupResource, Key, MutableDocument]]], stored: Callable[[], None]
+    ) -> bool:
         """Write new objects, those of a batch at one revision; False where one of them is there already, and then its
         batch and those after it are not written. Every store takes batches of a hundred.
+
+        `stored` is called when all are in the store, and whoever asks for them gets them; when this returns, they have
+        been seen by who looks into the cache without asking.
 
         Much cheaper than one by one, but only for what nobody can be watching yet: who stops between two changes of a
         revision could not tell the store where to go on.
@@ -104,6 +109,8 @@ class ObjectStore:
                 if self.cache.recorder is not None:
                     for resource, key, _ in batch:
                         self.cache.recorder.written(resource, key, revision)
+            if succeeded:
+                stored()
             await self.cache.caught_up(revision)
         finally:
             for data in handed_over:

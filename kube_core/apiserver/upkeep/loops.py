@@ -2,8 +2,7 @@
 
 Little here is waited for when a server starts: what must be there at once is made by `bootstrap`; until the default
 roles are in the store the authorizer asks the default policy itself. So a composition root may let it begin only when
-the rest of a cluster has started (`ApiServer.begin_upkeep`), and only with a new store it waits, for what `/readyz`
-waits for.
+the rest of a cluster has started (`ApiServer.begin_upkeep`); in a new store it waits until the default roles are there.
 """
 
 from __future__ import annotations
@@ -60,18 +59,19 @@ class Upkeep:
         self._ranges = ServiceRanges(catalogue, services, clock)
         self._presence = presence
 
-    async def begin_new(self) -> bool:
-        """Make what `run` is ready with, where the store has nothing of it. Whether it is there now."""
-        await self._flow_control.begin_mandatory()
-        # Last: controllers have much to do with the roles, and need not have done it.
-        return await policy.write_at_once(self._catalogue)
-
-    async def run(self, ready: Callable[[], None], *, policy_is_there: bool = False) -> None:
-        """Without end. `ready` is called once the default roles are in the store, as in a fork they may be already."""
-        await self._flow_control.begin_mandatory()
-        if not policy_is_there:
+    async def run(
+        self, ready: Callable[[], None], stored: Callable[[], None], *, policy_is_there: bool = False
+    ) -> None:
+        """Without end. `ready` is called once the default roles are there, as in a fork they may be already; `stored`
+        before, when a new store has them, or when it is seen that the store is not new."""
+        if policy_is_there:
+            stored()
+        else:
             with self._clock.hold("the default roles are being written"):
-                await policy.put_right(self._catalogue)
+                if not await policy.write_at_once(self._catalogue, stored):
+                    stored()
+                    await policy.put_right(self._catalogue)
+        await self._flow_control.begin_mandatory()
         ready()
         loops = {
             "authentication": self._write_authentication(),

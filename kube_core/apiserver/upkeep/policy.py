@@ -9,7 +9,7 @@ time, and who starts a cluster waits for it. In a store that has some of them, e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kube_core._kit.logs import get_logger
@@ -35,8 +35,11 @@ _AT_ONCE = 16
 _Shape = tuple[object, ...]
 
 
-async def write_at_once(catalogue: Catalogue) -> bool:
-    """Write the whole policy to a store that has nothing of it; False where there is any, or comes any meanwhile."""
+async def write_at_once(catalogue: Catalogue, stored: Callable[[], None]) -> bool:
+    """Write the whole policy to a store that has nothing of it; False where there is any, or comes any meanwhile.
+
+    `stored` is called when it is in the store: controllers have much to do with it, which nobody else need wait for.
+    """
     policy = {catalogue.of(resource): wanted for resource, wanted in _policy().items()}
     if any(registry.cache.get(_key(each)) for registry, wanted in policy.items() for each in wanted):
         return False
@@ -44,7 +47,7 @@ async def write_at_once(catalogue: Catalogue) -> bool:
     # Last, and all together: as soon as it sees any of them, a controller begins to join them.
     cluster_roles = made.pop(CLUSTER_ROLES.group_resource)
     others = [each for objects in made.values() for each in objects]
-    return await catalogue.of(CLUSTER_ROLES).objects.create_all([others, cluster_roles])
+    return await catalogue.of(CLUSTER_ROLES).objects.create_all([others, cluster_roles], stored)
 
 
 async def put_right(catalogue: Catalogue) -> None:

@@ -46,11 +46,18 @@ async def test_what_is_there_is_not_created_again(storage: Any) -> None:
 
 async def test_several_objects_are_written_at_one_revision_or_not_at_all(storage: Any) -> None:
     maps = storage.cache.resource(MAPS)
-    assert await storage.objects.create_all([[(MAPS, Key("a", name), config_map(name)) for name in "xy"]])
+    revisions: list[int] = []
+
+    def stored() -> None:
+        revisions.append(storage.store.revision)
+
+    assert await storage.objects.create_all([[(MAPS, Key("a", name), config_map(name)) for name in "xy"]], stored)
+    assert revisions == [storage.store.revision]
     assert {maps.get(Key("a", name)).revision for name in "xy"} == {storage.store.revision}
     assert maps.get(Key("a", "y")).document["metadata"]["name"] == "y"
     batches = [[(MAPS, Key("a", name), config_map(name)) for name in names] for names in ("v", "zy", "w")]
-    assert not await storage.objects.create_all(batches)
+    assert not await storage.objects.create_all(batches, stored)
+    assert len(revisions) == 1
     assert [name for name in "vwz" if maps.get(Key("a", name)) is not None] == ["v"]
 
 
