@@ -356,6 +356,9 @@ async def test_real_containers_outlive_a_killed_server(tmp_path: Path, store: Pa
                 assert await client.refused("ExecSync", **slow) == "DEADLINE_EXCEEDED"
                 stats = (await client("ContainerStats", container_id=identity)).stats
                 assert stats.memory.working_set_bytes.value > 0
+                pod_stats = (await client("PodSandboxStats", pod_sandbox_id=pod)).stats.linux
+                assert pod_stats.network.default_interface.name == "eth0"
+                assert pod_stats.memory.working_set_bytes.value > 0
                 await client("StopContainer", container_id=identity, timeout=20)
                 assert (await client.status(identity)).exit_code == 7
                 await client("RemovePodSandbox", pod_sandbox_id=pod)

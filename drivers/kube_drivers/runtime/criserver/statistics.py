@@ -1,8 +1,8 @@
 """What containers and pods use, as CRI's statistics.
 
-By the runtime's own figures: processor time and working set. What containers write to their own layers it does not
-measure, and it is left out, as are pressure, swap and single devices. A rate is that since somebody asked last, where
-that is a while ago.
+By the runtime's own figures: processor time and working set; and by the kernel's of the pod's network. What containers
+write to their own layers nobody measures, and it is left out, as are pressure, swap and single devices. A rate is that
+since somebody asked last, where that is a while ago.
 
 The metrics of `ListPodSandboxMetrics` (cAdvisor's) are not answered: an empty list would say that there are none.
 """
@@ -16,10 +16,12 @@ from kube_core._kit.clock import Clock
 from kube_core.abc.runtime import ContainerStatus, Runtime, SandboxStatus
 from kube_core.abc.usage import Usage, total
 from kube_drivers.runtime.cri.messages import message
+from kube_drivers.runtime.criserver.interfaces import network_usage
 from kube_drivers.runtime.criserver.lookups import container_of, matches, sandbox_of, selected
 from kube_drivers.runtime.criserver.refusals import Refusal
 from kube_drivers.runtime.criserver.sandbox_configs import without_notes
 from kube_drivers.runtime.criserver.statuses import nanoseconds
+from kube_drivers.threads import to_the_end
 
 __all__ = ["Statistics"]
 
@@ -57,12 +59,12 @@ class Statistics:
 
     async def pod_sandbox_stats(self, request: Any) -> Any:
         status = sandbox_of(self._runtime, request.pod_sandbox_id)
-        return message("PodSandboxStatsResponse")(stats=self._sandbox(status, await self._usages()))
+        return message("PodSandboxStatsResponse")(stats=await self._sandbox(status, await self._usages()))
 
     async def list_pod_sandbox_stats(self, request: Any) -> Any:
         wanted, usages = request.filter, await self._usages()
         found = [
-            self._sandbox(each, usages)
+            await self._sandbox(each, usages)
             for each in self._runtime.list_sandboxes()
             if each.ready and matches(each.id, wanted.id) and selected(each.config.labels, wanted.label_selector)
         ]
@@ -95,7 +97,7 @@ class Statistics:
             **(_figures(usage, rate) if usage is not None else {}),
         )
 
-    def _sandbox(self, status: SandboxStatus, usages: Mapping[str, Usage]) -> Any:
+    async def _sandbox(self, status: SandboxStatus, usages: Mapping[str, Usage]) -> Any:
         config = status.config
         inside = [
             each
@@ -106,6 +108,9 @@ class Statistics:
         rates = [self._looks[each.id][1] for each in inside if each.id in self._looks]
         rate = sum(each for each in rates if each is not None) if all(each is not None for each in rates) else None
         together = total(measured, self._clock.now())
+        network = None
+        if status.ready and config.namespace_path:
+            network = await to_the_end(network_usage, config.namespace_path, nanoseconds(together.at))
         return message("PodSandboxStats")(
             attributes={
                 "id": status.id,
@@ -120,6 +125,7 @@ class Statistics:
             },
             linux={
                 **_figures(together, rate),
+                "network": network,
                 "containers": [self._container(each, usages.get(each.id)) for each in inside],
             },
         )

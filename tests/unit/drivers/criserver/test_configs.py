@@ -26,6 +26,7 @@ pytest.importorskip("google.protobuf")
 from kube_drivers.runtime.cri.messages import message
 from kube_drivers.runtime.criserver import statuses
 from kube_drivers.runtime.criserver.container_configs import container_config
+from kube_drivers.runtime.criserver.interfaces import parse_counters
 from kube_drivers.runtime.criserver.refusals import Refusal
 from kube_drivers.runtime.criserver.resources import resources_of, said, together
 from kube_drivers.runtime.criserver.sandbox_configs import ADDRESS_NOTE, sandbox_config
@@ -273,6 +274,23 @@ def test_limits_are_the_same_after_they_were_told() -> None:
         cpu_shares=100, cpu_quota=5, memory_bytes=7, oom_score_adj=9, hugepages={"2Mi": 4}, unified={"memory.min": "1"}
     )
     assert resources_of(message("LinuxContainerResources")(**said(limits))) == limits
+
+
+def test_what_went_over_a_network_is_read_as_the_kernel_writes_it() -> None:
+    lines = (
+        "Inter-|   Receive  |  Transmit",
+        " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs …",
+        "    lo: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16",
+        "  eth0:20 1 0 0 0 0 0 0 30 1 2 0 0 0 0 0",
+    )
+    counters = parse_counters("\n".join(lines))
+    assert list(counters) == ["lo", "eth0"]
+    assert {name: each["value"] for name, each in counters["eth0"].items()} == {
+        "rx_bytes": 20,
+        "rx_errors": 0,
+        "tx_bytes": 30,
+        "tx_errors": 2,
+    }
 
 
 def test_what_is_not_limited_in_a_pod_is_not_limited_by_its_overhead() -> None:
