@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ import attrs
 import pytest
 
 from fakes.containers import image_store, needs_containers
+from fakes.criserver import POD_CIDR, ended, serving
 from fakes.waiting import eventually
 from kube_core._kit.clock import SystemClock
 from kube_core.abc.runtime import ContainerNotFound
@@ -31,8 +29,6 @@ from kube_drivers.runtime.criserver.process import CriOptions, serve_drivers
 
 pytestmark = pytest.mark.anyio
 
-#: One that no other test has, of those that run beside this one.
-_RANGE = f"10.{192 + os.getpid() % 16}.{os.getpid() // 16 % 256}.0/28"
 BEHAVIOURS = {
     "fails": FakeBehaviour(runs_for=0.0, exit_code=3),
     "says": FakeBehaviour(exec_output="hello\n", exec_exit_code=2),
@@ -295,56 +291,26 @@ async def test_what_nothing_answers_is_unimplemented(client: Client, call: str, 
     assert await client.refused(call, **fields) == "UNIMPLEMENTED"
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = image_store(tmp_path_factory, "busybox")
-    (folder / "registries.json").write_text('{"registries": {"*": {"offline": true}}}')
-    return folder
-
-
-@contextlib.contextmanager
-def program(directory: Path, store: Path) -> Iterator[subprocess.Popen[str]]:
-    """`kube-core cri` with real containers, once it serves."""
-    arguments = ["--listen", f"unix://{directory}/cri.sock", "--state", str(directory / "state")]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kube_core.cli", "cri", *arguments, "--pod-cidr", _RANGE],
-        env={**os.environ, "KUBE_CORE_IMAGES": str(store)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        assert "serving CRI" in process.stdout.readline()
-        yield process
-    finally:
-        process.terminate()
-        process.wait(30)
-        process.stdout.close()
-
-
-def end(directory: Path) -> None:
-    arguments = ["--end", "--state", str(directory / "state"), "--pod-cidr", _RANGE]
-    subprocess.run([sys.executable, "-m", "kube_core.cli", "cri", *arguments], check=True, timeout=50)
-
-
 @needs_containers()
-async def test_real_containers_outlive_a_killed_server(tmp_path: Path, store: Path) -> None:
-    log = tmp_path / "logs"
+async def test_real_containers_outlive_a_killed_server(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    store, log = image_store(tmp_path_factory, "busybox"), tmp_path / "logs"
     fields = {
         "command": ["sh", "-c", "echo begun; trap 'exit 7' TERM; while :; do sleep 0.1; done"],
         "log_path": "main.log",
         "linux": {"resources": {"memory_limit_in_bytes": 64 << 20}},
     }
-    try:
-        with program(tmp_path, store) as process:
+    with ended(tmp_path):
+        with serving(tmp_path, store) as process:
             async with client_of(tmp_path / "cri.sock") as client:
                 pod = await client.sandbox(log_directory=str(log), dns_config={"servers": ["10.96.0.10"]})
                 identity = await client.running(pod, "busybox", **fields)
                 address = (await client("PodSandboxStatus", pod_sandbox_id=pod)).status.network.ip
-                assert ipaddress.ip_address(address) in ipaddress.ip_network(_RANGE)
+                assert ipaddress.ip_address(address) in ipaddress.ip_network(POD_CIDR)
             process.send_signal(signal.SIGKILL)
             process.wait(30)
-        with program(tmp_path, store):
+        with serving(tmp_path, store):
             async with client_of(tmp_path / "cri.sock") as client:
                 listed = await client("ListContainers", filter={"state": {"state": "CONTAINER_RUNNING"}})
                 assert [each.id for each in listed.containers] == [identity]
@@ -365,5 +331,3 @@ async def test_real_containers_outlive_a_killed_server(tmp_path: Path, store: Pa
                 assert len((await client("ListPodSandbox")).items) == 0
                 # The log's path was the client's to choose, so the log is the client's to remove.
                 assert (log / "main.log").read_text().endswith("stdout F begun\n")
-    finally:
-        await anyio.to_thread.run_sync(end, tmp_path)

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,8 +14,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from fakes.containers import needs_containers
-from fakes.images import busybox_layer, make_image
+from fakes.containers import image_store, needs_containers
+from fakes.criserver import ended, serving
 from fakes.kubectl import Running
 from fakes.programs import BUILD_SECONDS, installed
 from fakes.terminal import on_terminal
@@ -25,7 +24,6 @@ from fakes.waiting import soon
 pytest.importorskip("grpc")
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(BUILD_SECONDS), needs_containers()]
 
-_RANGE = f"10.{192 + os.getpid() % 16}.{os.getpid() // 16 % 256}.32/28"
 POD = {
     "metadata": {"name": "web", "namespace": "default", "uid": "u-1"},
     "hostname": "web-host",
@@ -80,23 +78,9 @@ class Crictl:
 def crictl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crictl]:
     program = installed("sigs.k8s.io/cri-tools/cmd/crictl", "v1.37.0")
     folder = tmp_path_factory.mktemp("cri")
-    (folder / "images").mkdir()
-    (folder / "images" / "registries.json").write_text('{"registries": {"*": {"offline": true}}}')
-    environment = {**os.environ, "KUBE_CORE_IMAGES": str(folder / "images")}
-    layout = make_image(busybox_layer(), Cmd=["sh"], Env=["PATH=/bin"]).save_docker(folder / "site.tar", "site:1")
-    kube_core = [sys.executable, "-m", "kube_core.cli"]
-    subprocess.run([*kube_core, "image", "load", str(layout)], env=environment, check=True, timeout=50)
-    command = [*kube_core, "cri", "--state", f"{folder}/state", "--pod-cidr", _RANGE]
-    process = subprocess.Popen(
-        [*command, "--listen", f"unix://{folder}/cri.sock"], env=environment, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert "serving CRI" in process.stdout.readline()
-    yield Crictl(program, folder)
-    process.terminate()
-    process.wait(30)
-    process.stdout.close()
-    subprocess.run([*command, "--end"], env=environment, check=True, timeout=50)
+    store = image_store(tmp_path_factory, "site:1")
+    with ended(folder), serving(folder, store):
+        yield Crictl(program, folder)
 
 
 @pytest.fixture(scope="module")
