@@ -48,7 +48,7 @@ def cri(  # noqa: PLR0913, PLR0917 (each is an option that a person may give)
         from kube_drivers.runtime.criserver.process import CriOptions
 
         folder = Path(state).absolute() if state else state_root() / "cri"
-        with held_folder(folder, f"a runtime of {', '.join(listen or ['no socket'])}"):
+        with held_folder(folder, "kube-core cri"):
             options = CriOptions(
                 runtime=runtime,
                 network=ClusterConfig(runtime=runtime, network=network).driver("network"),
