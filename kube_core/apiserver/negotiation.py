@@ -19,6 +19,7 @@ import orjson
 
 from kube_core.abc.transport import Request
 from kube_core.api.duplicates import duplicate_fields
+from kube_core.meta.json_faults import json_fault, unreadable
 from kube_core.meta.status import BadRequest, NotAcceptable, UnsupportedMediaType
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "encode",
     "form_of",
     "is_slow",
+    "no_object",
+    "no_text",
     "repeated_keys",
 ]
 
@@ -48,6 +51,10 @@ _NOT_BINARY = (
 )
 #: Bytes of YAML beyond which it is read apart; a thousand take some 8 ms.
 _LONG_YAML = 1024
+#: What upstream looks at first in a body, and how much of a body without it is shown.
+_NO_KIND = "couldn't get version/kind"
+_TYPED = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+_SHOWN = 30
 _AS_FORMS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
 #: How tools begin their User-Agent that show people what they get.
 _PEOPLE = ("curl", "Wget", "Mozilla/5.0")
@@ -116,14 +123,40 @@ def _clauses(header: str) -> list[tuple[str, dict[str, str]]]:
     return [(media_type, given) for _, media_type, given in sorted(weighed, key=lambda each: -each[0])]
 
 
-def decode_body(body: bytes, content_type: str) -> Any:
-    """A request body as a JSON value. Raises `UnsupportedMediaType`, `BadRequest`."""
+def unrecognized(why: str, kind: str, body: bytes) -> BadRequest:
+    """The error for a body that is no object; `kind`: what it was to be, if that is known."""
+    if not kind:
+        return BadRequest(why)
+    start = body[:_SHOWN]
+    shown = "<empty>" if not body else start.decode(errors="replace") if body.startswith(b"{") else start.hex()
+    more = " ..." if len(body) > _SHOWN else ""
+    return BadRequest(f"the object provided is unrecognized (must be of type {kind}): {why} ({shown}{more})")
+
+
+def no_object(value: Any, kind: str, body: bytes) -> BadRequest:
+    """The error for a JSON value that is no object."""
+    if not body:
+        return unrecognized(f"{_NO_KIND}; json parse error: unexpected end of JSON input", kind, body)
+    return unrecognized(f"{_NO_KIND}; json parse error: {unreadable(value, _TYPED)}", kind, body)
+
+
+def no_text(field: str, value: Any, kind: str, body: bytes) -> BadRequest:
+    """The error for an object that says in this field with something else than a text what it is."""
+    return unrecognized(f"{_NO_KIND}; json parse error: {unreadable(value, 'string', f'.{field}')}", kind, body)
+
+
+def decode_body(body: bytes, content_type: str, kind: str = "") -> Any:
+    """A request body, which is to be an object of this kind, as a JSON value.
+
+    Raises `UnsupportedMediaType`, `BadRequest`.
+    """
     media_type = content_type.split(";", 1)[0].strip() or JSON
     if media_type == JSON:
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError as error:
-            raise BadRequest(f"the object provided is unrecognized: {error}") from None
+            why = f"{_NO_KIND}; json parse error: {json_fault(body) or error}"
+            raise unrecognized(why, kind, body) from None
     if media_type == PROTOBUF:
         # Only some clients speak it, and its tables take a while to load.
         from kube_core.api import protobuf

@@ -16,6 +16,7 @@ from kube_core._kit.clock import Clock
 from kube_core._kit.random import Random
 from kube_core.abc.transport import Request, Response
 from kube_core.api.schemas import builtin, builtin_name
+from kube_core.api.types import ResourceType
 from kube_core.apiserver import listing, negotiation, responses, watching
 from kube_core.apiserver.frames import Frames
 from kube_core.apiserver.metrics import RequestMetrics
@@ -26,6 +27,7 @@ from kube_core.meta import fields
 from kube_core.meta.documents import Document, MutableDocument, thaw
 from kube_core.meta.fields import Path
 from kube_core.meta.gvk import GroupKind
+from kube_core.meta.json_faults import OBJECT, unreadable
 from kube_core.meta.status import (
     BadRequest,
     Expired,
@@ -43,6 +45,32 @@ from kube_core.registry.decoding import DecodingError
 from kube_core.registry.generic import Registry, Update
 
 __all__ = ["PATCH_TYPES", "Verbs", "read_document", "read_shaped"]
+
+#: Served once, and still known to upstream when somebody sends an object of them.
+_FORMER_VERSIONS = frozenset(
+    [
+        "admissionregistration.k8s.io/v1beta1",
+        "apps/v1beta1",
+        "apps/v1beta2",
+        "autoscaling/v2beta1",
+        "autoscaling/v2beta2",
+        "batch/v1beta1",
+        "certificates.k8s.io/v1beta1",
+        "coordination.k8s.io/v1beta1",
+        "discovery.k8s.io/v1beta1",
+        "events.k8s.io/v1beta1",
+        "extensions/v1beta1",
+        "flowcontrol.apiserver.k8s.io/v1beta1",
+        "flowcontrol.apiserver.k8s.io/v1beta2",
+        "flowcontrol.apiserver.k8s.io/v1beta3",
+        "networking.k8s.io/v1beta1",
+        "node.k8s.io/v1beta1",
+        "policy/v1beta1",
+        "rbac.authorization.k8s.io/v1beta1",
+        "scheduling.k8s.io/v1beta1",
+        "storage.k8s.io/v1beta1",
+    ]
+)
 
 _HEAD = frozenset(("kind", "apiVersion", "metadata"))
 PATCH_TYPES = (patches.JSON, patches.MERGE, patches.STRATEGIC, patches.APPLY)
@@ -173,7 +201,8 @@ class Verbs:
         if patch is None:
             patch = {}
         if not isinstance(patch, dict):
-            raise BadRequest("error decoding YAML: the object provided is not an object")
+            why = f"error unmarshaling JSON: while decoding JSON: {unreadable(patch, OBJECT)}"
+            raise BadRequest(f"error decoding patch: {why}")
 
         repeated = self._repeated(request, patch, options)
 
@@ -182,7 +211,7 @@ class Verbs:
             if wanted.get("metadata") is None:
                 wanted["metadata"] = {}
             if registry.is_custom:
-                self._check_kind(wanted, registry)
+                self._check_kind(wanted, registry, request.body)
             else:
                 check_kind(wanted, registry.type.gvk)
             if not isinstance(wanted["metadata"], dict):
@@ -254,7 +283,7 @@ class Verbs:
         self, request: Request, registry: Registry, options: WriteOptions, context: Context
     ) -> MutableDocument:
         """The request's body as an object of the registry's kind. Raises `BadRequest`."""
-        document = read_document(request)
+        document = read_document(request, registry.type.kind)
         if request.document is not None and isinstance(document, dict):
             # It stays the client's. What is read of a built-in kind is new; only what kind it is is said here.
             document = thaw(document) if registry.is_custom else {**document}
@@ -262,12 +291,12 @@ class Verbs:
             # The JSON value null reads as an object that says nothing.
             document = {}
         if not isinstance(document, dict):
-            raise BadRequest(f"the object provided is unrecognized (must be of type {registry.type.kind})")
-        self._check_kind(document, registry)
+            raise negotiation.no_object(document, registry.type.kind, request.body)
+        self._check_kind(document, registry, request.body)
         return self._decoded(document, registry, options, context, self._repeated(request, document, options))
 
     @staticmethod
-    def _check_kind(document: Document, registry: Registry) -> None:
+    def _check_kind(document: Document, registry: Registry, body: bytes) -> None:
         kind, version = document.get("kind"), document.get("apiVersion")
         wanted = registry.type
         if registry.is_custom and not kind:
@@ -276,15 +305,20 @@ class Verbs:
                 f"the object provided is unrecognized (must be of type {wanted.kind}): Object 'Kind' is missing in "
                 f"'{orjson.dumps(document).decode()[:256]}'"
             )
+        if not registry.is_custom:
+            for field, value in (("apiVersion", version), ("kind", kind)):
+                if value is not None and not isinstance(value, str):
+                    raise negotiation.no_text(field, value, wanted.kind, body)
+            _check_registered(version or wanted.api_version, kind or wanted.kind, wanted, body)
         if (version or registry.is_custom) and version != wanted.api_version:
             raise BadRequest(
                 f"the API version in the data ({version or '/'}) does not match the expected API version "
                 f"({wanted.api_version})"
             )
-        if kind and kind != wanted.kind:
+        if registry.is_custom and kind != wanted.kind:
             raise BadRequest(
                 f'{kind} in version "{wanted.version}" cannot be handled as a {wanted.kind}: converting '
-                f"({wanted.version}.{kind}) to ({wanted.group or 'core'}.{wanted.kind}): unknown conversion"
+                f"({wanted.version}.{kind}) to ({wanted.group}.{wanted.kind}): unknown conversion"
             )
 
     def _decoded_patch(
@@ -371,22 +405,40 @@ def read_shaped(
     request: Request, api_version: str, kind: str, context: Context, mode: decoding.FieldValidation = "Warn"
 ) -> MutableDocument:
     """The body as an object of a kind that is no resource of its own (a Binding, a Scale). Raises `BadRequest`."""
-    document = read_document(request)
+    document = read_document(request, kind)
     if not isinstance(document, Mapping):
-        raise BadRequest(f"the object provided is unrecognized (must be of type {kind})")
+        raise negotiation.no_object(document, kind, request.body)
     typed = {"kind": kind, "apiVersion": api_version, **document}
     decoded, warnings = decoding.decode(typed, builtin(builtin_name(api_version, kind)), mode)
     context.warn(*warnings)
     return decoded
 
 
-def read_document(request: Request) -> Any:
-    """The body as a JSON value; None where there is none."""
+def read_document(request: Request, kind: str = "") -> Any:
+    """The body, which is to be an object of this kind, as a JSON value; None where there is none."""
     if request.document is not None:
         return request.document
     if not request.body:
         return None
-    return negotiation.decode_body(request.body, request.headers.get("content-type", ""))
+    return negotiation.decode_body(request.body, request.headers.get("content-type", ""), kind)
+
+
+def _check_registered(version: str, kind: str, wanted: ResourceType, body: bytes) -> None:
+    """Whether a body of a built-in kind says that it is one that there is, and that becomes the wanted one."""
+    if version == wanted.api_version and kind == wanted.kind:
+        return
+    group, _, short = version.rpartition("/")
+    if "/" in group:
+        raise negotiation.unrecognized(f"unexpected GroupVersion string: {version}", wanted.kind, body)
+    refusal = f'{kind} in version "{short}" cannot be handled as a {wanted.kind}: '
+    # Events are the same thing in both of their groups.
+    former = kind == wanted.kind and (version in _FORMER_VERSIONS or kind == "Event")
+    if not former and not builtin_name(version, kind):
+        what = f'no kind "{kind}" is registered for version "{version}"'
+        raise BadRequest(f'{refusal}{what} in scheme "pkg/runtime/scheme.go:111"')
+    if not former and (kind != wanted.kind or group != wanted.group):
+        target = wanted.group.partition(".")[0] or "core"
+        raise BadRequest(f"{refusal}converting ({short}.{kind}) to ({target}.{wanted.kind}): unknown conversion")
 
 
 def _deleted(registry: Registry, stored: Stored) -> dict[str, Any]:

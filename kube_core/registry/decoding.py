@@ -28,7 +28,7 @@ from kube_core.meta.status import BadRequest
 from kube_core.registry.readers import StructReader, reader_for
 from kube_core.registry.scalars import Odd, Place, Problems, Reader
 
-__all__ = ["DecodingError", "FieldValidation", "check", "decode", "read", "refusal"]
+__all__ = ["DecodingError", "FieldValidation", "check", "decode", "read", "refusal", "strictly"]
 
 FieldValidation = Literal["Strict", "Warn", "Ignore"]
 
@@ -93,11 +93,19 @@ def check(document: Document, schema: Schema, mode: FieldValidation = "Warn") ->
     return read(document, schema, mode)[1]
 
 
+def strictly(found: Sequence[str]) -> DecodingError:
+    """The error for what a strict reader found; what is wrong with YAML is one item of its own lines."""
+    lines = [each for each in found if each.startswith("line ")]
+    yaml = ["yaml: unmarshal errors:" + "".join(f"\n  {line}" for line in lines)] if lines else []
+    others = [each for each in found if not each.startswith("line ")]
+    return DecodingError(f"strict decoding error: {', '.join([*yaml, *others])}", strict=True)
+
+
 def _judge(found: Sequence[str], mode: FieldValidation) -> Sequence[str]:
     if not found or mode == "Ignore":
         return ()
     if mode == "Strict":
-        raise DecodingError(f"strict decoding error: {', '.join(found)}", strict=True)
+        raise strictly(found)
     return found
 
 

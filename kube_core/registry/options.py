@@ -19,6 +19,7 @@ from kube_core.api.schemas import builtin, builtin_name
 from kube_core.meta import fields
 from kube_core.meta.fields import FieldError, Path
 from kube_core.meta.gvk import GroupKind
+from kube_core.meta.json_faults import json_fault
 from kube_core.meta.status import BadRequest, invalid
 from kube_core.registry import decoding
 from kube_core.registry.context import DeleteOptions, WriteOptions
@@ -39,8 +40,8 @@ _META = "meta.k8s.io"
 #: What a body of DELETE can be and is not wanted: kinds that every group has, and those of `meta.k8s.io/v1`.
 _OPTIONS_OF_ANY_GROUP = ("CreateOptions", "UpdateOptions")
 _META_KINDS = ("GetOptions", "ListOptions", "PatchOptions", "TableOptions", "Table", "PartialObjectMetadata")
-#: How upstream calls its list of these kinds, in its words on any other.
-_META_SCHEME = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"
+#: How upstream calls its list of kinds, in its words on any other.
+_META_SCHEME = "pkg/runtime/scheme.go:111"
 _FALSE = ("", "0", "false", "False", "FALSE", "f", "F")
 _LARGEST_REVISION = (1 << 64) - 1
 #: The version by which upstream names its tokens in errors.
@@ -68,8 +69,11 @@ class ContinueToken:
     def decode(cls, text: str) -> ContinueToken:
         """Raises `BadRequest`."""
         try:
-            token = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+            decoded = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+            token = orjson.loads(decoded)
             version, revision, start = token["v"], int(token.get("rv") or 0), str(token.get("start") or "")
+        except orjson.JSONDecodeError as error:
+            raise _bad_token(json_fault(decoded) or str(error)) from error
         except (binascii.Error, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise _bad_token(str(error)) from error
         if version != _TOKEN_VERSION:
@@ -263,7 +267,7 @@ def _dry_run(values: Any, errors: list[FieldError]) -> bool:
 def _delete_body(body: Any) -> Mapping[str, Any]:
     """A body that is DeleteOptions, of any group. Raises `BadRequest`, as upstream's list of these kinds has it."""
     if not isinstance(body, Mapping):
-        raise BadRequest("couldn't get version/kind; the body is not an object")
+        raise BadRequest("couldn't get version/kind; json parse error: the body is not an object")
     kind, version = body.get("kind") or "DeleteOptions", body.get("apiVersion") or "v1"
     if kind in _OPTIONS_OF_ANY_GROUP or (version == f"{_META}/v1" and kind in _META_KINDS):
         raise BadRequest("decoded object cannot be converted to DeleteOptions")

@@ -75,9 +75,9 @@ class Scale:
         return await self._patch(request, info, registry, context)
 
     async def _update(self, request: Request, info: RequestInfo, registry: Registry, context: Context) -> Response:
-        wanted = read_document(request)
+        wanted = read_document(request, "Scale")
         if not isinstance(wanted, dict):
-            raise BadRequest("the object provided is unrecognized (must be of type Scale)")
+            raise negotiation.no_object(wanted, "Scale", request.body)
         kind = wanted.get("kind") or "Scale"
         if kind != "Scale":
             group = str(wanted.get("apiVersion", "")).rpartition("/")[2]

@@ -31,7 +31,7 @@ from kube_core.registry.custom.conversion import ConversionWebhook
 from kube_core.registry.custom.descriptors import Served, Version
 from kube_core.registry.custom.pruning import prune
 from kube_core.registry.custom.strategy import CustomStrategy
-from kube_core.registry.decoding import DecodingError, FieldValidation
+from kube_core.registry.decoding import FieldValidation, strictly
 from kube_core.registry.generic import Registry
 from kube_core.registry.webhooks import WebhookCaller
 from kube_core.storage.objects import ObjectStore
@@ -95,7 +95,7 @@ class CustomRegistry(Registry):
         embedded.coerce(pruned, tree, unknown)
         pruned["metadata"] = metadata
         if mode == "Strict" and unknown:
-            raise DecodingError(f"strict decoding error: {', '.join(unknown)}", strict=True)
+            raise strictly(unknown)
         return pruned, () if mode == "Ignore" else unknown
 
     def shown(self, stored: Stored) -> Stored:

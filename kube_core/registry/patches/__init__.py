@@ -26,6 +26,7 @@ from kube_core.api.schemas import Schema
 from kube_core.meta import status
 from kube_core.meta.documents import Document, MutableDocument
 from kube_core.meta.fields import FieldError
+from kube_core.meta.json_faults import OBJECT, unreadable
 from kube_core.registry.patches import json_patch, merge, strategic
 from kube_core.registry.patches.wording import go_text
 
@@ -65,7 +66,7 @@ def parse_patch(patch_type: str, body: bytes) -> Any:
     elif patch is None:
         raise status.BadRequest("Invalid JSON Patch")
     elif not isinstance(patch, dict):
-        raise status.BadRequest(f"error decoding patch: expected an object, got {_kind(patch)}")
+        raise status.BadRequest(f"error decoding patch: {unreadable(patch, OBJECT)}")
     return patch
 
 
@@ -87,7 +88,7 @@ def apply_patch(patch_type: str, document: Document, patch: Any, schema: Schema 
     else:
         raise unsupported_type()
     if not isinstance(patched, dict):
-        raise status.BadRequest(f"the patch turned the object into {_kind(patched)}")
+        raise status.BadRequest(unreadable(patched, OBJECT))
     return patched
 
 
@@ -111,15 +112,3 @@ def refuse(patch_type: str, patch: Any, patched: Document, detail: str) -> statu
     error = FieldError("patch", "FieldValueInvalid", body)
     cause = {"reason": error.reason, "message": error.body, "field": error.field}
     return status.Invalid(f' "" is invalid: {error}', details={"causes": [cause]})
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, str):
-        return "a string"
-    if isinstance(value, list):
-        return "a list"
-    return "an object" if isinstance(value, dict) else "a number"

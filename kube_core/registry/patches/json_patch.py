@@ -23,9 +23,12 @@ import orjson
 from kube_core.meta import status
 from kube_core.meta.documents import thaw
 from kube_core.meta.equality import same
+from kube_core.meta.json_faults import unreadable
 
 __all__ = ["apply", "check", "unknown_members"]
 
+#: How upstream calls one operation.
+_OPERATION = "handlers.jsonPatchOp"
 _MEMBERS = ("op", "path", "from", "value")
 _INDEX = re.compile(r"[+-]?[0-9]+")
 #: How many bytes of JSON all copies of a patch may add.
@@ -39,10 +42,10 @@ class _NotApplicable(Exception):
 def check(patch: Any) -> None:
     """Raises `BadRequest` unless this is a list of objects."""
     if not isinstance(patch, list):
-        raise status.BadRequest("error decoding patch: expected a list of operations")
-    for position, operation in enumerate(patch):
+        raise status.BadRequest(f"error decoding patch: {unreadable(patch, f'[]{_OPERATION}')}")
+    for operation in patch:
         if not isinstance(operation, dict):
-            raise status.BadRequest(f"error decoding patch: operation {position} is not an object")
+            raise status.BadRequest(f"error decoding patch: {unreadable(operation, _OPERATION)}")
 
 
 def unknown_members(patch: list[dict[str, Any]]) -> list[str]:

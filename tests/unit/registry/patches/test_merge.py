@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from kube_core.meta import status
 from kube_core.meta.documents import freeze
+from kube_core.meta.json_faults import OBJECT
 from kube_core.registry import patches
 from kube_core.registry.patches import merge
 
@@ -65,8 +66,8 @@ def test_touched_objects_come_out_sorted_and_others_as_they_were() -> None:
     ("body", "message"),
     [
         (b"null", "Invalid JSON Patch"),
-        (b'["x"]', "error decoding patch: expected an object, got a list"),
-        (b'"text"', "error decoding patch: expected an object, got a string"),
+        (b'["x"]', f"error decoding patch: json: cannot unmarshal array into Go value of type {OBJECT}"),
+        (b'"text"', f"error decoding patch: json: cannot unmarshal string into Go value of type {OBJECT}"),
         (b'{"data":', "invalid JSON patch"),
         (b"", "invalid JSON patch"),
     ],
