@@ -272,6 +272,26 @@ async def test_one_port_leads_to_several_pods_by_its_address_and_protocol(tmp_pa
 
 
 @needs_nft
+async def test_who_has_been_sending_all_along_reaches_the_pod_that_comes_and_the_next(tmp_path: Path) -> None:
+    async with started(tmp_path) as network:
+        node = (await network.node_addresses())[0]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"nobody there", (node, _PORT))
+            for name in ("a", "b"):
+                made = await network.attach(pod(name, PortMapping(81, _PORT, "UDP")))
+                with kernel.in_namespace(
+                    made.namespace_path, "net", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                ) as receiver:
+                    receiver.bind(("0.0.0.0", 81))
+                    receiver.settimeout(10)
+                    sender.sendto(name.encode(), (node, _PORT))
+                    said, client = await anyio.to_thread.run_sync(receiver.recvfrom, 100)
+                    assert said.decode() == name
+                    receiver.sendto(b"seen", client)
+                await network.detach(name)
+
+
+@needs_nft
 async def test_ports_of_the_host_outlive_the_driver_and_go_with_their_pods(tmp_path: Path) -> None:
     async with started(tmp_path) as network:
         a = await network.attach(pod("a", PortMapping(80, _PORT)))

@@ -26,6 +26,7 @@ import orjson
 
 from kube_core.abc.network import NetworkError
 from kube_core.abc.runtime import PortMapping
+from kube_drivers.network.bridge.conntrack import forget_udp
 
 __all__ = ["HostPorts"]
 
@@ -74,6 +75,7 @@ class HostPorts:
         self._ports[sandbox] = wanted
         try:
             self._write()
+            _forget(wanted)
         except BaseException:
             del self._ports[sandbox]
             self._keep()
@@ -81,9 +83,9 @@ class HostPorts:
 
     def release(self, sandbox: str) -> None:
         """They lead nowhere. Those of an unknown sandbox never did. Raises `NetworkError`."""
-        if sandbox in self._ports:
-            del self._ports[sandbox]
+        if (known := self._ports.pop(sandbox, None)) is not None:
             self._write()
+            _forget(known)
 
     def end(self) -> None:
         """Leave nothing behind. Needs no `read` before."""
@@ -150,6 +152,12 @@ class HostPorts:
 
     def _places(self, mapping: PortMapping) -> str:
         return f"{{ {self._address}, {_LOOPBACK} }}" if mapping.host_ip in _EVERYWHERE else mapping.host_ip
+
+
+def _forget(ports: _Ports) -> None:
+    # A kernel that cannot be told has to find out by itself, once nothing was sent for half a minute.
+    with contextlib.suppress(OSError):
+        forget_udp({each.host_port for each in ports.mappings if each.protocol == "UDP"})
 
 
 def _is_v4(address: str) -> bool:

@@ -18,7 +18,7 @@ from typing import Self
 
 import attrs
 
-__all__ = ["Link", "Netlink"]
+__all__ = ["Link", "Netlink", "nested", "read_attributes"]
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
@@ -59,8 +59,9 @@ class Link:
 class Netlink:
     """A connection to the kernel, in the namespace of the thread that makes it."""
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    def __init__(self, family: int = 0) -> None:
+        """`family`: of netlink; 0 is links, addresses, routes and rules."""
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family)
         self._socket.bind((0, 0))
         self._sequence = 0
 
@@ -76,9 +77,9 @@ class Netlink:
 
     def links(self) -> list[Link]:
         found = []
-        for body in self._ask(_GETLINK, _REQUEST | _DUMP, struct.pack("BxHiII", 0, 0, 0, 0, 0)):
+        for body in self.ask(_GETLINK, _REQUEST | _DUMP, struct.pack("BxHiII", 0, 0, 0, 0, 0)):
             index = struct.unpack_from("i", body, 4)[0]
-            attributes = dict(_read_attributes(body[16:]))
+            attributes = dict(read_attributes(body[16:]))
             master = struct.unpack("I", attributes[_IFLA_MASTER])[0] if _IFLA_MASTER in attributes else 0
             found.append(Link(index, attributes[_IFLA_IFNAME].rstrip(b"\0").decode(), master))
         return found
@@ -91,28 +92,28 @@ class Netlink:
             return 0
 
     def add_bridge(self, name: str) -> None:
-        info = _nested(_IFLA_LINKINFO, _text(_IFLA_INFO_KIND, "bridge"))
-        self._tell(_NEWLINK, _CREATE | _EXCLUSIVE, _link() + _text(_IFLA_IFNAME, name) + info, (errno.EEXIST,))
+        info = nested(_IFLA_LINKINFO, _text(_IFLA_INFO_KIND, "bridge"))
+        self.tell(_NEWLINK, _CREATE | _EXCLUSIVE, _link() + _text(_IFLA_IFNAME, name) + info, (errno.EEXIST,))
 
     def add_pair(self, name: str, peer: str, namespace: int, master: int) -> None:
         """Two linked devices: one here in a bridge, its peer in the namespace of this open file."""
         other = _link() + _text(_IFLA_IFNAME, peer) + _number(_IFLA_NET_NS_FD, namespace)
-        data = _nested(_IFLA_INFO_DATA, _attribute(_VETH_INFO_PEER, other))
-        info = _nested(_IFLA_LINKINFO, _text(_IFLA_INFO_KIND, "veth") + data)
+        data = nested(_IFLA_INFO_DATA, _attribute(_VETH_INFO_PEER, other))
+        info = nested(_IFLA_LINKINFO, _text(_IFLA_INFO_KIND, "veth") + data)
         body = _link(flags=_IFF_UP) + _text(_IFLA_IFNAME, name) + _number(_IFLA_MASTER, master) + info
-        self._tell(_NEWLINK, _CREATE | _EXCLUSIVE, body)
+        self.tell(_NEWLINK, _CREATE | _EXCLUSIVE, body)
 
     def set_up(self, index: int) -> None:
-        self._tell(_NEWLINK, 0, _link(index, flags=_IFF_UP))
+        self.tell(_NEWLINK, 0, _link(index, flags=_IFF_UP))
 
     def set_hairpin(self, index: int) -> None:
         """What comes in by this link of a bridge may go out by it."""
         body = struct.pack("BxHiII", socket.AF_BRIDGE, 0, index, 0, 0)
-        self._tell(_SETLINK, 0, body + _nested(_IFLA_PROTINFO, _attribute(_IFLA_BRPORT_MODE, b"\1")))
+        self.tell(_SETLINK, 0, body + nested(_IFLA_PROTINFO, _attribute(_IFLA_BRPORT_MODE, b"\1")))
 
     def remove_link(self, name: str) -> None:
         if index := self.index(name):
-            self._tell(_DELLINK, 0, _link(index), (errno.ENODEV,))
+            self.tell(_DELLINK, 0, _link(index), (errno.ENODEV,))
 
     # -- addresses and routes ----------------------------------------------------------------------------------------
 
@@ -120,24 +121,24 @@ class Netlink:
         packed = interface.ip.packed
         body = struct.pack("BBBBI", _family(interface), interface.network.prefixlen, 0, _UNIVERSE, index)
         body += _attribute(_IFA_LOCAL, packed) + _attribute(_IFA_ADDRESS, packed)
-        self._tell(_NEWADDR, _CREATE | _EXCLUSIVE, body, (errno.EEXIST,))
+        self.tell(_NEWADDR, _CREATE | _EXCLUSIVE, body, (errno.EEXIST,))
 
     def add_default_route(self, gateway: _Address) -> None:
         body = _route(gateway, 0, _TABLE_MAIN, _UNIVERSE, _UNICAST) + _attribute(_RTA_GATEWAY, gateway.packed)
-        self._tell(_NEWROUTE, _CREATE | _REPLACE, body)
+        self.tell(_NEWROUTE, _CREATE | _REPLACE, body)
 
     def add_route(self, network: _Network, index: int, table: int) -> None:
         """What is in this network is on this link, for who looks into the table."""
         body = _route(network.network_address, network.prefixlen, table, _LINK_SCOPE, _UNICAST)
         body += _attribute(_RTA_DST, network.network_address.packed) + _number(_RTA_OIF, index)
-        self._tell(_NEWROUTE, _CREATE | _REPLACE, body)
+        self.tell(_NEWROUTE, _CREATE | _REPLACE, body)
 
     def add_local(self, network: _Network) -> None:
         """Every address of a network is this host's own."""
-        self._tell(_NEWROUTE, _CREATE | _REPLACE, self._local(network))
+        self.tell(_NEWROUTE, _CREATE | _REPLACE, self._local(network))
 
     def remove_local(self, network: _Network) -> None:
-        self._tell(_DELROUTE, 0, self._local(network), (errno.ESRCH, errno.ENOENT))
+        self.tell(_DELROUTE, 0, self._local(network), (errno.ESRCH, errno.ENOENT))
 
     def _local(self, network: _Network) -> bytes:
         body = _route(network.network_address, network.prefixlen, _TABLE_LOCAL, _HOST_SCOPE, _LOCAL)
@@ -148,11 +149,11 @@ class Netlink:
     def confine(self, link: str, table: int, priority: int) -> None:
         """What comes in by this link goes where the table says, and nowhere else (but to this host's own addresses)."""
         for rule in self._rules(link, table, priority):
-            self._tell(_NEWRULE, _CREATE | _EXCLUSIVE, rule, (errno.EEXIST,))
+            self.tell(_NEWRULE, _CREATE | _EXCLUSIVE, rule, (errno.EEXIST,))
 
     def release(self, link: str, table: int, priority: int) -> None:
         for rule in self._rules(link, table, priority):
-            self._tell(_DELRULE, 0, rule, (errno.ENOENT, errno.ESRCH))
+            self.tell(_DELRULE, 0, rule, (errno.ENOENT, errno.ESRCH))
 
     def _rules(self, link: str, table: int, priority: int) -> Iterator[bytes]:
         for offset, action in enumerate((_TO_TABLE, _PROHIBIT)):
@@ -163,15 +164,17 @@ class Netlink:
 
     # -- below -------------------------------------------------------------------------------------------------------
 
-    def _tell(self, kind: int, flags: int, body: bytes, ignored: tuple[int, ...] = ()) -> None:
+    def tell(self, kind: int, flags: int, body: bytes, ignored: tuple[int, ...] = ()) -> None:
+        """Have something done. `ignored`: errors that are none."""
         try:
-            for _ in self._ask(kind, _REQUEST | _ACK | flags, body):
+            for _ in self.ask(kind, _REQUEST | _ACK | flags, body):
                 pass
         except OSError as error:
             if error.errno not in ignored:
                 raise
 
-    def _ask(self, kind: int, flags: int, body: bytes) -> Iterator[bytes]:
+    def ask(self, kind: int, flags: int, body: bytes) -> Iterator[bytes]:
+        """The answers, without their heads."""
         self._sequence += 1
         self._socket.send(struct.pack("IHHII", 16 + len(body), kind, flags, self._sequence, 0) + body)
         while True:
@@ -209,7 +212,7 @@ def _attribute(kind: int, value: bytes) -> bytes:
     return struct.pack("HH", 4 + len(value), kind) + value + bytes(padding)
 
 
-def _nested(kind: int, value: bytes) -> bytes:
+def nested(kind: int, value: bytes) -> bytes:
     return _attribute(kind | 0x8000, value)
 
 
@@ -221,7 +224,7 @@ def _number(kind: int, value: int) -> bytes:
     return _attribute(kind, struct.pack("I", value))
 
 
-def _read_attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+def read_attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
     while len(data) >= 4:
         length, kind = struct.unpack_from("HH", data)
         if length < 4:
