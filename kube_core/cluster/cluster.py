@@ -58,11 +58,9 @@ from kube_core.cluster.identities import (
     metrics_server_policy,
 )
 from kube_core.cluster.kinds import OfferedKinds, install_kinds
-from kube_core.cluster.metrics import ComponentMetrics
 from kube_core.cluster.nodes import Nodes, Surroundings
 from kube_core.cluster.snapshots import Snapshot, take
 from kube_core.config import ClusterConfig, ConfigError
-from kube_core.control.events import EventWriter
 from kube_core.drivers import load_driver
 from kube_core.meta.status import AlreadyExists
 from kube_core.plugins import PluginHost
@@ -75,7 +73,9 @@ if TYPE_CHECKING:
     from kube_core.abc.usage import FiguresSource
     from kube_core.abc.volume import VolumeDriver
     from kube_core.cluster.faults import Faults
+    from kube_core.cluster.metrics import ComponentMetrics
     from kube_core.cluster.record import Record
+    from kube_core.control.events import EventWriter
     from kube_core.control.runtime import ControllerRuntime
     from kube_core.node.agent import NodeAgent
     from kube_core.node.registration import MayWait
@@ -146,6 +146,7 @@ class Cluster:
         self._state: Path | None = None
         self._component_metrics: ComponentMetrics | None = None
         self.controllers: ControllerRuntime | None = None
+        self._events: EventWriter | None = None
         self.scheduler: Scheduler | None = None
         self.service_proxy: ServiceProxyAgent | None = None
         self.ingress: IngressAgent | None = None
@@ -234,6 +235,8 @@ class Cluster:
     @property
     def _metrics(self) -> ComponentMetrics:
         if self._component_metrics is None:
+            from kube_core.cluster.metrics import ComponentMetrics  # a server alone has no components
+
             self._component_metrics = ComponentMetrics(self.server.metrics.metrics, lambda: self.nodes)
         return self._component_metrics
 
@@ -397,8 +400,11 @@ class Cluster:
                 image=snapshot.informers if snapshot is not None else None,
             )
         )
-        writer = EventWriter(self.client_for(CONTROLLER_MANAGER), clock=self.clock, random=self.random)
-        self._events = await stack.enter_async_context(writer)
+        if self.config.has_nodes:
+            from kube_core.control.events import EventWriter  # only where somebody reports something
+
+            writer = EventWriter(self.client_for(CONTROLLER_MANAGER), clock=self.clock, random=self.random)
+            self._events = await stack.enter_async_context(writer)
         self._background = await stack.enter_async_context(Background())
         volumes = await self._start_volumes(stack) if self.config.has_nodes else None
         drivers: dict[str, Any] = {"authority": self.authority, "cluster_ca": self.authority.certificate}
@@ -408,9 +414,9 @@ class Cluster:
         if self.config.has_nodes and not network.capabilities.own_ranges:
             drivers["network"] = ranges
         await self._start_controllers(stack, host, drivers)
-        if volumes is not None:
-            await self._start_scheduler(host)
-            await self._start_data_plane()
+        if volumes is not None and self._events is not None:
+            await self._start_scheduler(host, self._events)
+            await self._start_data_plane(self._events)
             around = Surroundings(
                 self.client_for,
                 self.informers,
@@ -609,7 +615,7 @@ class Cluster:
         parts = {"load_balancers": has.load_balancers, "instances": has.instances, "routes": has.routes}
         return {f"cloud.{part}": driver for part, there in parts.items() if there}
 
-    async def _start_scheduler(self, host: PluginHost) -> None:
+    async def _start_scheduler(self, host: PluginHost, events: EventWriter) -> None:
         from kube_core.scheduler.scheduler import Scheduler  # only where there are nodes
 
         client = self._component(SCHEDULER, field_manager="kube-scheduler")
@@ -620,19 +626,19 @@ class Cluster:
             self.random,
             host.scheduler_plugins(),
             get_logger("kube_core.scheduler"),
-            events=self._events.recorder("default-scheduler"),
+            events=events.recorder("default-scheduler"),
             metrics=self._metrics.scheduler,
         )
         self.background.start("scheduler", self.scheduler.run())
 
-    async def _start_data_plane(self) -> None:
+    async def _start_data_plane(self, events: EventWriter) -> None:
         """Service proxy and ingress, for all nodes of this host."""
         from kube_core.proxy.agent import IngressAgent, ServiceProxyAgent  # only where there are nodes
         from kube_core.proxy.ingresses import ingress_class
 
         proxy: ProxyDriver = load_driver("proxy", self.config.driver("proxy"))(clock=self.clock)
         self._add_driver("service proxy", proxy)
-        recorder = self._events.recorder("kube-proxy")
+        recorder = events.recorder("kube-proxy")
         self.service_proxy = ServiceProxyAgent(self.informers, proxy, clock=self.clock, events=recorder)
         self.background.start("service proxy", self.service_proxy.run())
         ingress: IngressDriver = load_driver("ingress", self.config.driver("ingress"))(

@@ -19,18 +19,18 @@ from kube_core._kit.random import Random
 from kube_core.abc.network import Network
 from kube_core.abc.node import NodeStreams
 from kube_core.abc.transport import Handler, Request, Response, User
-from kube_core.abc.usage import FiguresSource
 from kube_core.client.client import ApiClient
 from kube_core.client.informer import Informers
 from kube_core.cluster.background import Background, first
 from kube_core.cluster.identities import node_user
 from kube_core.config import ClusterConfig, ConfigError
-from kube_core.control.events import EventWriter
 from kube_core.drivers import load_driver
 
 if TYPE_CHECKING:
     from kube_core.abc.runtime import Runtime, RuntimeCapabilities
+    from kube_core.abc.usage import FiguresSource
     from kube_core.abc.volume import VolumeDriver
+    from kube_core.control.events import EventWriter
     from kube_core.node.agent import NodeAgent
     from kube_core.node.registration import MayWait
     from kube_core.node.stats import NodeStatistics
