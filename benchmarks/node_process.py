@@ -1,6 +1,6 @@
 """What a node costs that is a process of its own, and how fast its pods start.
 
-    python benchmarks/node_process.py [--pods 50] [--seconds 30] [--stages]
+    python benchmarks/node_process.py [--pods 50] [--nodes 1] [--seconds 30] [--stages]
 
 A control plane without nodes and one `kube-core node` with the runtime `process`. One pod is created, then many at
 once; the time of each is from its creation to its condition Ready as a watch of pods sees them. Then nothing happens
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import statistics
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -70,7 +71,7 @@ async def start_pods(kubeconfig: str, names: Sequence[str]) -> Stages:
 
         following = asyncio.create_task(follow())
         await asyncio.gather(*(create(name) for name in names))
-        await asyncio.wait_for(following, 120)
+        await asyncio.wait_for(following, 300)
     return stages
 
 
@@ -85,17 +86,20 @@ def cpu(process: psutil.Process) -> float:
 
 
 class Processes:
-    """The API server's, the node's, and its supervisor's, as they spend CPU time."""
+    """The API server's, the nodes', and their supervisors', as they spend CPU time."""
 
-    def __init__(self, server: psutil.Process, node: psutil.Process, directory: str) -> None:
-        found = (each for each in psutil.process_iter(["cmdline"]) if _supervises(each, directory))
-        self.each = {"API server": server, "node": node, "supervisor": next(found)}
-        self.spent = {name: cpu(each) for name, each in self.each.items()}
+    def __init__(self, server: psutil.Process, nodes: Sequence[psutil.Process], directory: str) -> None:
+        supervisors = [each for each in psutil.process_iter(["cmdline"]) if _supervises(each, directory)]
+        self.each = {"API server": [server], "node": list(nodes), "supervisor": supervisors}
+        self.spent = self._spent()
 
     def since(self) -> dict[str, float]:
-        """Seconds of each since the last look."""
-        before, self.spent = self.spent, {name: cpu(each) for name, each in self.each.items()}
+        """Seconds of each kind since the last look."""
+        before, self.spent = self.spent, self._spent()
         return {name: self.spent[name] - before[name] for name in self.each}
+
+    def _spent(self) -> dict[str, float]:
+        return {name: sum(map(cpu, each)) for name, each in self.each.items()}
 
 
 def tell(stages: Stages, spent: Mapping[str, float]) -> None:
@@ -106,28 +110,23 @@ def tell(stages: Stages, spent: Mapping[str, float]) -> None:
     print(", ".join(f"{name} {seconds / len(took) * 1000:.1f} ms" for name, seconds in spent.items()))
 
 
-def measure(pods: int, seconds: float, with_stages: bool) -> None:
+def measure(pods: int, nodes: int, seconds: float, with_stages: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="kube-core-bench-") as directory:
         environment = {**os.environ, "XDG_STATE_HOME": f"{directory}/state"}
-        config, own, noted = f"{directory}/kubeconfig", f"{directory}/node.kubeconfig", f"{directory}/stages"
+        config = f"{directory}/kubeconfig"
         cluster = ("--name", f"bench-{os.getpid()}")
         up = (*COMMAND, "up", *cluster, "--nodes", "0", "--detach", "--kubeconfig", config)
         subprocess.run(up, env=environment, check=True, stdout=subprocess.DEVNULL)
         lock = next(Path(directory, "state").rglob("lock"))
         server = psutil.Process(int(lock.read_text()))
-        node = ("node", "--name", "bench", "--state", f"{directory}/bench")
-        run = (sys.executable, __file__, "--be-the-node", noted) if with_stages else COMMAND
         try:
-            made = ("node-kubeconfig", "bench", "--kubeconfig", config, "--output", own)
-            subprocess.run((*COMMAND, *made), env=environment, check=True)
-            with subprocess.Popen(
-                (*run, *node, "--port", "0", "--kubeconfig", own), env=environment, stdout=subprocess.PIPE
-            ) as running:
-                assert running.stdout is not None
-                running.stdout.readline()
-                process = psutil.Process(running.pid)
-                print(f"node without pods: {memory(process)}")
-                processes = Processes(server, process, directory)
+            with contextlib.ExitStack() as stack:
+                names = [f"bench-{number}" for number in range(nodes)]
+                running = [
+                    stack.enter_context(running_node(name, directory, environment, with_stages)) for name in names
+                ]
+                print(f"node without pods: {memory(running[0])}")
+                processes = Processes(server, running, directory)
                 alone = asyncio.run(start_pods(config, ["alone"]))
                 tell(alone, processes.since())
                 together = asyncio.run(start_pods(config, [f"pod-{number}" for number in range(pods)]))
@@ -136,16 +135,41 @@ def measure(pods: int, seconds: float, with_stages: bool) -> None:
                 processes.since()
                 time.sleep(seconds)
                 for name, spent in processes.since().items():
-                    used = memory(processes.each[name])
-                    print(f"{name} with {pods} pods: {used}, {spent / seconds:.2%} of a core")
-                running.terminate()
-            subprocess.run((*COMMAND, *node, "--end"), env=environment, check=True)
+                    each = processes.each[name]
+                    used = memory(each[0])
+                    print(f"{name} with {pods / nodes:g} pods: {used}, {spent / len(each) / seconds:.2%} of a core")
             if with_stages:
-                of_node: Moments = json.loads(Path(noted).read_bytes())
+                of_nodes: Moments = {}
+                for name in names:
+                    of_nodes |= json.loads(Path(directory, f"{name}.stages").read_bytes())
                 for seen, title in ((alone, "one pod"), (together, f"{pods} pods at once")):
-                    show({name: {**of_node[name], **each} for name, each in seen.moments.items()}, title)
+                    show({name: {**of_nodes[name], **each} for name, each in seen.moments.items()}, title)
         finally:
             subprocess.run((*COMMAND, "down", *cluster), env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def running_node(
+    name: str, directory: str, environment: Mapping[str, str], with_stages: bool
+) -> Iterator[psutil.Process]:
+    """A node that is ready; what it has left running is ended afterwards."""
+    own = f"{directory}/{name}.kubeconfig"
+    made = ("node-kubeconfig", name, "--kubeconfig", f"{directory}/kubeconfig", "--output", own)
+    subprocess.run((*COMMAND, *made), env=environment, check=True)
+    node = ("node", "--name", name, "--state", f"{directory}/{name}")
+    run = (sys.executable, __file__, "--be-the-node", f"{directory}/{name}.stages") if with_stages else COMMAND
+    try:
+        with subprocess.Popen(
+            (*run, *node, "--port", "0", "--kubeconfig", own), env=environment, stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            try:
+                yield psutil.Process(process.pid)
+            finally:
+                process.terminate()
+    finally:
+        subprocess.run((*COMMAND, *node, "--end"), env=environment, check=True)
 
 
 def be_the_node(noted: str, arguments: Sequence[str]) -> None:
@@ -171,11 +195,12 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description="What a node costs that is a process of its own.")
     parser.add_argument("--pods", type=int, default=50)
+    parser.add_argument("--nodes", type=int, default=1, help="each takes 110 pods at most")
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--stages", action="store_true", help="print when pods pass the stages of their start")
     options = parser.parse_args()
     assert Path("/proc").is_dir(), "this looks at /proc"
-    measure(options.pods, options.seconds, options.stages)
+    measure(options.pods, options.nodes, options.seconds, options.stages)
 
 
 if __name__ == "__main__":

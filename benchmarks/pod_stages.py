@@ -96,7 +96,7 @@ def follow_node() -> Stages:
         stages.note(_name(pod), "the node sees it")
         start_pod(agent, pod)
 
-    NodeAgent.start_pod = seen  # type: ignore[method-assign]
+    NodeAgent.start_pod = seen  # type: ignore[method-assign, assignment]
     after(worker, "ensure_sandbox", "it has its address and sandbox", lambda _host, state: _name(state.pod))
     after(Payloads, "_token", "its tokens are issued", lambda _self, pod, *_: _name(pod))
     after(PodVolumes, "set_up", "its volumes are there", lambda _self, pod: _name(pod))
