@@ -37,11 +37,17 @@ class RuntimeClass(AdmissionPlugin):
                     attributes, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead"
                 )
             spec["overhead"] = thaw(overhead)
-        elif spec.get("overhead"):
+        self._schedule(attributes, spec, (found or {}).get("scheduling") or {})
+
+    async def validate(self, attributes: Attributes) -> None:
+        pod = attributes.object
+        if pod is None or attributes.subresource or pod["spec"].get("overhead") is None:
+            return
+        found = self._class(attributes, pod["spec"])
+        if not ((found or {}).get("overhead") or {}).get("podFixed"):
             raise self._refuse(
                 attributes, "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"
             )
-        self._schedule(attributes, spec, (found or {}).get("scheduling") or {})
 
     def _class(self, attributes: Attributes, spec: Document) -> Document | None:
         name = spec.get("runtimeClassName")

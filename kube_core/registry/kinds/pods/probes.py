@@ -82,6 +82,9 @@ def _http(path: Path, request: Mapping[str, Any]) -> Errors:
 
 def _sleep(path: Path, part: Mapping[str, Any], grace: int | None) -> Errors:
     seconds = part.get("seconds") or 0
+    if grace is not None and grace < 0:
+        # What is no time at all counts as a second.
+        grace = 1
     if grace is not None and (seconds < 0 or seconds > grace):
         detail = f"must be non-negative and less than terminationGracePeriodSeconds ({grace})"
         yield fields.invalid(path, seconds, detail)

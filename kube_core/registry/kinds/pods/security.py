@@ -83,7 +83,7 @@ def _seccomp(path: Path, profile: Mapping[str, Any] | None) -> Errors:
             yield from local_descending(path.child("localhostProfile"), local)
     elif local is not None:
         detail = "can only be set when seccomp type is Localhost"
-        yield fields.invalid(path.child("localhostProfile"), local, detail)
+        yield fields.invalid(path.child("localhostProfile"), dict(profile), detail)
     if not kind:
         yield fields.required(path.child("type"), "type is required when seccompProfile is set")
     else:

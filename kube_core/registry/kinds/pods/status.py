@@ -144,7 +144,8 @@ def _claim_statuses(listed: Sequence[Part], spec: Part) -> Errors:
             yield fields.duplicate(here, name)
         seen.add(name)
         if each.get("resourceClaimName") is not None:
-            yield from named(here, each["resourceClaimName"], names.dns1123_subdomain)
+            claim = STATUS.child("resourceClaimStatuses").index(position).child("resourceClaimName")
+            yield from named(claim, each["resourceClaimName"], names.dns1123_subdomain)
 
 
 def _addresses(name: str, listed: Sequence[Part]) -> Errors:
@@ -155,8 +156,6 @@ def _addresses(name: str, listed: Sequence[Part]) -> Errors:
         for message in names.ip_address(text):
             wrong = True
             yield fields.invalid(path.index(position), text, message)
-        if text in texts[:position]:
-            yield fields.duplicate(path.index(position), text)
     if wrong or len(texts) < 2:
         return
     versions = {ipaddress.ip_address(text).version for text in texts}

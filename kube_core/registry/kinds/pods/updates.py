@@ -27,6 +27,7 @@ Part = Mapping[str, Any]
 
 ANNOTATIONS = Path("metadata").child("annotations")
 SPEC = Path("spec")
+_TERMS = "no additions/deletions to non-empty NodeSelectorTerms list are allowed"
 _INT32 = 2**31 - 1
 _UNCHANGEABLE = (
     "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
@@ -174,7 +175,7 @@ def _node_affinity(new: Part, old: Part) -> Errors:
     if not old_terms:
         return
     if len(terms) != len(old_terms):
-        yield fields.invalid(path.child("nodeSelectorTerms"), list(terms), "no additions/deletions to non-empty list")
+        yield fields.invalid(path.child("nodeSelectorTerms"), list(terms), _TERMS)
         return
     for position, (term, old_term) in enumerate(zip(terms, old_terms, strict=True)):
         for kind in ("matchExpressions", "matchFields"):

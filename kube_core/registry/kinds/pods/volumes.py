@@ -12,6 +12,7 @@ from typing import Any
 from kube_core.meta import fields, names, quantities
 from kube_core.meta.fields import Path
 from kube_core.registry.kinds.checks import Errors, label_selector, named, one_of
+from kube_core.registry.kinds.pods import remote_volumes
 from kube_core.registry.kinds.pods.environment import VOLUME_FIELDS, field_reference, resource_reference
 from kube_core.registry.kinds.pods.paths import local_non_reserved, no_backsteps
 from kube_core.registry.kinds.pods.token_volume import TOKEN_PROJECTION
@@ -131,7 +132,7 @@ def _source(path: Path, volume: Part, pod_name: str) -> Errors:
     where = path.child(_CALLED.get(name, name))
     if check is not None:
         yield from check(where, volume[name])
-    for field in REQUIRED_FIELDS.get(name, ()):
+    for field in REQUIRED_FIELDS.get(name, ()) if check is None else ():
         if not volume[name].get(field):
             yield fields.required(where.child(field))
     if name == "ephemeral" and pod_name and volume.get("name"):
@@ -272,7 +273,7 @@ def _token_path(path: Path, where: str) -> Errors:
 def _trust_projection(path: Path, part: Part) -> Errors:
     name, signer = part.get("name"), part.get("signerName")
     if name is not None and signer is not None:
-        yield fields.invalid(path, "", "only one of name and signerName may be used")
+        yield fields.invalid(path, dict(part), "only one of name and signerName may be used")
     elif name is not None:
         if not name:
             yield fields.required(path.child("name"), "must be a valid object name")
@@ -340,10 +341,32 @@ def _csi(path: Path, part: Part) -> Errors:
     if not part.get("driver"):
         yield fields.required(path.child("driver"))
     else:
-        yield from named(path.child("driver"), part["driver"].lower(), names.dns1123_subdomain)
+        driver = part["driver"]
+        if len(driver) > 63:
+            yield fields.too_long(path.child("driver"), 63)
+        for message in names.dns1123_subdomain(driver.lower()):
+            yield fields.invalid(path.child("driver"), driver, message)
     secret = part.get("nodePublishSecretRef")
     if secret is not None and not secret.get("name"):
         yield fields.required(path.child("nodePublishSecretRef").child("name"))
+
+
+#: What a claim's template may not say of its claims, and how upstream calls it.
+_UNSET = {
+    "name": "name",
+    "generateName": "generateName",
+    "namespace": "namespace",
+    "selfLink": "selfLink",
+    "uid": "uID",
+    "resourceVersion": "resourceVersion",
+    "generation": "generation",
+    "creationTimestamp": "creationTimestamp",
+    "deletionTimestamp": "deletionTimestamp",
+    "deletionGracePeriodSeconds": "deletionGracePeriodSeconds",
+    "ownerReferences": "ownerReferences",
+    "finalizers": "finalizers",
+    "managedFields": "managedFields",
+}
 
 
 def _ephemeral(path: Path, part: Part) -> Errors:
@@ -355,52 +378,38 @@ def _ephemeral(path: Path, part: Part) -> Errors:
     if template is None:
         yield fields.required(here)
         return
-    yield from template_metadata(here.child("metadata"), template.get("metadata") or {})
+    metadata = template.get("metadata") or {}
+    yield from template_metadata(here.child("metadata"), metadata)
+    for name, shown in _UNSET.items():
+        if metadata.get(name):
+            yield fields.forbidden(here.child("metadata").child(shown), "cannot be set")
     yield from claim_spec(here.child("spec"), template.get("spec") or {})
 
 
-def _flocker(path: Path, part: Part) -> Errors:
-    name, uuid = part.get("datasetName"), part.get("datasetUUID")
-    if not name and not uuid:
-        yield fields.required(path, "one of datasetName and datasetUUID is required")
-    if name and uuid:
-        yield fields.invalid(path, "resource", "datasetName and datasetUUID can not be specified simultaneously")
-    if name and "/" in name:
-        yield fields.invalid(path.child("datasetName"), name, "must not contain '/'")
-
-
-def _fibre_channel(path: Path, part: Part) -> Errors:
-    if not part.get("targetWWNs") and not part.get("wwids"):
-        yield fields.required(path.child("targetWWNs"), "must specify either targetWWNs or wwids, but not both")
-    elif part.get("targetWWNs") and part.get("wwids"):
-        detail = "targetWWNs and wwids can not be specified simultaneously"
-        yield fields.invalid(path.child("targetWWNs"), list(part["targetWWNs"]), detail)
-    elif part.get("targetWWNs"):
-        if part.get("lun") is None:
-            yield fields.required(path.child("lun"), "lun is required if targetWWNs is specified")
-        elif not 0 <= part["lun"] <= 255:
-            yield fields.invalid(path.child("lun"), part["lun"], names.in_range(part["lun"], 0, 255)[0])
-
-
 def _image(path: Path, part: Part) -> Errors:
+    if not part.get("reference"):
+        yield fields.required(path.child("reference"))
     policy = part.get("pullPolicy") or ""
     if policy:
         yield from one_of(path.child("pullPolicy"), policy, ("Always", "IfNotPresent", "Never"))
 
 
 _CHECKS: Mapping[str, Callable[[Path, Part], Errors]] = {
+    "azureDisk": remote_volumes.azure_disk,
     "configMap": _config_map,
     "csi": _csi,
     "downwardAPI": _downward,
     "emptyDir": _empty_dir,
     "ephemeral": _ephemeral,
-    "fc": _fibre_channel,
-    "flocker": _flocker,
+    "fc": remote_volumes.fibre_channel,
+    "flocker": remote_volumes.flocker,
     "hostPath": host_path,
     "image": _image,
+    "iscsi": remote_volumes.iscsi,
     "nfs": _nfs,
     "persistentVolumeClaim": _claim,
     "projected": _projected,
+    "quobyte": remote_volumes.quobyte,
     "secret": _secret,
 }
 
