@@ -1,16 +1,18 @@
 """The images that the validation suite asks for, composed on this machine and served by a registry on loopback.
 
-What stands on busybox is made of Debian's; nginx, and a program that gains privileges, are those of the images of the
-conformance suite. An image here has what the suite's tests use of the published one, under its name. It is not that
+What stands on busybox is made of Debian's two; nginx, and a program that gains privileges, are those of the images of
+the conformance suite. An image here has what the suite's tests use of the published one, under its name. It is not that
 image: the one that is asked for by its digest is not there.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,7 +48,8 @@ http {{ server {{ listen {port}; root /usr/share/nginx/html; }} }}
 def publish(registry: FakeRegistry) -> None:
     """Put them all in."""
     tools = [entry(f"bin/{name}", text.encode(), mode=0o755) for name, text in _SCRIPTS.items()]
-    base = make_layer(*_busybox("bin"), *tools, entry("etc/passwd", _PASSWD), entry("etc/group", _GROUP))
+    known = entry("etc/passwd", _PASSWD), entry("etc/group", _GROUP)
+    base = make_layer(*_busybox("bin"), *_shell(), *tools, *known)
     registry.put(f"{_E2E}/busybox", "1.29-2", make_image(base, Cmd=["sh"]))
     registry.put(f"{_TOOLS}/test-image-latest", "latest", _of(base, "test-image-latest"))
     registry.put(f"{_TOOLS}/test-image-tag", "test", _of(base, "test-image-tag"))
@@ -57,8 +60,8 @@ def publish(registry: FakeRegistry) -> None:
     users = {"uid": "1002", "username": "www-data", "uid-group": "1003:users", "username-group": "www-data:www-data"}
     for name, user in users.items():
         registry.put(f"{_TOOLS}/test-image-user-{name}", "latest", make_image(base, Cmd=["sh"], User=user))
-    known = make_layer(entry("etc/passwd", _PASSWD + _KNOWN_USER), entry("etc/group", _GROUP + _KNOWN_GROUPS))
-    registry.put(f"{_TOOLS}/test-image-predefined-group", "latest", make_image(base, known, Cmd=["sh"], User="1000"))
+    grouped = make_layer(entry("etc/passwd", _PASSWD + _KNOWN_USER), entry("etc/group", _GROUP + _KNOWN_GROUPS))
+    registry.put(f"{_TOOLS}/test-image-predefined-group", "latest", make_image(base, grouped, Cmd=["sh"], User="1000"))
     serving = ["sh", "-c", "echo starting httpd; exec httpd -f -p 80 -h /www"]
     page = make_layer(entry("www/index.html", b"<html><body>It works!</body></html>\n"))
     registry.put(f"{_E2E}/httpd", "2.4.39-4", make_image(base, page, Cmd=serving))
@@ -111,5 +114,19 @@ def _busybox(folder: str) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
     yield entry(f"{folder}/busybox", BUSYBOX.read_bytes(), mode=0o755)
     names = subprocess.run([BUSYBOX, "--list"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
     for name in names:
-        if name != "busybox":
+        if name != "busybox" and (folder, name) != ("bin", "sh"):
             yield entry(f"{folder}/{name}", type=tarfile.LNKTYPE, linkname=f"{folder}/busybox", mode=0o755)
+
+
+def _shell() -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    """Debian's other busybox, with its libraries: the static one's shell does not look at the files of its tools."""
+    with tempfile.TemporaryDirectory() as directory:
+        download = ["apt-get", "-o", "APT::Sandbox::User=root", "download", "-qq", "busybox"]
+        subprocess.run(download, cwd=directory, check=True)
+        [archive] = Path(directory).glob("*.deb")
+        subprocess.run(["dpkg-deb", "-x", archive, "unpacked"], cwd=directory, check=True)
+        program = Path(directory, "unpacked", "bin", "busybox")
+        yield entry("bin/sh", program.read_bytes(), mode=0o755)
+        needed = subprocess.run(["ldd", program], stdout=subprocess.PIPE, text=True, check=True).stdout
+    for library in re.findall(r"/\S+", needed):
+        yield entry(library.strip("/"), Path(library).read_bytes(), mode=0o755)
