@@ -21,7 +21,7 @@ import attrs
 
 from kube_core._kit import garbage
 from kube_core.api.kubelet import KubeletSettings
-from kube_core.cli import memory
+from kube_core.cli import aiohttp_client, memory
 from kube_core.cli.state import ClusterState, StateError
 from kube_core.config import ClusterConfig, ConfigError
 
@@ -197,6 +197,7 @@ def _security(given: Mapping[str, Any]) -> SecurityOptions:
 
 def _serve(options: UpOptions, config: ClusterConfig, state: ClusterState | None) -> None:
     garbage.hold_off()
+    aiohttp_client.put_off()
     import uvloop
 
     uvloop.run(_until_told(options, config, state))

@@ -23,11 +23,12 @@ from urllib.parse import parse_qsl, unquote
 from weakref import WeakKeyDictionary
 
 import orjson
+from aiohttp import web
+from aiohttp.http import WSMsgType
 from multidict import CIMultiDict
 
 from kube_core._kit.logs import get_logger
 from kube_core.abc.transport import ConnectionDropped, EventStream, Handler, MessageStream, Request, Response, Upgrade
-from kube_core.serving.aiohttp_server import WSMsgType, web
 from kube_core.serving.messages import STREAM_PROTOCOLS, in_messages
 from kube_core.serving.raw import RawStream
 from kube_core.serving.tls import peer_chain

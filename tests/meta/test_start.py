@@ -45,6 +45,8 @@ HEAVY = (
 )
 SERVER = """
 import asyncio, sys
+from kube_core.cli import aiohttp_client
+aiohttp_client.put_off()
 from kube_core.cluster import Cluster
 
 async def main():

@@ -1,12 +1,14 @@
-"""aiohttp's server without its client: `web`, and what kinds of WebSocket messages there are.
+"""Leaving aiohttp's client out of a server's start, until somebody asks for it.
 
 Whoever imports anything of aiohttp imports its client with it, as the package's `__init__` does; and the client reads
 the system's certificate authorities at once. That takes longer than all of the server, and an API server asks nobody
 anything until somebody makes it. So the package is put in `sys.modules` as it is before its `__init__` has run. That
-runs as soon as anybody, here or in the program around, asks the package for something that is not one of its modules:
-`aiohttp.ClientSession` is there for everybody, as ever.
+runs as soon as anybody asks the package for something that is not one of its modules: `aiohttp.ClientSession` is there
+for everybody, as ever.
 
-Where aiohttp has been imported already, or is not installed as packages are, nothing of this happens.
+Called by `kube-core up` alone, before it imports a server. The library never does: a cluster within a program leaves
+that program's packages as they are. Where aiohttp has been imported already, or is not installed as packages are,
+nothing of this happens.
 """
 
 from __future__ import annotations
@@ -18,12 +20,13 @@ from importlib import metadata, util
 from types import ModuleType
 from typing import Any, Final
 
-__all__ = ["WSMsgType", "web"]
+__all__ = ["put_off"]
 
 _PACKAGE: Final = "aiohttp"
 
 
-def _put_off_the_client() -> None:
+def put_off() -> None:
+    """From now on the package is imported without its client."""
     spec = util.find_spec(_PACKAGE)
     if _PACKAGE in sys.modules or spec is None or spec.loader is None:
         return
@@ -63,9 +66,3 @@ class _Rest:
             return vars(self._package)[name]
         except KeyError:
             raise AttributeError(f"module {_PACKAGE!r} has no attribute {name!r}") from None
-
-
-_put_off_the_client()
-
-from aiohttp import web  # noqa: E402 (after what makes it light)
-from aiohttp.http import WSMsgType  # noqa: E402

@@ -1,4 +1,4 @@
-"""aiohttp's server comes without its client, and nobody who wants the client can tell."""
+"""aiohttp's client is put off, and nobody who wants it can tell."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 
 AFTERWARDS = """
 import sys
+from kube_core.cli import aiohttp_client
+aiohttp_client.put_off()
 import kube_core.serving.http
 assert "aiohttp.web" in sys.modules
 assert "aiohttp.client" not in sys.modules
@@ -21,15 +23,18 @@ print("whole")
 """
 BEFORE = """
 import aiohttp
-from kube_core.serving.aiohttp_server import web
+from kube_core.cli import aiohttp_client
+aiohttp_client.put_off()
+import kube_core.serving.http
 import aiohttp as again
 assert again is aiohttp
-assert aiohttp.web is web
+assert aiohttp.web is kube_core.serving.http.web
 print("whole")
 """
 AT_ONCE = """
 import threading
-from kube_core.serving.aiohttp_server import web
+from kube_core.cli import aiohttp_client
+aiohttp_client.put_off()
 import aiohttp
 start, found = threading.Barrier(8), []
 def ask(name):
@@ -43,7 +48,8 @@ assert len(found) == len(names)
 print("whole")
 """
 MISSING = """
-from kube_core.serving.aiohttp_server import web
+from kube_core.cli import aiohttp_client
+aiohttp_client.put_off()
 import aiohttp
 assert not hasattr(aiohttp, "nothing_of_the_kind")
 assert not hasattr(aiohttp, "nothing_of_the_kind")
