@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from kube_core.api.schemas import Schema
 from kube_core.meta import status
@@ -117,7 +117,7 @@ def _check_order(changes: Sequence[Any], order: Sequence[Any], key: str) -> None
     """Everything that the patch sets must be in the order, in that order."""
     places = iter([_identity(item, key) for item in order])
     for item in changes:
-        if isinstance(item, Mapping) and _DIRECTIVE in item:
+        if _is_object(item) and _DIRECTIVE in item:
             continue
         if _identity(item, key) not in places:  # and takes what is before it out of the iterator
             raise status.BadRequest(
@@ -129,8 +129,8 @@ def _check_order(changes: Sequence[Any], order: Sequence[Any], key: str) -> None
 def _merge_value(original: Any, patch: Any, field: Schema | None) -> Any:
     """One member's new value; `original` is None where there is none."""
     strategies = field.patch_strategies if field else ()
-    if isinstance(patch, Mapping):
-        mergeable = isinstance(original, Mapping) and "replace" not in strategies
+    if _is_object(patch):
+        mergeable = _is_object(original) and "replace" not in strategies
         return _merge_object(original if mergeable else {}, patch, field)
     if isinstance(patch, list):
         if "merge" in strategies:
@@ -141,7 +141,7 @@ def _merge_value(original: Any, patch: Any, field: Schema | None) -> Any:
 
 def _plain(item: Any, schema: Schema | None) -> Any:
     """An item that is taken as it is: nothing to merge with, but no directive or null may stay in it."""
-    if not isinstance(item, Mapping):
+    if not _is_object(item):
         return thaw(item)
     copied = _copied(item)
     return _merge_object({}, item, schema) if copied is None else copied
@@ -155,7 +155,7 @@ def _copied(item: Mapping[str, Any]) -> dict[str, Any] | None:
             return None
         if type(value) in _SCALARS:
             copied[key] = value
-        elif isinstance(value, Mapping) and (inner := _copied(value)) is not None:
+        elif _is_object(value) and (inner := _copied(value)) is not None:
             copied[key] = inner
         else:
             return None
@@ -165,7 +165,7 @@ def _copied(item: Mapping[str, Any]) -> dict[str, Any] | None:
 def _merge_list(original: list[Any], patch: list[Any], field: Schema | None) -> list[Any]:
     if any(isinstance(item, list) for item in (*original, *patch)):
         raise status.Invalid("lists of lists are not supported", details={})
-    if not any(isinstance(item, Mapping) for item in (*original, *patch)):
+    if not any(_is_object(item) for item in (*original, *patch)):
         return _arrange(list(dict.fromkeys([*original, *patch])), patch, original, "")
     key = field.patch_merge_key if field else ""
     items = field.items if field else None
@@ -173,7 +173,7 @@ def _merge_list(original: list[Any], patch: list[Any], field: Schema | None) -> 
         raise status.BadRequest("cannot merge lists without merge key")
     changes, unwanted, replace = [], set(), False
     for item in patch:
-        directive = item.get(_DIRECTIVE) if isinstance(item, Mapping) else None
+        directive = item.get(_DIRECTIVE) if _is_object(item) else None
         if directive is None:
             changes.append(item)
         elif directive == "delete":
@@ -222,11 +222,17 @@ def _places(items: Sequence[Any], key: str) -> dict[Any, int]:
 
 def _identity(item: Any, key: str) -> Any:
     """What an item is matched by: its merge key's value, or itself where it is a scalar."""
-    if not isinstance(item, Mapping):
+    if not _is_object(item):
         return item
     if key not in item:
         raise status.BadRequest(f"map: {go_text(item)} does not contain declared merge key: {key}")
     return _hashable(item[key])
+
+
+def _is_object(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Clients in this process may send a mapping of any make; most values are none, and of those it is slow to ask."""
+    kind = type(value)
+    return isinstance(value, dict) or (kind not in _SCALARS and kind is not list and isinstance(value, Mapping))
 
 
 def _hashable(value: Any) -> Any:
