@@ -36,7 +36,6 @@ from kube_drivers.runtime.oci.cgroups import Cgroups
 
 pytestmark = [pytest.mark.anyio, pytest.mark.chaos, needs_containers("crun"), pytest.mark.timeout(900)]
 
-#: How often the cluster is killed, over all seeds.
 #: Starts of each seed, of which every second one is killed, too: 21 kills, more than a hundred in all.
 LIVES = 14
 SEEDS = 5
