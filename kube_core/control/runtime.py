@@ -243,9 +243,7 @@ class ControllerRuntime:
                 loop.ready.set()
                 return
             async with asyncio.TaskGroup() as workers:
-                for number in range(loop.workers):
-                    workers.create_task(loop.work(), name=f"{loop.name} worker {number}")
-                loop.started = True
+                loop.begin(workers)
                 loop.ready.set()
         finally:
             await loop.stop()
@@ -290,7 +288,9 @@ class _Loop:
         self.queue = queue
         self.workers = controller.workers if spec.workers is None else spec.workers
         self.informers: list[Informer] = []
-        self.started = False
+        #: Where workers run, how many there are, and how many of them wait for a key.
+        self._tasks: asyncio.TaskGroup | None = None
+        self._hired = self._waiting = 0
         #: Set once it has started, cannot, or waits for a kind that is not served.
         self.ready = asyncio.Event()
         self.finished = asyncio.Event()
@@ -306,7 +306,7 @@ class _Loop:
     @property
     def is_idle(self) -> bool:
         """Whether there is nothing to do now."""
-        if not self.started:
+        if self._tasks is None:
             return self.ready.is_set() and all(each.is_synced or each.is_unserved for each in self.informers)
         return self.queue.idle
 
@@ -331,9 +331,32 @@ class _Loop:
         self.informers.append(informer)
         self._handlers.append((informer, handle))
 
-    async def work(self) -> None:
+    def begin(self, tasks: asyncio.TaskGroup) -> None:
+        """Have the keys worked on, in tasks of this group."""
+        self._tasks = tasks
+        self._hire()
+
+    def _hire(self) -> None:
+        """One worker more. Most controllers of most clusters never need their second: so each comes when the last one
+        that waited for a key has got one."""
+        assert self._tasks is not None
+        self._tasks.create_task(self._work(), name=f"{self.name} worker {self._hired}")
+        self._hired += 1
+
+    async def _take(self) -> Key | None:
+        """The next key, which another worker waits for meanwhile. None once the queue is shut down."""
+        self._waiting += 1
+        try:
+            key = await self.queue.get()
+        finally:
+            self._waiting -= 1
+        if key is not None and not self._waiting and self._hired < self.workers:
+            self._hire()
+        return key
+
+    async def _work(self) -> None:
         """One worker: keys, one after the other, until the queue is shut down."""
-        while (key := await self.queue.get()) is not None:
+        while (key := await self._take()) is not None:
             rest = 0.0
             try:
                 recorder = self._recorder

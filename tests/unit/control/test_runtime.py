@@ -106,6 +106,31 @@ async def test_changes_are_reconciled_by_key_and_not_one_by_one(api: FakeApi) ->
         assert probe_of(running).keys == [KEY, Key("default", "b")]
 
 
+async def test_workers_come_with_the_keys_and_are_no_more_than_there_may_be(api: FakeApi) -> None:
+    def workers() -> int:
+        return sum(task.get_name().startswith("probe worker") for task in asyncio.all_tasks())
+
+    async with runtime(api, SPEC) as running:
+        await running.started()
+        probe, go_on = probe_of(running), asyncio.Event()
+
+        async def answer(key: Key) -> Action:
+            await go_on.wait()
+            return await_change()
+
+        probe.answer = answer
+        assert workers() == 1
+        for name in "abc":
+            api.put(PODS, pod(name))
+        # Two are worked on at once, though nothing came after the first; the third waits.
+        await until(lambda: len(probe.keys) == 2)
+        assert workers() == Probe.workers
+        go_on.set()
+        await until(lambda: len(probe.keys) == 3 and running.idle)
+        assert workers() == Probe.workers
+    assert workers() == 0
+
+
 async def test_key_is_never_reconciled_twice_at_once(api: FakeApi) -> None:
     async with runtime(api, SPEC) as running:
         probe, release, inside, most = probe_of(running), asyncio.Event(), 0, 0
