@@ -74,6 +74,7 @@ def _made(registry: Registry, documents: Sequence[Document]) -> Iterator[tuple[G
     depends on the fields alone, and is worked out once for all that have the same."""
     owned: dict[_Shape, Any] = {}
     now = registry.clock.now()
+    created = format_time(now)
     typed = {"kind": registry.type.kind, "apiVersion": registry.type.api_version}
     for wanted in documents:
         metadata = wanted["metadata"]
@@ -86,7 +87,7 @@ def _made(registry: Registry, documents: Sequence[Document]) -> Iterator[tuple[G
         document["metadata"] = {
             **metadata,
             "uid": registry.random.uid(),
-            "creationTimestamp": format_time(now),
+            "creationTimestamp": created,
             "managedFields": owned[shape],
         }
         yield registry.resource, _key(wanted), document

@@ -122,7 +122,7 @@ async def test_workers_come_with_the_keys_and_are_no_more_than_there_may_be(api:
         assert workers() == 1
         for name in "abc":
             api.put(PODS, pod(name))
-        # Two are worked on at once, though nothing came after the first; the third waits.
+        # Two are worked on at once, and the third waits.
         await until(lambda: len(probe.keys) == 2)
         assert workers() == Probe.workers
         go_on.set()
