@@ -90,6 +90,7 @@ _PLAIN_FLAGS: Final = frozenset(
         "unschedulable",
         "x-kubernetes-embedded-resource",
         "x-kubernetes-int-or-string",
+        "preserveUnknownFields",
     ]
 )
 _ZERO_QUANTITIES: Final = frozenset(("ResourceFieldSelector.divisor", "DeviceCapacity.value", "Counter.value"))
@@ -133,6 +134,7 @@ _PLAIN_NUMBERS: Final = frozenset(
         "unavailableReplicas",
         "updatedNumberScheduled",
         "updatedReplicas",
+        "priority",
     ]
 )
 _KEPT_NUMBERS: Final = frozenset(
@@ -141,6 +143,7 @@ _KEPT_NUMBERS: Final = frozenset(
         "DeploymentSpec.replicas",
         "HorizontalPodAutoscalerStatus.observedGeneration",
         "MutatingWebhook.timeoutSeconds",
+        "PodSpec.priority",
         "ReplicaSetSpec.replicas",
         "ReplicationControllerSpec.replicas",
         "RollingUpdateStatefulSetStrategy.partition",
@@ -219,6 +222,7 @@ _KEPT_TEXT_PLACES: Final = frozenset(
         "ClusterTrustBundleProjection.name",
         "ClusterTrustBundleProjection.signerName",
         "Container.restartPolicy",
+        "CustomResourceDefinitionVersion.deprecationWarning",
         "Device.nodeName",
         "DeviceAttribute.string",
         "DeviceAttribute.version",

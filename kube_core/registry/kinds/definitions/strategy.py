@@ -340,6 +340,8 @@ def _part(name: str, version: Node, path: Path, *, has_status: bool, changed: bo
         yield from subresource_problems(version.get(name) or {}, path)
     elif name == "additionalPrinterColumns":
         yield from column_problems(version.get(name) or (), path)
+    elif version.get(name) and not (version.get("schema") or {}).get("openAPIV3Schema"):
+        yield fields.invalid(path, "", "may only be set when validations.schema is included")
     else:
         yield from selectable_problems(version.get(name) or (), schema, path)
 

@@ -430,3 +430,15 @@ def test_what_is_kept_of_what_a_client_sends(
 ) -> None:
     made = kind(api_version, name).created(document)
     assert {field: made[field] for field in kept} == kept
+
+
+def test_what_says_nothing_is_left_out(kind: MakeKind) -> None:
+    column = {"name": "A", "type": "string", "jsonPath": ".a", "priority": 0}
+    version = {"name": "v1", "served": True, "storage": True, "additionalPrinterColumns": [column]}
+    definition = kind("apiextensions.k8s.io/v1", "CustomResourceDefinition").decoded(
+        {"metadata": {"name": "a.b"}, "spec": {"preserveUnknownFields": False, "versions": [version]}}
+    )
+    assert "preserveUnknownFields" not in definition["spec"]
+    assert "priority" not in definition["spec"]["versions"][0]["additionalPrinterColumns"][0]
+    account = kind("v1", "ServiceAccount").decoded({"metadata": {"name": "a"}, "imagePullSecrets": [{"name": ""}]})
+    assert account["imagePullSecrets"] == [{}]
