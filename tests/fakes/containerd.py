@@ -33,6 +33,7 @@ import pytest
 from fakes.containers import missing
 from fakes.images import FakeRegistry, busybox_layer, make_image, serving
 from kube_core._kit import mounts
+from kube_drivers.runtime.cri.services import method
 
 __all__ = ["Containerd", "missing_containerd", "needs_containerd", "running"]
 
@@ -140,6 +141,23 @@ class Containerd:
     def ctr(self, *words: str) -> str:
         command = ["ctr", "--address", str(self.socket), "--namespace", "k8s.io", *words]
         return subprocess.run(command, capture_output=True, check=True, text=True, timeout=_PATIENCE).stdout
+
+    def held(self) -> list[str]:
+        """The sandboxes and containers that it has for CRI: kind, pod, and state."""
+        import grpc
+
+        with grpc.insecure_channel(self.endpoint, options=[("grpc.default_authority", "localhost")]) as channel:
+
+            def ask(name: str) -> Any:
+                asked = method(name)
+                call = channel.unary_unary(asked.path, asked.request.SerializeToString, asked.response.FromString)
+                return call(asked.request(), timeout=_PATIENCE)
+
+            sandboxes, containers = ask("ListPodSandbox").items, ask("ListContainers").containers
+        return [f"sandbox {each.metadata.name} {each.state}" for each in sandboxes] + [
+            f"container {each.labels['io.kubernetes.pod.name']} {each.metadata.attempt} {each.state}"
+            for each in containers
+        ]
 
     def _answers(self) -> bool:
         with suppress(subprocess.SubprocessError):
