@@ -56,6 +56,7 @@ from kube_drivers.runtime.oci.images.store import ImageStore, StoredImage, store
 from kube_drivers.runtime.oci.sandboxes import Sandbox
 from kube_drivers.runtime.oci.users import ResolvedUser, inside, resolve_user
 from kube_drivers.runtime.supervised.driver import MadeContainer, SupervisedRuntime, signal_number
+from kube_drivers.runtime.supervised.processes import SHOWN
 from kube_drivers.threads import to_the_end
 
 __all__ = ["OciRuntime"]
@@ -65,7 +66,7 @@ T = TypeVar("T")
 _PROGRAMS = ("crun", "runc")
 _DEFAULT_STOP = "SIGTERM"
 #: Where the supervisor shows paths to who makes a container.
-_SHOWN = Path("/mnt")
+_SHOWN = Path(SHOWN)
 
 
 class OciRuntime(SupervisedRuntime):

@@ -173,6 +173,15 @@ async def test_a_pod_may_have_users_of_its_own_who_are_nobody_to_the_host(tmp_pa
 
 
 @needs_users
+async def test_a_volume_that_cannot_be_given_to_a_pods_users_is_told(tmp_path: Path, store: Path) -> None:
+    async with started(tmp_path, store) as site:
+        why = "/proc/sys is on a file system that cannot give its files to a pod's own users"
+        with pytest.raises(RuntimeFailure, match=why):
+            await site.run("true", USERS, mounts=(Mount("v", "/v", "/proc/sys"),))
+        assert not list((tmp_path / "oci" / "containers").iterdir())
+
+
+@needs_users
 async def test_all_that_a_pod_with_users_of_its_own_has_belongs_to_them(tmp_path: Path, store: Path) -> None:
     async with started(tmp_path, store) as site:
         pod = attrs.evolve(USERS, shared_processes=True, sysctls={"kernel.shm_rmid_forced": "1"})
