@@ -115,6 +115,17 @@ _DEPRECATIONS = {
 }
 
 
+#: Where upstream stores what it does not store under the resource's name.
+_OWN_FOLDERS = ("apiextensions.k8s.io", "apiregistration.k8s.io")
+_FOLDERS = {
+    "endpoints": "services/endpoints",
+    "ingresses": "ingress",
+    "nodes": "minions",
+    "replicationcontrollers": "controllers",
+    "services": "services/specs",
+}
+
+
 class Registry:
     """One resource."""
 
@@ -344,7 +355,7 @@ class Registry:
             document = await transform((await self.present(current)).document if current is not None else None)
             if current is None:
                 if update.uid:
-                    raise conflict(self.resource, key.name, self._uid_mismatch(update.uid, ""))
+                    raise conflict(self.resource, key.name, self._uid_mismatch(key, update.uid, ""))
                 created = await self.create(context, key, document, update.options, owned=update.applies)
                 return created, True
             try:
@@ -360,7 +371,7 @@ class Registry:
         self._check_scope(document, key)
         metadata, old_metadata = document["metadata"], old["metadata"]
         if update.uid and update.uid != old_metadata["uid"]:
-            raise conflict(self.resource, key.name, self._uid_mismatch(update.uid, old_metadata["uid"]))
+            raise conflict(self.resource, key.name, self._uid_mismatch(key, update.uid, old_metadata["uid"]))
         self._check_revision(metadata.get("resourceVersion") or "", current)
         self._keep_system_metadata(metadata, old_metadata)
         self.strategy.default(document)
@@ -474,9 +485,15 @@ class Registry:
                 metadata[name] = old[name]
         metadata.pop("selfLink", None)
 
-    @staticmethod
-    def _uid_mismatch(wanted: str, actual: str) -> str:
-        return f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {actual}"
+    def _uid_mismatch(self, key: Key, wanted: str, actual: str) -> str:
+        """In upstream's words, which name the place in its store."""
+        group, plural = self.resource.group, self.resource.resource
+        folder = f"{group}/{plural}" if self.is_custom or group in _OWN_FOLDERS else _FOLDERS.get(plural, plural)
+        place = "/".join(each for each in ("/registry", folder, key.namespace, key.name) if each)
+        return (
+            f"StorageError: invalid object, Code: 4, Key: {place}, ResourceVersion: 0, AdditionalErrorMsg: "
+            f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {actual}"
+        )
 
     # -- delete ------------------------------------------------------------------------------------------------------
 

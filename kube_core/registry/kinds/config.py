@@ -12,6 +12,7 @@ import orjson
 from kube_core.meta import fields, names
 from kube_core.meta.documents import Document, MutableDocument
 from kube_core.meta.fields import FieldError, Path
+from kube_core.meta.json_faults import OBJECT, json_fault, unreadable
 from kube_core.registry.kinds import checks
 from kube_core.registry.kinds.builtin import BuiltinStrategy
 from kube_core.registry.kinds.checks import Errors
@@ -124,10 +125,13 @@ def _decoded_length(text: str | None) -> int:
 def _json_problem(text: str | None) -> str:
     """What is wrong with base64 text that should hold a JSON object, or ""."""
     try:
-        value: Any = orjson.loads(base64.b64decode(text or ""))
-    except (binascii.Error, orjson.JSONDecodeError) as error:
+        decoded = base64.b64decode(text or "")
+        value: Any = orjson.loads(decoded)
+    except orjson.JSONDecodeError as error:
+        return json_fault(decoded) or str(error)
+    except binascii.Error as error:
         return str(error)
-    return "" if isinstance(value, dict) else "json: cannot unmarshal into Go value of type map[string]interface {}"
+    return "" if isinstance(value, dict) else unreadable(value, OBJECT)
 
 
 def _tls_warnings(data: Mapping[str, str]) -> Sequence[str]:

@@ -442,3 +442,18 @@ def test_what_says_nothing_is_left_out(kind: MakeKind) -> None:
     assert "priority" not in definition["spec"]["versions"][0]["additionalPrinterColumns"][0]
     account = kind("v1", "ServiceAccount").decoded({"metadata": {"name": "a"}, "imagePullSecrets": [{"name": ""}]})
     assert account["imagePullSecrets"] == [{}]
+
+
+def test_what_a_secret_holds_instead_of_json_is_told_to_the_character(kind: MakeKind) -> None:
+    def refused(text: bytes) -> list[str]:
+        data = {".dockerconfigjson": base64.b64encode(text).decode()}
+        document = {
+            "metadata": {"name": "s", "namespace": "ns"},
+            "type": "kubernetes.io/dockerconfigjson",
+            "data": data,
+        }
+        return list(kind("v1", "Secret").errors(document))
+
+    place = 'data[.dockerconfigjson]: Invalid value: "<secret contents redacted>": '
+    assert refused(b"not json") == [f"{place}invalid character 'o' in literal null (expecting 'u')"]
+    assert refused(b"[]") == [f"{place}json: cannot unmarshal array into Go value of type map[string]interface {{}}"]
