@@ -145,9 +145,19 @@ class Authenticator:
                 # Who has no right to know is not told why.
                 raise Unauthorized("Unauthorized")
             return authenticated(found.user)
-        if shown or not self.anonymity.allows(request.path):
+        if not self.anonymity.allows(request.path) or (shown and not self._names_nobody(shown)):
             raise Unauthorized("Unauthorized")
         return ANONYMOUS
+
+    def _names_nobody(self, shown: tuple[bytes, ...]) -> bool:
+        """Whether it is a certificate that holds, of a subject without a name: as good as none."""
+        if self._certificates is None:
+            return False
+        try:
+            found = self._certificates.read(shown)
+        except Unauthorized:
+            return False
+        return found is not None and not found.name
 
     def _user_of(self, shown: tuple[bytes, ...], headers: Mapping[str, str]) -> User | None:
         """By certificate; None where it is nobody's, or not valid now, as the client may have another credential."""

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from kube_core._kit.clock import FakeClock
@@ -131,6 +133,23 @@ async def test_a_certificate_that_does_not_hold_is_an_error_not_anonymity(
 ) -> None:
     with pytest.raises(Unauthorized):
         await authenticator.authenticate(request(certificate=presented))
+
+
+def nameless(authority: Authority) -> bytes:
+    """A certificate of a subject that has a group and no name."""
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "g1")])
+    wanted = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    content = wanted.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(Encoding.PEM)
+    usages = {"extended_usages": ["1.3.6.1.5.5.7.3.2"], "key_usages": ["digital_signature"]}
+    made = authority.certify(content, start=NOW - 60, end=NOW + 3600, **usages)
+    return x509.load_pem_x509_certificate(made).public_bytes(Encoding.DER)
+
+
+async def test_a_certificate_that_names_nobody_is_as_good_as_none(authenticator: Authenticator) -> None:
+    assert (await authenticator.authenticate(request(certificate=nameless(CLIENTS)))).name == "system:anonymous"
+    assert (await authenticator.authenticate(request("Bearer alice-token", nameless(CLIENTS)))).name == "alice"
+    with pytest.raises(Unauthorized):
+        await authenticator.authenticate(request(certificate=nameless(OTHERS)))
 
 
 async def test_a_front_proxy_is_believed(authenticator: Authenticator) -> None:
