@@ -34,7 +34,6 @@ from kube_core.abc.security import (
 from kube_drivers.runtime.records import record_of
 
 __all__ = [
-    "CONTAINER_NAME",
     "OWNER",
     "POD_UID",
     "RECORD",

@@ -14,7 +14,7 @@ from kube_core._kit.spdy import SpdyError, SpdySession, SpdyStream
 from kube_core.abc.runtime import ExecRequest, ExecSession, RuntimeFailure, Stream
 from kube_core.abc.transport import ByteStream
 
-__all__ = ["ForwardedPort", "StreamedSession", "dial"]
+__all__ = ["ForwardedPort", "StreamedSession"]
 
 _COMMANDS = "v4.channel.k8s.io"
 _PORTS = "portforward.k8s.io"
@@ -25,68 +25,11 @@ _IN_FRONT = "Internal error occurred: error executing command in container: "
 _WAITING = 16
 
 
-class Connection:
-    """An upgraded connection, which is read until it ends."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-        self.spdy = SpdySession(self._send, lambda stream: stream.discard())
-        self._feeding = asyncio.create_task(self._feed(), name="streams of a cri endpoint")
-
-    async def close(self) -> None:
-        self._feeding.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._feeding
-        self._writer.close()
-        with suppress(OSError):
-            await self._writer.wait_closed()
-
-    async def _send(self, data: bytes) -> None:
-        with suppress(ConnectionError):  # the reading side sees it, too, and ends every stream
-            self._writer.write(data)
-            await self._writer.drain()
-
-    async def _feed(self) -> None:
-        try:
-            while data := await self._reader.read(65536):
-                await self.spdy.feed(data)
-        except (ConnectionError, SpdyError):
-            pass
-        finally:
-            self.spdy.end()
-
-
-async def dial(url: str, protocol: str = _COMMANDS) -> Connection:
-    """Raises `RuntimeFailure`."""
-    parts = urlsplit(url)
-    secure = _unverified() if parts.scheme == "https" else None
-    path = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
-    try:
-        reader, writer = await asyncio.open_connection(
-            parts.hostname or "127.0.0.1", parts.port or (443 if secure else 80), ssl=secure
-        )
-    except OSError as error:
-        raise RuntimeFailure(f"the runtime's streams at {parts.netloc} cannot be reached: {error}") from None
-    try:
-        head = f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
-        writer.write(f"{head}X-Stream-Protocol-Version: {protocol}\r\nContent-Length: 0\r\n\r\n".encode())
-        answer = await reader.readuntil(b"\r\n\r\n")
-        if answer.split(b" ", 2)[1:2] != [b"101"]:
-            raise RuntimeFailure(f"the runtime refused to stream: {answer.splitlines()[0].decode('latin-1')}")
-    except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-        writer.close()
-        raise RuntimeFailure(f"the runtime's streams ended at once: {error}") from None
-    except BaseException:
-        writer.close()
-        raise
-    return Connection(reader, writer)
-
-
 class StreamedSession(ExecSession):
     """A command, or a main process. `ended`, for the latter, waits for its exit code."""
 
     def __init__(
-        self, connection: Connection, streams: dict[str, SpdyStream], ended: Callable[[], Awaitable[int]] | None
+        self, connection: _Connection, streams: dict[str, SpdyStream], ended: Callable[[], Awaitable[int]] | None
     ) -> None:
         self._connection, self._streams, self._ended = connection, streams, ended
 
@@ -101,7 +44,7 @@ class StreamedSession(ExecSession):
             "stderr": request.stderr and not request.tty,
             "resize": request.tty,
         }
-        connection = await dial(url)
+        connection = await _dial(url)
         try:
             streams = {
                 name: await connection.spdy.open({"streamtype": name}) for name, there in wanted.items() if there
@@ -159,12 +102,12 @@ class StreamedSession(ExecSession):
 class ForwardedPort(ByteStream):
     """A connection to a port of a sandbox."""
 
-    def __init__(self, connection: Connection, error: SpdyStream, data: SpdyStream) -> None:
+    def __init__(self, connection: _Connection, error: SpdyStream, data: SpdyStream) -> None:
         self._connection, self._error, self._data = connection, error, data
 
     @classmethod
     async def open(cls, url: str, port: int) -> ForwardedPort:
-        connection = await dial(url, _PORTS)
+        connection = await _dial(url, _PORTS)
         try:
             headers = {"port": str(port), "requestid": "0"}
             error = await connection.spdy.open({"streamtype": "error", **headers})
@@ -190,6 +133,63 @@ class ForwardedPort(ByteStream):
 
     async def close(self) -> None:
         await self._connection.close()
+
+
+class _Connection:
+    """An upgraded connection, which is read until it ends."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self.spdy = SpdySession(self._send, lambda stream: stream.discard())
+        self._feeding = asyncio.create_task(self._feed(), name="streams of a cri endpoint")
+
+    async def close(self) -> None:
+        self._feeding.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._feeding
+        self._writer.close()
+        with suppress(OSError):
+            await self._writer.wait_closed()
+
+    async def _send(self, data: bytes) -> None:
+        with suppress(ConnectionError):  # the reading side sees it, too, and ends every stream
+            self._writer.write(data)
+            await self._writer.drain()
+
+    async def _feed(self) -> None:
+        try:
+            while data := await self._reader.read(65536):
+                await self.spdy.feed(data)
+        except (ConnectionError, SpdyError):
+            pass
+        finally:
+            self.spdy.end()
+
+
+async def _dial(url: str, protocol: str = _COMMANDS) -> _Connection:
+    """Raises `RuntimeFailure`."""
+    parts = urlsplit(url)
+    secure = _unverified() if parts.scheme == "https" else None
+    path = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
+    try:
+        reader, writer = await asyncio.open_connection(
+            parts.hostname or "127.0.0.1", parts.port or (443 if secure else 80), ssl=secure
+        )
+    except OSError as error:
+        raise RuntimeFailure(f"the runtime's streams at {parts.netloc} cannot be reached: {error}") from None
+    try:
+        head = f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
+        writer.write(f"{head}X-Stream-Protocol-Version: {protocol}\r\nContent-Length: 0\r\n\r\n".encode())
+        answer = await reader.readuntil(b"\r\n\r\n")
+        if answer.split(b" ", 2)[1:2] != [b"101"]:
+            raise RuntimeFailure(f"the runtime refused to stream: {answer.splitlines()[0].decode('latin-1')}")
+    except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+        writer.close()
+        raise RuntimeFailure(f"the runtime's streams ended at once: {error}") from None
+    except BaseException:
+        writer.close()
+        raise
+    return _Connection(reader, writer)
 
 
 def _unverified() -> ssl.SSLContext:
