@@ -46,6 +46,8 @@ _IMMUTABLE = (
     "reportingController",
     "reportingInstance",
 )
+#: Of these, the ones that are texts.
+_TEXTS = frozenset({"reason", "message", "type", "action", "reportingController", "reportingInstance"})
 _FIELD_LABELS = (
     "involvedObject.kind",
     "involvedObject.namespace",
@@ -153,10 +155,17 @@ class NewEventStrategy(EventStrategy):
                 yield fields.invalid(Path(name), "", "needs to be unset")
 
     def validate_update(self, document: Document, old: Document) -> Iterable[FieldError]:
+        # What both forms want, then what only this one does.
+        yield from super().validate(document)
+        if document.get("series") != old.get("series"):
+            yield from _series(document)
         for name in _IMMUTABLE:
             field = _NAMES.get(name, name)
-            yield from checks.immutable(Path(name), document.get(field), old.get(field))
-        yield from _series(document)
+            new, before = document.get(field), old.get(field)
+            if (new or None) != (before or None):
+                # A text or number that is gone is shown as what is left of it.
+                empty = "" if isinstance(before, str) and name in _TEXTS else 0 if isinstance(before, int) else None
+                yield fields.invalid(Path(name), new or empty, checks.IMMUTABLE)
 
 
 def _series(document: Document) -> Errors:

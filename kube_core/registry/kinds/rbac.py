@@ -53,7 +53,10 @@ class ClusterRoleStrategy(RoleStrategy):
         if not aggregation.get("clusterRoleSelectors"):
             yield fields.required(path, "at least one clusterRoleSelector required if aggregationRule is non-nil")
         for position, selector in enumerate(aggregation.get("clusterRoleSelectors") or ()):
-            yield from checks.label_selector(path.index(position), selector)
+            errors = list(checks.label_selector(path.index(position), selector))
+            yield from errors
+            if errors:
+                yield fields.invalid(path.index(position), dict(selector), "invalid label selector.")
 
 
 class RoleBindingStrategy(BuiltinStrategy):

@@ -24,6 +24,16 @@ RULE = {"verbs": ["get"], "apiGroups": [""], "resources": ["pods"], "namespaces"
 FLOW_SPEC = {"priorityLevelConfiguration": {"name": "p"}}
 QUEUE = {"limitResponse": {"type": "Queue", "queuing": {"queues": 512, "handSize": 8, "queueLengthLimit": 1}}}
 PORTS = [{"port": 1}]
+EVENT = {
+    "metadata": {"name": "e", "namespace": "ns"},
+    "eventTime": "2024-01-01T00:00:00.000000Z",
+    "reportingController": "a.b/c",
+    "reportingInstance": "i",
+    "action": "A",
+    "reason": "R",
+    "type": "Normal",
+    "regarding": {"kind": "Pod", "namespace": "ns", "name": "p"},
+}
 BETA_CLASS = "volume.beta.kubernetes.io/storage-class"
 PATH = {"path": "/", "backend": {"service": {"name": "s", "port": {"number": 1}}}}
 RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
@@ -249,6 +259,19 @@ UPDATES: list[tuple[str, str, dict[str, Any], dict[str, Any], list[str]]] = [
         ],
     ),
     (
+        "events.k8s.io/v1",
+        "Event",
+        EVENT,
+        {**EVENT, "action": "", "regarding": {"kind": "Pod", "namespace": "ns"}, "reportingInstance": "a" * 129},
+        [
+            'reportingInstance: Invalid value: "": can have at most 128 characters',
+            "action: Required value",
+            f'involvedObject: Invalid value: {{"kind":"Pod","namespace":"ns"}}: {IMMUTABLE}',
+            f'action: Invalid value: "": {IMMUTABLE}',
+            f'reportingInstance: Invalid value: "{"a" * 129}": {IMMUTABLE}',
+        ],
+    ),
+    (
         STORAGE,
         "StorageClass",
         {"provisioner": "a"},
@@ -457,3 +480,13 @@ def test_what_a_secret_holds_instead_of_json_is_told_to_the_character(kind: Make
     place = 'data[.dockerconfigjson]: Invalid value: "<secret contents redacted>": '
     assert refused(b"not json") == [f"{place}invalid character 'o' in literal null (expecting 'u')"]
     assert refused(b"[]") == [f"{place}json: cannot unmarshal array into Go value of type map[string]interface {{}}"]
+
+
+def test_a_selector_of_roles_that_is_none_is_told_as_a_whole_too(kind: MakeKind) -> None:
+    selector = {"matchExpressions": [{"key": "k", "operator": "In"}]}
+    roles = kind("rbac.authorization.k8s.io/v1", "ClusterRole")
+    path = "aggregationRule.clusterRoleSelectors[0]"
+    assert roles.errors({"aggregationRule": {"clusterRoleSelectors": [selector]}}) == [
+        f"{path}.matchExpressions[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'",
+        f'{path}: Invalid value: {{"matchExpressions":[{{"key":"k","operator":"In"}}]}}: invalid label selector.',
+    ]
