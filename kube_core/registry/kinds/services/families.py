@@ -101,11 +101,10 @@ def _addresses(spec: Spec, families: Sequence[str]) -> Errors:
             yield fields.invalid(path.index(position), address, message)
     if len(addresses) > 2:
         yield fields.invalid(path, addresses, "may only hold up to 2 values")
-        return
     if wrong or addresses == [HEADLESS]:
         return
     found = [family_of(address) for address in addresses]
-    if len(found) == 2 and found[0] == found[1]:
+    if len(found) > 1 and len(set(found)) < 2:
         yield fields.invalid(path, addresses, "may specify no more than one IP for each IP family")
         return
     for position, (address, family, wanted) in enumerate(zip(addresses, found, families, strict=False)):

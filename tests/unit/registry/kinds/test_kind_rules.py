@@ -139,6 +139,25 @@ REFUSED: list[tuple[str, str, dict[str, Any], list[str]]] = [
     ),
     (NETWORKING, "IngressClass", {"spec": {}}, ["spec.controller: Required value"]),
     (
+        "v1",
+        "Service",
+        {"spec": {"ports": PORTS, "clusterIP": "10.96.0.9", "clusterIPs": ["10.96.0.9"] * 3}},
+        [
+            'spec.clusterIPs: Invalid value: ["10.96.0.9","10.96.0.9","10.96.0.9"]: may only hold up to 2 values',
+            'spec.clusterIPs: Invalid value: ["10.96.0.9","10.96.0.9","10.96.0.9"]: may specify no more than one IP '
+            "for each IP family",
+        ],
+    ),
+    (
+        "v1",
+        "Service",
+        {"spec": {"ports": PORTS, "trafficDistribution": "x"}},
+        [
+            'spec.trafficDistribution: Unsupported value: "x": supported values: "PreferClose", "PreferSameZone", '
+            '"PreferSameNode"',
+        ],
+    ),
+    (
         FLOW,
         "FlowSchema",
         {"spec": {**FLOW_SPEC, "matchingPrecedence": -1, "rules": [{"subjects": [SUBJECT], "resourceRules": [RULE]}]}},
