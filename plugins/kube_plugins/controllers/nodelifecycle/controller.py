@@ -102,11 +102,9 @@ class NodeLifecycle(Controller):
 
     def _worth_a_look(self, before: Document | None, after: Document | None) -> bool:
         """A renewal is noted when it comes; only a lease that comes or goes is worth a look by itself."""
-        if before is None or after is None:
-            return True
-        if namespace_of(after) == LEASES:
+        if after is not None and namespace_of(after) == LEASES:
             self._heard.hear_lease(name_of(after), after, self.clock.monotonic())
-        return False
+        return before is None or after is None
 
     async def _is_silent(self, node: Document) -> bool:
         """Ask the server for the lease: it may be our cache that has fallen behind."""
