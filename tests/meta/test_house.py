@@ -16,6 +16,8 @@ ROOT = Path(__file__).parents[2]
 SOURCES = {"kube_core": ROOT, "kube_plugins": ROOT / "plugins", "kube_drivers": ROOT / "drivers"}
 SEAMS = ("store", "runtime", "network", "volume", "proxy", "ingress", "cloud")
 LONGEST = 800
+#: Tests that the imports of all modules are divided among.
+_PARTS = 6
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
 
 
@@ -50,8 +52,9 @@ def test_a_module_says_what_it_is(name: str, path: Path) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_every_module_imports_alone() -> None:
-    """One interpreter each would take minutes; one for all finds cycles when each starts from nothing of ours."""
+@pytest.mark.parametrize("part", range(_PARTS))
+def test_every_module_imports_alone(part: int) -> None:
+    """One interpreter each would take minutes; one for many finds cycles when each starts from nothing of ours."""
     program = """
 import importlib, sys
 failed = []
@@ -64,7 +67,7 @@ for name in sys.argv[1:]:
         failed.append(f"{name}: {type(error).__name__}: {error}")
 print("\\n".join(failed))
 """
-    names = [name for name, _ in modules() if not name.endswith("__main__")]
+    names = [name for name, _ in modules() if not name.endswith("__main__")][part::_PARTS]
     finished = subprocess.run(
         [sys.executable, "-c", program, *names], capture_output=True, text=True, timeout=280, check=True
     )
