@@ -64,7 +64,7 @@ def main() -> None:
     options = parser.parse_args()
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    with served("memory") as (process, url):
+    with served("memory") as ([process], url):
         uvloop.run(measure(process, url, min(options.watches, most - 200)))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from kube_core.auth.default_policy import policy
 
 
-def named(documents: list[Any], name: str) -> Any:
+def named(documents: Sequence[Any], name: str) -> Any:
     return next(each for each in documents if each["metadata"]["name"] == name)
 
 
