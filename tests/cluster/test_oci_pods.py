@@ -143,7 +143,7 @@ async def test_a_pod_with_users_of_its_own_owns_its_network_and_its_volumes(clus
     volumes = [{"name": "v", "configMap": {"name": "settings"}}, {"name": "e", "emptyDir": {}}]
     script = (
         "id -u; cat /proc/self/uid_map; cat /v/key; stat -c %u /v/key /e; echo x > /e/file;"
-        "(echo served | nc -l -p 80 &); until nc -w 5 $POD_IP 80; do sleep 1; done"
+        "(echo served | nc -l -p 80 &); until nc -w 5 $POD_IP 80 2>/dev/null; do sleep 1; done"
     )
     address = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
     container = {"name": "c", "image": "busybox:1", "command": ["sh", "-c", script], "env": [address]}

@@ -62,7 +62,7 @@ class MixedRuntime(Runtime):
 
     #: Those of `mixed:fake+process`; an instance has those of its own runtimes.
     capabilities: ClassVar[RuntimeCapabilities] = RuntimeCapabilities(
-        processes=True, reachable=False, exec=True, port_forward=True, behaviours=True
+        processes=True, reachable=False, exec=True, port_forward=True, attach=True, behaviours=True
     )
     name: ClassVar[str] = "mixed"
 

@@ -45,12 +45,12 @@ def test_runtimes_that_give_addresses_mix_only_with_their_like() -> None:
 
 def test_what_is_prepared_for_containers_is_prepared_where_one_runtime_needs_it() -> None:
     class Confined(FakeRuntime):
-        capabilities = attrs.evolve(FakeRuntime.capabilities, own_root=True, confinement=True, attach=True)
+        capabilities = attrs.evolve(FakeRuntime.capabilities, own_root=True, confinement=True, persistent=True)
 
     clock = FakeClock()
     runtimes = {"fake": FakeRuntime(clock=clock, node_name="n"), "other": Confined(clock=clock, node_name="n")}
     found = made("", runtimes=runtimes).capabilities
-    assert (found.own_root, found.confinement, found.attach) == (True, True, False)
+    assert (found.own_root, found.confinement, found.persistent) == (True, True, False)
 
 
 async def test_each_pod_has_the_images_of_its_own_runtime() -> None:
