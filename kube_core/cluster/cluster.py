@@ -19,7 +19,7 @@ import importlib
 import ipaddress
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from kube_core.cluster.record import Record
     from kube_core.control.events import EventWriter
     from kube_core.control.runtime import ControllerRuntime
+    from kube_core.metricsserver.server import MetricsServer
     from kube_core.node.agent import NodeAgent
     from kube_core.node.registration import MayWait
     from kube_core.proxy.agent import IngressAgent, ServiceProxyAgent
@@ -417,6 +418,8 @@ class Cluster:
         if volumes is not None and self._events is not None:
             await self._start_scheduler(host, self._events)
             await self._start_data_plane(self._events)
+            figures: dict[str, FiguresSource] = {}
+            metrics = self._serve_metrics(figures) if self.config.metrics else None
             around = Surroundings(
                 self.client_for,
                 self.informers,
@@ -426,12 +429,15 @@ class Cluster:
                 self.background,
                 self.server.nodes,
                 self.server.node_endpoints,
-                self._serve_metrics(),
+                figures,
                 goes_on=snapshot is not None,
                 cloud="cloud.instances" in drivers,
                 may_wait=self._renewals(),
             )
             await nodes.start(around)
+            if metrics is not None:
+                # Now that there is somebody to look at: a node that cannot start is not one that says nothing.
+                self.background.start("metrics server", metrics.run())
         # Nobody else waits for these, and all the rest would.
         await self.server.begin_upkeep()
 
@@ -443,29 +449,26 @@ class Cluster:
 
         return Renewals(self.clock, self.server, self.informers, lambda: vars(self).get("faults")).may_wait
 
-    def _serve_metrics(self) -> MutableMapping[str, FiguresSource]:
-        """Serve metrics.k8s.io, where that is wanted; where nodes are to say what they use."""
-        figures: dict[str, FiguresSource] = {}
-        if self.config.metrics:
-            from kube_core.apiserver.aggregation.local import LocalService
-            from kube_core.metricsserver.documents import DISCOVERED, GROUP_VERSION
-            from kube_core.metricsserver.server import MetricsServer
+    def _serve_metrics(self, figures: Mapping[str, FiguresSource]) -> MetricsServer:
+        """Serve metrics.k8s.io from what nodes say that they use; its loop is still to be started."""
+        from kube_core.apiserver.aggregation.local import LocalService
+        from kube_core.metricsserver.documents import DISCOVERED, GROUP_VERSION
+        from kube_core.metricsserver.server import MetricsServer
 
-            server = MetricsServer(
-                self._figures_of(figures),
-                nodes=self.informers.lister(resources.NODES),
-                pods=self.informers.lister(resources.PODS),
-                clock=self.clock,
-                # What is simulated knows its rates at any moment; where time is moved by hand every timer costs.
-                always=not (self.config.simulated or isinstance(self.clock, FakeClock)),
-            )
-            self.server.aggregation.serve(LocalService(GROUP_VERSION, DISCOVERED, server.handle))
-            self.background.start("metrics server", server.run())
-            self.background.start("metrics policy", self._ensure(*metrics_policy()))
-            if self.config.outside_nodes:
-                for number, each in enumerate(metrics_server_policy()):
-                    self.background.start(f"metrics server's policy {number}", self._ensure(*each))
-        return figures
+        server = MetricsServer(
+            self._figures_of(figures),
+            nodes=self.informers.lister(resources.NODES),
+            pods=self.informers.lister(resources.PODS),
+            clock=self.clock,
+            # What is simulated knows its rates at any moment; where time is moved by hand every timer costs.
+            always=not (self.config.simulated or isinstance(self.clock, FakeClock)),
+        )
+        self.server.aggregation.serve(LocalService(GROUP_VERSION, DISCOVERED, server.handle))
+        self.background.start("metrics policy", self._ensure(*metrics_policy()))
+        if self.config.outside_nodes:
+            for number, each in enumerate(metrics_server_policy()):
+                self.background.start(f"metrics server's policy {number}", self._ensure(*each))
+        return server
 
     def _figures_of(self, figures: Mapping[str, FiguresSource]) -> Callable[[], Mapping[str, FiguresSource]]:
         """Who says what each node uses: those of this program, and the servers of those that are elsewhere."""
