@@ -73,7 +73,8 @@ def renewal_moment(certificate: bytes, random: Random) -> float:
 async def keep_renewed(client: ApiClient, name: str, place: Path, *, clock: Clock, random: Random) -> None:
     """Renew what is at `place`, time after time, until cancelled; returns at once where nothing is there."""
     try:
-        present = await anyio.to_thread.run_sync(place.read_bytes)
+        with clock.hold("node: read its certificate"):
+            present = await anyio.to_thread.run_sync(place.read_bytes)
     except FileNotFoundError:
         return
     moment = renewal_moment(present, random)
