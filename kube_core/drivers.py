@@ -5,19 +5,25 @@ Each seam (`store`, `runtime`, `network`, `volume`, `proxy`, `ingress`, `cloud`)
 chosen, so that one with a broken dependency harms nobody else. A URL's scheme is the driver's name; the rest is the
 driver's own business.
 
-Called by `cluster.py` and the command line. What a driver does is in `kube_core.abc`.
+Called by whoever puts a cluster or a node together. What a driver does is in `kube_core.abc`.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from kube_core._kit.clock import Clock
 from kube_core._kit.entry_points import entry_points
 
-__all__ = ["SEAMS", "DriverError", "available_drivers", "driver_name", "load_driver"]
+if TYPE_CHECKING:
+    from kube_core.abc.network import Network
+    from kube_core.abc.runtime import Runtime
+
+__all__ = ["SEAMS", "DriverError", "available_drivers", "driver_name", "load_driver", "make_node_drivers"]
 
 SEAMS = ("store", "runtime", "network", "volume", "proxy", "ingress", "cloud")
 
@@ -48,6 +54,29 @@ def load_driver(seam: str, choice: str) -> Any:
         return point.load()
     except Exception as error:
         raise DriverError(f"the {seam} driver {name!r} ({point.value}) cannot be imported: {error}") from error
+
+
+def make_node_drivers(
+    runtime: str,
+    network: str,
+    *,
+    clock: Clock,
+    node_name: str,
+    state: Path,
+    pod_cidr: str,
+    images: Sequence[Path] = (),
+) -> tuple[Runtime, Network]:
+    """The runtime and the network of one node on its state folder, neither started yet. Raises `DriverError`.
+
+    `images` are folders or archives for a runtime that takes them; what follows a runtime's name is handed on to it.
+    """
+    given: dict[str, Any] = {"clock": clock, "node_name": node_name, "state_directory": str(state)}
+    own: dict[str, Any] = {}
+    if ":" in runtime:
+        own["url"] = runtime
+    if images:
+        own["image_folders"] = tuple(images)
+    return load_driver("runtime", runtime)(**given, **own), load_driver("network", network)(**given, pod_cidr=pod_cidr)
 
 
 @functools.cache

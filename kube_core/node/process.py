@@ -34,7 +34,7 @@ from kube_core.client.client import ApiClient
 from kube_core.client.informer import Informers
 from kube_core.client.transport import Transport
 from kube_core.control.events import EventWriter
-from kube_core.drivers import load_driver
+from kube_core.drivers import load_driver, make_node_drivers
 from kube_core.meta.documents import Document
 from kube_core.meta.status import AlreadyExists, NotFound, StatusError
 from kube_core.node.agent import NodeAgent
@@ -215,19 +215,15 @@ def _transport(connection: Connection, clock: Clock, random: Random) -> Transpor
 
 
 def _drivers(options: NodeOptions, pod_cidr: str, clock: Clock) -> tuple[Runtime, Network]:
-    given: dict[str, Any] = {}
-    if ":" in options.runtime:
-        given["url"] = options.runtime
-    if options.images:
-        given["image_folders"] = tuple(options.images)
-    kept = str(options.state)
-    runtime: Runtime = load_driver("runtime", options.runtime)(
-        clock=clock, node_name=options.name, state_directory=kept, **given
+    return make_node_drivers(
+        options.runtime,
+        options.network,
+        clock=clock,
+        node_name=options.name,
+        state=options.state,
+        pod_cidr=pod_cidr,
+        images=options.images,
     )
-    network: Network = load_driver("network", options.network)(
-        clock=clock, node_name=options.name, pod_cidr=pod_cidr, state_directory=kept
-    )
-    return runtime, network
 
 
 async def _address(network: Network) -> str:

@@ -13,14 +13,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import attrs
 
 from kube_core._kit.clock import Clock, SystemClock
 from kube_core.abc.network import Network, NetworkError
 from kube_core.abc.runtime import Runtime
-from kube_core.drivers import load_driver
+from kube_core.drivers import make_node_drivers
 from kube_drivers.runtime.criserver.containers import Containers
 from kube_drivers.runtime.criserver.events import Events
 from kube_drivers.runtime.criserver.images import Images
@@ -109,16 +108,12 @@ async def end(options: CriOptions, *, clock: Clock | None = None) -> None:
 
 
 def _drivers(options: CriOptions, clock: Clock) -> tuple[Runtime, Network]:
-    given: dict[str, Any] = {}
-    if ":" in options.runtime:
-        given["url"] = options.runtime
-    if options.images:
-        given["image_folders"] = tuple(options.images)
-    kept = str(options.state)
-    runtime: Runtime = load_driver("runtime", options.runtime)(
-        clock=clock, node_name=options.name, state_directory=kept, **given
+    return make_node_drivers(
+        options.runtime,
+        options.network,
+        clock=clock,
+        node_name=options.name,
+        state=options.state,
+        pod_cidr=options.pod_cidr,
+        images=options.images,
     )
-    network: Network = load_driver("network", options.network)(
-        clock=clock, node_name=options.name, pod_cidr=options.pod_cidr, state_directory=kept
-    )
-    return runtime, network
