@@ -196,7 +196,6 @@ def _security(given: Mapping[str, Any]) -> SecurityOptions:
 
 
 def _serve(options: UpOptions, config: ClusterConfig, state: ClusterState | None) -> None:
-    garbage.hold_off()
     aiohttp_client.put_off()
     import uvloop
 
